@@ -1,0 +1,52 @@
+"""The output head: last hidden state -> logits, the same for every template and subject."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lincorr.arrays import Array, namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """``logits = cap(scale · (hidden @ weight.T + bias))`` with ``cap(x) = softcap · tanh(x / softcap)``.
+
+    Attributes:
+        weight: (V, d) one row a token.
+        bias: (V,) or None.
+        scale: a constant factor on the logits (Cohere, Granite); 1.0 for most models.
+        softcap: soft-capping as in Gemma 2, or None. With it logits are not linear in the hidden state.
+    """
+
+    weight: Array
+    bias: Array | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    @property
+    def kind(self) -> Literal["linear", "soft-capped"]:
+        """Whether logits are a linear function of the hidden state."""
+        return "linear" if self.softcap is None else "soft-capped"
+
+    def describe(self) -> str:
+        """One phrase: kind, bias, scale and size."""
+        extras = [" with bias" if self.bias is not None else ""]
+        extras.append(f" scaled by {self.scale:g}" if self.scale != 1.0 else "")
+        return f"{self.kind}{''.join(extras)}, {self.weight.shape[0]} x {self.weight.shape[1]}"
+
+    def columns(self, ids: Array) -> "Readout":
+        """Keep only the tokens `ids` (int array of the weight's own kind), in that order."""
+        xp = namespace(self.weight)
+        bias = None if self.bias is None else xp.take(self.bias, ids, axis=0)
+        return replace(self, weight=xp.take(self.weight, ids, axis=0), bias=bias)
+
+    def logits(self, hidden: Array) -> Array:
+        """Return the logits (n, V) of hidden states (n, d), in their common precision."""
+        xp = namespace(hidden, self.weight)
+        logits = hidden @ self.weight.T
+        if self.bias is not None:
+            logits = logits + self.bias
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        if self.softcap is not None:
+            logits = self.softcap * xp.tanh(logits / self.softcap)
+        return logits

@@ -1,0 +1,566 @@
+"""Relations: two prompts with one slot, the answers to each, and which answers go together.
+
+The relations that ship and those of a user are YAML files of one schema::
+
+    templates:
+      city: "{} lives in the city of"
+    relations:
+      city-country:
+        family: attribute
+        source: {template: city, answers: cities}
+        target: {template: country, answers: {file: countries.csv}}
+        truth: city-country
+
+``answers`` is the name of a table in `lincorr.gazetteer`, ``{file: PATH}`` (PATH is relative to the
+YAML file), or a list of words. ``truth`` is the same with pairs in place of words, and may be left
+out. Every refusal is one line: which file, which setting, which value, and what mends it.
+"""
+
+import csv
+import difflib
+import io
+import json
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+
+from lincorr import gazetteer
+from lincorr.errors import BadInput
+
+CATALOGUE = Path(__file__).parent / "catalogue"
+SLOT = "{}"
+
+T = TypeVar("T")
+Names = tuple[str, ...]
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A prompt with exactly one slot ``{}`` for the subject; raises BadInput for any other."""
+
+    name: str
+    text: str
+
+    def __post_init__(self) -> None:
+        problem = _slot_problem(self.text)
+        if problem:
+            raise BadInput(f"template {self.name!r}: {_shown(self.text)} {problem}")
+
+    @property
+    def before(self) -> str:
+        """The text before the slot, often empty."""
+        return self.text.partition(SLOT)[0]
+
+    @property
+    def after(self) -> str:
+        """The text after the slot."""
+        return self.text.partition(SLOT)[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A prompt and the names that may answer it, most prominent first, none twice."""
+
+    template: Template
+    answers: Names
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Two sides and the (source answer, target answer) pairs known to be right.
+
+    A source answer may have several right targets. Pairs may reach beyond the answers.
+    """
+
+    name: str
+    family: str
+    source: Side
+    target: Side
+    truth: Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class SideSource:
+    """A side before its answers are built: a gazetteer table's name, or the names themselves."""
+
+    template: Template
+    answers: str | Names
+
+
+@dataclass(frozen=True, slots=True)
+class RelationSource:
+    """A relation before its tables are built; enough to list it."""
+
+    name: str
+    family: str
+    source: SideSource
+    target: SideSource
+    truth: str | Pairs
+
+
+class LazyRelations(Mapping[str, Relation]):
+    """Relations by name, each built when it is first asked for: the tables are slow to load."""
+
+    def __init__(self, sources: Mapping[str, RelationSource]) -> None:
+        self._sources = dict(sources)
+
+    def __getitem__(self, name: str) -> Relation:
+        return _build(self._sources[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._sources  # Mapping would build the relation to find out
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def source(self, name: str) -> RelationSource:
+        """The relation as it was declared, no table loaded."""
+        return self._sources[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Every template and relation that a run may name."""
+
+    templates: Mapping[str, Template]
+    relations: LazyRelations
+
+    def names(self) -> list[str]:
+        """The relations' names, shipped ones first."""
+        return list(self.relations)
+
+    def relation(self, name: str) -> Relation:
+        """The relation of that name; raises BadInput, with the nearest names, if there is none."""
+        self._check(name)
+        return self.relations[name]
+
+    def describe(self, name: str) -> RelationSource:
+        """What to list of a relation (templates, family, tables), without loading any table."""
+        self._check(name)
+        return self.relations.source(name)
+
+    def _check(self, name: str) -> None:
+        if name not in self.relations:
+            raise BadInput(f"relation {_shown(name)} is unknown: {_suggest(name, self.relations)}")
+
+
+def load_catalogue(paths: Sequence[Path] = ()) -> Catalogue:
+    """The shipped relations, then those of the user's YAML files, which may use their templates.
+
+    User files, and the lists they name, are read and checked here; gazetteer tables are not
+    loaded. A name declared twice must mean the same. Raises BadInput.
+    """
+    templates: dict[str, Template] = {}
+    relations: dict[str, RelationSource] = {}
+    for path in [*_shipped(), *map(Path, paths)]:
+        _read_catalogue(path, templates, relations)
+    return Catalogue(templates, LazyRelations(relations))
+
+
+def read_answers(path: Path) -> Names:
+    """Answer names from a JSON list, a CSV file, or a text file with one name a line.
+
+    Of a CSV file the column headed ``name`` is read, or without such a header the first. Names are
+    stripped; blanks and duplicates are dropped; the order is kept. Raises BadInput if the file
+    cannot be read or holds no name.
+    """
+    readers: dict[str, Callable[[Path, str], Iterable[str]]] = {
+        ".json": _answers_of_json,
+        ".csv": _answers_of_csv,
+    }
+    path = Path(path)
+    read = readers.get(path.suffix.lower(), _answers_of_text)
+    names = _tidy(read(path, _text(path)))
+    if not names:
+        raise BadInput(f"{path}: holds no name: give at least one")
+    return names
+
+
+def read_pairs(path: Path) -> Pairs:
+    """(source, target) pairs from JSON, CSV or text.
+
+    JSON: a list of two-name lists, or an object from a name to a name or a list of names. CSV: two
+    columns, with or without a header ``source,target``. Text: ``source<TAB>target`` a line. Names
+    are stripped and duplicates dropped. Raises BadInput if the file cannot be read or is empty.
+    """
+    readers: dict[str, Callable[[Path, str], Iterable[tuple[str, str]]]] = {
+        ".json": _pairs_of_json,
+        ".csv": _pairs_of_csv,
+    }
+    path = Path(path)
+    read = readers.get(path.suffix.lower(), _pairs_of_text)
+    pairs = _tidy_pairs(read(path, _text(path)))
+    if not pairs:
+        raise BadInput(f"{path}: holds no pair: give at least one")
+    return pairs
+
+
+# Building
+
+
+def _build(declared: RelationSource) -> Relation:
+    truth = declared.truth
+    return Relation(
+        name=declared.name,
+        family=declared.family,
+        source=_side(declared.source),
+        target=_side(declared.target),
+        truth=gazetteer.TRUTH[truth]() if isinstance(truth, str) else truth,
+    )
+
+
+def _side(declared: SideSource) -> Side:
+    answers = declared.answers
+    names = gazetteer.ANSWERS[answers]() if isinstance(answers, str) else answers
+    return Side(declared.template, names)
+
+
+# Catalogue files
+
+
+def _shipped() -> list[Path]:
+    return sorted(path for path in CATALOGUE.glob("*.yaml") if path != gazetteer.ALIASES)
+
+
+def _read_catalogue(path: Path, templates: dict[str, Template], relations: dict[str, RelationSource]) -> None:
+    """Add one file's templates and relations to those read before it."""
+    root = Setting(path, "", _yaml(path)).section(("templates", "relations"))
+    for setting in root.get("templates", Setting(path, "templates", {})).entries():
+        template = _template(setting)
+        known = templates.setdefault(template.name, template)
+        if known != template:
+            setting.refuse(f"{template.name!r} already stands for {_shown(known.text)}: choose another name")
+    for setting in root.get("relations", Setting(path, "relations", {})).entries():
+        relation = _relation(setting, templates)
+        if relations.setdefault(relation.name, relation) != relation:
+            setting.refuse(f"{relation.name!r} is already another relation: choose another name")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value in a catalogue file, and where it stands, so that a refusal can say so."""
+
+    path: Path
+    key: str
+    value: Any
+
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise BadInput for this setting."""
+        where = f"{self.path}: {self.key}: " if self.key else f"{self.path}: "
+        raise BadInput(where + problem)
+
+    def entries(self) -> list["Setting"]:
+        """The members of a mapping of names the user chose."""
+        if not isinstance(self.value, dict):
+            self.refuse(f"{_shown(self.value)} is not a mapping of names: write 'name: ...' lines")
+        for name in self.value:
+            if not isinstance(name, str):
+                self.refuse(f"the name {_shown(name)} is not text: put it in quotes")
+            if not _NAME.fullmatch(name):
+                self.refuse(
+                    f"the name {_shown(name)} cannot be used in file names: "
+                    "use letters, digits and single '-', '_' or '.' between them"
+                )
+        return [self._member(name) for name in self.value]
+
+    def section(self, allowed: Sequence[str], required: Sequence[str] = ()) -> dict[str, "Setting"]:
+        """The members of a mapping whose keys the schema fixes."""
+        if not isinstance(self.value, dict):
+            self.refuse(f"{_shown(self.value)} is not a mapping: give {_listed(allowed)}")
+        for key in self.value:
+            if key not in allowed:
+                self.refuse(f"unknown key {_shown(key)}: {_suggest(str(key), allowed)}")
+        for key in required:
+            if key not in self.value:
+                self.refuse(f"the key {key!r} is missing: add '{key}: ...'")
+        return {key: self._member(key) for key in self.value}
+
+    def text(self) -> str:
+        """The value, which must be text with more than blanks."""
+        if not isinstance(self.value, str) or not self.value.strip():
+            self.refuse(f"{_shown(self.value)} is not text: write it in quotes")
+        return self.value
+
+    def _member(self, key: str) -> "Setting":
+        return Setting(self.path, f"{self.key}.{key}" if self.key else key, self.value[key])
+
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        # Names may hold dots, but the keys above them are the schema's and do not.
+        return self.key.split(".", 1)[1]
+
+
+# Names become array names in a store and parts of "source--target".
+_NAME = re.compile(r"[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*")
+
+
+def _template(setting: Setting) -> Template:
+    text = setting.text()
+    problem = _slot_problem(text)
+    if problem:
+        setting.refuse(f"{_shown(text)} {problem}")
+    return Template(setting.name, text)
+
+
+def _relation(setting: Setting, templates: Mapping[str, Template]) -> RelationSource:
+    given = setting.section(("family", "source", "target", "truth"), ("source", "target"))
+    return RelationSource(
+        name=setting.name,
+        family=given["family"].text() if "family" in given else "custom",
+        source=_declared_side(given["source"], templates),
+        target=_declared_side(given["target"], templates),
+        truth=_truth(given["truth"]) if "truth" in given else (),
+    )
+
+
+def _declared_side(setting: Setting, templates: Mapping[str, Template]) -> SideSource:
+    given = setting.section(("template", "answers"), ("template", "answers"))
+    name = given["template"].text()
+    if name not in templates:
+        given["template"].refuse(f"unknown template {_shown(name)}: {_suggest(name, templates)}")
+    return SideSource(templates[name], _answers(given["answers"]))
+
+
+def _answers(setting: Setting) -> str | Names:
+    value = setting.value
+    if isinstance(value, str):
+        return _table(setting, gazetteer.ANSWERS)
+    if isinstance(value, dict):
+        return _read(setting, read_answers)
+    names = _tidy(_words(value, setting.refuse))
+    if not names:
+        setting.refuse("[] holds no name: give at least one")
+    return names
+
+
+def _truth(setting: Setting) -> str | Pairs:
+    value = setting.value
+    if isinstance(value, str):
+        return _table(setting, gazetteer.TRUTH)
+    if isinstance(value, dict):
+        return _read(setting, read_pairs)
+    pairs = _tidy_pairs(_couples(value, setting.refuse))
+    if not pairs:
+        setting.refuse("[] holds no pair: give at least one, or leave truth out")
+    return pairs
+
+
+def _table(setting: Setting, tables: Mapping[str, object]) -> str:
+    name = setting.text()
+    if name not in tables:
+        setting.refuse(
+            f"unknown table {_shown(name)}: {_suggest(name, tables)} "
+            "(for a list of your own write {file: PATH})"
+        )
+    return name
+
+
+def _read(setting: Setting, read: Callable[[Path], tuple[T, ...]]) -> tuple[T, ...]:
+    """The list in the file that the setting names; a refusal names the setting as well."""
+    file = setting.section(("file",), ("file",))["file"].text()
+    try:
+        return read(setting.path.parent / file)
+    except BadInput as error:
+        setting.refuse(str(error))
+
+
+# YAML and text
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses one key with two values, of which it would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # "<<" may be overridden: that is its use
+                continue
+            key = self.construct_object(key_node, deep=True)
+            value = self.construct_object(value_node, deep=True)
+            if isinstance(key, Hashable) and seen.setdefault(key, value) != value:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key!r} is given twice: keep one", key_node.start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+def _yaml(path: Path) -> Any:
+    text = _text(path)
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise BadInput(f"{path}: {where}not valid YAML: {_one_line(error.problem)}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: not valid YAML: {_one_line(error)}") from None
+
+
+def _text(path: Path) -> str:
+    """The file's text, line ends as ``\\n``."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{path}: byte {error.object[error.start]:#04x} at {error.start} is not UTF-8: "
+            "save the file with the encoding UTF-8"
+        ) from None
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file: check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"{path}: cannot be read: {_one_line(reason)}") from None
+
+
+# Lists and pairs
+
+
+def _answers_of_json(path: Path, text: str) -> Iterable[str]:
+    return _words(_json(path, text), Setting(path, "", None).refuse)
+
+
+def _answers_of_csv(path: Path, text: str) -> Iterable[str]:
+    rows = [row for _, row in _csv(path, text)]
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    if "name" not in header:
+        return [row[0] for row in rows]
+    column = header.index("name")
+    return [row[column] for row in rows[1:] if len(row) > column]
+
+
+def _answers_of_text(path: Path, text: str) -> Iterable[str]:
+    return text.split("\n")
+
+
+def _pairs_of_json(path: Path, text: str) -> Iterable[tuple[str, str]]:
+    value = _json(path, text)
+    refuse = Setting(path, "", None).refuse
+    if not isinstance(value, dict):
+        return _couples(value, refuse)
+    return [
+        (source, target)
+        for source, targets in value.items()
+        for target in _words([targets] if isinstance(targets, str) else targets, refuse)
+    ]
+
+
+def _pairs_of_csv(path: Path, text: str) -> Iterable[tuple[str, str]]:
+    for line, row in _csv(path, text):
+        if len(row) != 2:
+            raise BadInput(f"{path}: line {line}: {_shown(row)} is not two columns: give two names")
+        if line > 1 or [cell.strip().lower() for cell in row] != ["source", "target"]:
+            yield row[0], row[1]
+
+
+def _pairs_of_text(path: Path, text: str) -> Iterable[tuple[str, str]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        cells = line.split("\t")
+        if len(cells) == 2:
+            yield cells[0], cells[1]
+        elif line.strip():
+            raise BadInput(f"{path}: line {number}: {_shown(line)} is not two names: put one tab")
+
+
+def _json(path: Path, text: str) -> Any:
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if found.setdefault(key, value) != value:
+                raise BadInput(f"{path}: {_shown(key)} is given twice: write one list of names")
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=members)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise BadInput(f"{path}: {where}: not valid JSON: {error.msg}") from None
+    except RecursionError:
+        raise BadInput(f"{path}: not valid JSON: nested too deep") from None
+
+
+def _csv(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows that hold anything, each with the number of its last line."""
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise BadInput(f"{path}: line {reader.line_num}: not valid CSV: {_one_line(error)}") from None
+
+
+def _words(value: Any, refuse: Callable[[str], NoReturn]) -> list[str]:
+    if not isinstance(value, list):
+        refuse(f"{_shown(value)} is not a list of names: write [a, b]")
+    for item in value:
+        if not isinstance(item, str):
+            refuse(f"the name {_shown(item)} is not text: put it in quotes")
+    return value
+
+
+def _couples(value: Any, refuse: Callable[[str], NoReturn]) -> list[tuple[str, str]]:
+    if not isinstance(value, list):
+        refuse(f"{_shown(value)} is not a list of pairs: write [[a, b], [c, d]]")
+    for item in value:
+        if not isinstance(item, list) or len(item) != 2:
+            refuse(f"{_shown(item)} is not a pair of names: write [a, b]")
+        _words(item, refuse)
+    return [(source, target) for source, target in value]
+
+
+def _tidy(names: Iterable[str]) -> Names:
+    stripped = (name.strip() for name in names)
+    return tuple(dict.fromkeys(name for name in stripped if name))
+
+
+def _tidy_pairs(pairs: Iterable[tuple[str, str]]) -> Pairs:
+    stripped = ((source.strip(), target.strip()) for source, target in pairs)
+    return tuple(dict.fromkeys(pair for pair in stripped if all(pair)))
+
+
+# Words for refusals
+
+
+def _slot_problem(text: str) -> str | None:
+    """What is wrong with a template's slots, and the mend; None if nothing is."""
+    named = re.search(r"\{[^{}]+\}", text)
+    if named:
+        return f"has the named slot {_shown(named[0])}: write {SLOT} in its place"
+    slots = text.count(SLOT)
+    if slots == 0:
+        return f"has no slot: put {SLOT} where the subject goes"
+    if slots > 1:
+        return f"has {slots} slots: keep one {SLOT}"
+    if "{" in text.replace(SLOT, "") or "}" in text.replace(SLOT, ""):
+        return f"has a brace besides the slot {SLOT}: take it out"
+    return None
+
+
+def _suggest(value: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(value, names, n=3, cutoff=0.6)
+    return f"did you mean {_listed(near, 'or')}?" if near else f"give one of {_listed(names, 'or')}"
+
+
+def _listed(names: Sequence[str], last: str = "and") -> str:
+    quoted = [repr(name) for name in names]
+    return f" {last} ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
+
+
+def _shown(value: object) -> str:
+    """The value as one short line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())

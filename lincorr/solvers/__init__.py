@@ -1,0 +1,1 @@
+"""Least-squares solvers: one problem, several ways, one result. See DESIGN.md beside this file."""

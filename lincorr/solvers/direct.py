@@ -1,0 +1,77 @@
+"""The whole problem in memory, in float64: small problems, and the oracle for other solvers.
+
+``min ‖Yc - Xc W‖² + λ‖W‖²`` with X (n, p) and Y (n, q) logits. Cost ``O(n p min(n, p))``, once for any
+number of targets and penalties. Rank lost to too few rows or to rounding gives the minimum-norm W.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.arrays import Array, namespace, to_host
+from lincorr.solvers.cutoff import noise_floor
+from lincorr.solvers.result import Diagnosis, LinearMap
+from lincorr.solvers.spectrum import Spectrum, spectrum
+
+METHOD = "direct"
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """Source and target logits, ready to be solved for any penalty."""
+
+    source_ids: NDArray[np.int64]
+    target_ids: NDArray[np.int64]
+    spectrum: Spectrum
+    targets: Array
+    target_mean: Array
+    method: str = METHOD
+    readout: None = None
+
+    def to_map(self, coefficients: Array, diagnosis: Diagnosis) -> LinearMap:
+        """The coefficients are the weights."""
+        intercept = self.target_mean - self.spectrum.mean @ coefficients
+        return LinearMap(
+            self.source_ids,
+            self.target_ids,
+            to_host(coefficients),
+            to_host(intercept),
+            diagnosis,
+        )
+
+    def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
+        """Return rows of the weights."""
+        xp = namespace(coefficients)
+        return xp.take(coefficients, xp.asarray(positions), axis=0)
+
+    def predict(self, coefficients: Array, source: Array) -> Array:
+        """Return target logits for source logits (n, p)."""
+        return (source - self.spectrum.mean) @ coefficients + self.target_mean
+
+
+def direct(
+    source: Array,
+    target: Array,
+    *,
+    source_ids: NDArray[np.int64],
+    target_ids: NDArray[np.int64],
+    storage_eps: float,
+    rank_limit: int | None = None,
+    rcond: float | None = None,
+) -> Direct:
+    """Set up float64 logits X (n, p) and Y (n, q) that were stored with relative precision `storage_eps`.
+
+    Args:
+        rank_limit: the model's width, which the rank of logits of a linear head cannot exceed.
+        rcond: keep singular values above ``rcond · σ₁`` instead of the noise-aware rule.
+    """
+    xp = namespace(source, target)
+    noise = noise_floor(
+        xp.sqrt(xp.sum(source * source, axis=1)),
+        xp.sqrt(xp.sum(source * source, axis=0)),
+        storage_eps,
+    )
+    mean = xp.mean(target, axis=0)
+    decomposed = spectrum(source, noise=noise, rank_limit=rank_limit, rcond=rcond)
+    return Direct(source_ids, target_ids, decomposed, target - mean, mean)

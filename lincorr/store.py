@@ -1,0 +1,525 @@
+"""The logit store: one Zarr v3 hierarchy that keeps every forward pass. Zarr lives here.
+
+    run.zarr/                 attributes: format, identity (model, precision), number of subjects
+      subjects/               id, text, class
+      columns/<template>/     id, text of the logits that are kept
+      logits/<template>       (subject, <template>_token)
+      hidden/<template>       (subject, width), the state that enters the output head
+      head/                   weight (token, width), bias
+      done/<template>         (shard, record): rows written, and checksums of them
+      maps/<relation>/<fit>/  weights, intercept, ids, diagnosis
+      scores/<relation>       what evaluate found, as attributes
+
+A store is extended, never rewritten. A shard of consecutive subjects is the unit of work and of commit:
+one task writes its chunks, each whole and atomically, and then its done-record; chunks without a record
+are no data. Row i of every array is subject i.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import xarray
+import zarr
+from numpy.typing import NDArray
+
+from lincorr.chunks import checksummed, create_table, panel
+from lincorr.columns import Columns
+from lincorr.errors import BadInput, StoreDamaged
+from lincorr.maps import MapStore
+from lincorr.readout import Readout
+from lincorr.relations import Template
+from lincorr.subjects import Subjects
+
+FORMAT = 1
+DEFAULT_SHARD_ROWS = 256
+_RECORD = ("rows", "logits_crc32", "hidden_crc32")
+
+Kind = Literal["logits", "hidden"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What every number in a store depends on. Another one than the store's is refused.
+
+    Attributes:
+        source, revision: where the model came from; told, not compared.
+        config, weights, tokenizer: digests of the model.
+        compute: precision of the model's weights.
+        head: one phrase on the output head.
+        vocabulary_size, width: V and d.
+        precision: float32 or float16, of stored logits and hidden states.
+        hidden: whether hidden states are kept.
+        shard_rows: subjects in a shard.
+        batch_size: prompts in a forward pass; every pass of one length has this shape.
+    """
+
+    source: str
+    revision: str | None
+    config: str
+    weights: str
+    tokenizer: str
+    compute: str
+    head: str
+    vocabulary_size: int
+    width: int
+    precision: str
+    hidden: bool
+    shard_rows: int
+    batch_size: int
+
+
+# What a different value of an identity's field means, and which setting mends it.
+_REFUSALS = {
+    "config": "model: another model: its configuration differs from",
+    "weights": "model: another model: its weights differ from those of",
+    "tokenizer": "model: another model: its tokenizer differs from that of",
+    "compute": "model.dtype: {new} where the store was computed in {old} by",
+    "precision": "store.precision: {new} where the store keeps {old} of",
+    "hidden": "store.hidden: {new} where the store has {old} for",
+    "shard_rows": "store.shard_rows: {new} where the store has {old} for",
+    "batch_size": "store.batch_size: {new} where the store has {old} for",
+}
+
+
+class LogitStore:
+    """A store, opened. Use `create` or `open`."""
+
+    def __init__(self, url: str, group: zarr.Group) -> None:
+        self.url = url
+        self.maps = MapStore(url, group)
+        self._group = group
+
+    @classmethod
+    def exists(cls, url: str) -> bool:
+        """Whether there is a lincorr store at `url`."""
+        try:
+            group = zarr.open_group(url, mode="r", zarr_format=3)
+        except FileNotFoundError:
+            return False
+        except Exception as problem:
+            raise BadInput(f"store: {url!r} cannot be opened ({problem})") from problem
+        return "lincorr" in group.attrs
+
+    @classmethod
+    def open(cls, url: str, *, write: bool = False) -> "LogitStore":
+        """Open a store that exists.
+
+        Raises:
+            BadInput: there is none, or it is of another format.
+        """
+        if not cls.exists(url):
+            raise BadInput(f"store: there is no lincorr store at {url!r}; run `lincorr extract` first")
+        group = zarr.open_group(url, mode="r+" if write else "r", zarr_format=3)
+        found = cast(Mapping[str, Any], group.attrs["lincorr"])["format"]
+        if found != FORMAT:
+            raise BadInput(f"store: {url!r} has format {found}, this version reads {FORMAT}")
+        return cls(url, group)
+
+    @classmethod
+    def create(cls, url: str, identity: Identity) -> "LogitStore":
+        """Make an empty store.
+
+        Raises:
+            BadInput: the place is taken by something else, or cannot be written.
+        """
+        path = Path(url)
+        if "://" not in url and path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise BadInput(f"store: {url!r} is there already and is no lincorr store; name another")
+        try:
+            group = zarr.open_group(url, mode="w-", zarr_format=3)
+            for name in ("subjects", "columns", "logits", "hidden", "done", "maps", "scores"):
+                group.create_group(name)
+            create_table(group, "subjects/id", np.int64, "subject")
+            create_table(group, "subjects/text", str, "subject")
+            create_table(group, "subjects/class", str, "subject")
+            group.attrs["lincorr"] = {
+                "format": FORMAT,
+                "identity": asdict(identity),
+                "n_subjects": 0,
+            }
+        except OSError as problem:
+            raise BadInput(f"store: {url!r} cannot be written ({problem})") from problem
+        return cls(url, group)
+
+    # --- identity ---------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> Identity:
+        """What the store was made with."""
+        stored = self._state()["identity"]
+        return Identity(**{field.name: stored[field.name] for field in fields(Identity)})
+
+    def require(self, wanted: Identity) -> None:
+        """Refuse another model, tokenizer or precision than the store's.
+
+        Raises:
+            BadInput: a field differs; the message names it. Nothing was changed.
+        """
+        mine = self.identity
+        for name, refusal in _REFUSALS.items():
+            old, new = getattr(mine, name), getattr(wanted, name)
+            if old != new:
+                what = refusal.format(old=old, new=new)
+                raise BadInput(f"{what} {mine.source!r} in {self.url!r}; use that, or name another store")
+
+    # --- subjects ---------------------------------------------------------------------------------
+
+    @property
+    def n_subjects(self) -> int:
+        """Subjects that the store knows."""
+        return int(self._state()["n_subjects"])
+
+    @property
+    def n_shards(self) -> int:
+        """Shards that hold them."""
+        return -(-self.n_subjects // self.identity.shard_rows)
+
+    def shard_slice(self, shard: int) -> slice:
+        """Rows of a shard; the last one may be short."""
+        size = self.identity.shard_rows
+        return slice(shard * size, min((shard + 1) * size, self.n_subjects))
+
+    def subjects(self, rows: slice | NDArray[np.int64] | None = None) -> Subjects:
+        """Return the subjects of `rows`, or all of them."""
+        chosen = slice(0, self.n_subjects) if rows is None else rows
+        ids, texts, classes = (
+            np.asarray(self._array(f"subjects/{name}")[: self.n_subjects])[chosen]
+            for name in ("id", "text", "class")
+        )
+        return Subjects(ids.astype(np.int64), tuple(map(str, texts)), tuple(map(str, classes)), {})
+
+    def rows_of(self, subjects: Subjects) -> NDArray[np.int64]:
+        """Return the row of each subject, -1 where the store does not know it."""
+        known = {key: row for row, key in enumerate(self.subjects().identifiers())}
+        return np.array([known.get(key, -1) for key in subjects.identifiers()], dtype=np.int64)
+
+    def add_subjects(self, subjects: Subjects) -> NDArray[np.int64]:
+        """Append the subjects that are not there yet; return the row of every one."""
+        known = {key: row for row, key in enumerate(self.subjects().identifiers())}
+        start = len(known)
+        new: list[int] = []
+        for position, key in enumerate(subjects.identifiers()):
+            if key not in known:
+                known[key] = start + len(new)
+                new.append(position)
+        if new:
+            self._append("subjects/id", subjects.ids[new], start)
+            self._append("subjects/text", np.array([subjects.texts[i] for i in new], object), start)
+            self._append("subjects/class", np.array([subjects.classes[i] for i in new], object), start)
+            self._update_state(n_subjects=start + len(new))  # the commit
+        self._fit_arrays()
+        return np.array([known[key] for key in subjects.identifiers()], dtype=np.int64)
+
+    # --- templates --------------------------------------------------------------------------------
+
+    def templates(self) -> list[Template]:
+        """Templates that have arrays here."""
+        group = cast(zarr.Group, self._group["logits"])
+        return [Template(name, str(array.attrs["text"])) for name, array in sorted(group.arrays())]
+
+    def check_template(self, template: Template, ids: NDArray[np.int64]) -> None:
+        """Refuse a template that cannot be added or extended; change nothing.
+
+        Raises:
+            BadInput: the store has another text under this name, or no logits of some columns and no
+                hidden states to make them from.
+        """
+        known = {t.name: t.text for t in self.templates()}.get(template.name)
+        if known is None:
+            return
+        if known != template.text:
+            raise BadInput(
+                f"template {template.name!r}: {template.text!r} where the store {self.url!r} has "
+                f"{known!r} under this name; give the new text another name"
+            )
+        absent = np.setdiff1d(ids, self.column_ids(template.name))
+        if len(absent) and not self.identity.hidden:
+            raise BadInput(
+                f"store: {self.url!r} keeps no logits of {len(absent)} of the answers to template "
+                f"{template.name!r} and no hidden states; name another store, or set store.hidden"
+            )
+
+    def add_template(self, template: Template, columns: Columns) -> None:
+        """Make the arrays of a template, unless they are there."""
+        self.check_template(template, columns.ids)
+        name, identity = template.name, self.identity
+        if name in cast(zarr.Group, self._group["logits"]):
+            return
+        table = self._group.require_group(f"columns/{name}")
+        for part, values in (("id", columns.ids), ("text", np.array(columns.texts, object))):
+            kind = np.int64 if part == "id" else str
+            create_table(table, part, kind, f"{name}_token")
+            self._append(f"columns/{name}/{part}", values, 0)
+        self._group.create_array(
+            f"done/{name}",
+            shape=(self.n_shards, len(_RECORD)),
+            chunks=(1, len(_RECORD)),
+            dtype=np.int64,
+            fill_value=0,
+            compressors=checksummed(),
+            dimension_names=("shard", "record"),
+            attributes={"record": list(_RECORD)},
+            overwrite=True,
+        )
+        if identity.hidden:
+            self._data_array("hidden", template, identity.width, "width")
+        self._data_array("logits", template, len(columns), f"{name}_token")
+
+    def column_ids(self, name: str) -> NDArray[np.int64]:
+        """Token ids whose logits are kept for a template."""
+        return np.asarray(self._array(f"columns/{name}/id")[:])
+
+    # --- shards -----------------------------------------------------------------------------------
+
+    def write_shard(
+        self,
+        name: str,
+        shard: int,
+        logits: NDArray[np.float32],
+        hidden: NDArray[np.float32] | None,
+    ) -> int:
+        """Write a shard's rows whole and then its record; return the bytes written."""
+        rows = self.shard_slice(shard)
+        record = [rows.stop - rows.start, 0, 0]
+        written = 0
+        for position, (kind, data) in enumerate((("logits", logits), ("hidden", hidden)), start=1):
+            if data is not None:
+                array = self._array(f"{kind}/{name}")
+                stored = np.ascontiguousarray(data.astype(array.dtype))
+                array[rows] = stored
+                record[position] = zlib.crc32(stored.tobytes())
+                written += stored.nbytes
+        self._array(f"done/{name}")[shard] = np.array(record)
+        return written
+
+    def damage(self, name: str, shard: int) -> str | None:
+        """Say what is wrong with a shard: "not extracted", "incomplete", "damaged", or None."""
+        record = np.asarray(self._array(f"done/{name}")[shard])
+        rows = self.shard_slice(shard)
+        if record[0] == 0:
+            return "not extracted"
+        try:
+            for kind in self._kinds():
+                self._verified(kind, name, shard, record)
+        except StoreDamaged:
+            return "damaged"
+        return None if record[0] == rows.stop - rows.start else "incomplete"
+
+    def whole_rows(self, name: str, shard: int) -> int:
+        """Count the rows of a shard, from its beginning, that are written and right."""
+        if self.damage(name, shard) in ("not extracted", "damaged"):
+            return 0
+        return int(np.asarray(self._array(f"done/{name}")[shard])[0])
+
+    def read_shard(self, kind: Kind, name: str, shard: int) -> NDArray[np.floating]:
+        """Return the written rows of a shard, checked against their checksum.
+
+        Raises:
+            StoreDamaged: they are missing or not what was written.
+        """
+        return self._verified(kind, name, shard, np.asarray(self._array(f"done/{name}")[shard]))
+
+    def content_digest(self, name: str, rows: NDArray[np.int64]) -> str:
+        """Return a digest of the checksums of all shards that hold `rows`."""
+        shards = np.unique(rows // self.identity.shard_rows)
+        records = np.asarray(self._array(f"done/{name}")[:])[shards]
+        return f"{zlib.crc32(records.tobytes()):08x}"
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def hidden(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Return hidden states (rows, width) of a template, in stored precision.
+
+        Raises:
+            StoreDamaged: a row is missing or damaged.
+        """
+        return self._rows("hidden", name, rows)
+
+    def logits(self, name: str, ids: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Return logits (rows, ids) of a template.
+
+        Columns that are kept are read; others are made from the hidden states, float32.
+
+        Raises:
+            StoreDamaged: a row is missing or damaged.
+            BadInput: a column is not kept and there are no hidden states.
+        """
+        kept = self.column_ids(name)
+        order = np.argsort(kept, kind="stable")
+        position = order[np.searchsorted(kept, ids, sorter=order).clip(max=len(kept) - 1)]
+        if np.array_equal(kept[position], ids):
+            return self._rows("logits", name, rows)[:, position]
+        if not self.identity.hidden:
+            raise BadInput(
+                f"store: {self.url!r} keeps neither these logits of template {name!r} nor hidden "
+                "states; extract into another store with store.hidden"
+            )
+        head = self.readout().columns(ids)
+        logits: NDArray[np.floating] = head.logits(self._rows("hidden", name, rows).astype(np.float32))
+        return logits
+
+    def dataset(self, name: str) -> xarray.Dataset:
+        """Open a template as an xarray dataset, lazily: logits and hidden states with their labels."""
+        parts = {
+            kind: xarray.open_zarr(self.url, group=kind, chunks=None, consolidated=False)[name]
+            for kind in self._kinds()
+        }
+        subjects = self.subjects()
+        data = xarray.Dataset(
+            {kind: part.isel(subject=slice(0, len(subjects))) for kind, part in parts.items()}
+        )
+        return data.assign_coords(
+            {
+                "subject": ("subject", list(subjects.texts)),
+                "subject_id": ("subject", subjects.ids),
+                f"{name}_token": [str(text) for text in self._array(f"columns/{name}/text")[:]],
+                "token_id": (f"{name}_token", self.column_ids(name)),
+            }
+        )
+
+    # --- head -------------------------------------------------------------------------------------
+
+    def has_head(self) -> bool:
+        """Whether the output head was kept, whole."""
+        return "head" in self._group and bool(self._group["head"].attrs.get("complete"))
+
+    def write_head(self, readout: Readout) -> None:
+        """Keep the output head: weight (V, d) and bias (V,) in float32, scale as attribute."""
+        group = self._group.require_group("head")
+        for name, value in (("weight", readout.weight), ("bias", readout.bias)):
+            if value is not None:
+                array = group.create_array(
+                    name,
+                    shape=value.shape,
+                    chunks=(
+                        panel(value.shape[0], int(np.prod(value.shape[1:])) * 4),
+                        *value.shape[1:],
+                    ),
+                    dtype=np.float32,
+                    compressors=checksummed(),
+                    dimension_names=("token", "width")[: value.ndim],
+                    overwrite=True,
+                )
+                array[...] = value
+        group.attrs.update({"scale": readout.scale, "softcap": readout.softcap, "complete": True})
+
+    def readout(self) -> Readout:
+        """Return the output head as it was kept.
+
+        Raises:
+            StoreDamaged: it is missing or damaged.
+        """
+        if not self.has_head():
+            raise StoreDamaged(f"store: {self.url!r} keeps no output head; run `lincorr extract` again")
+        group = cast(zarr.Group, self._group["head"])
+        try:
+            bias = np.asarray(self._array("head/bias")[...]) if "bias" in group else None
+            weight = np.asarray(self._array("head/weight")[...])
+        except (ValueError, OSError) as problem:
+            raise StoreDamaged(
+                f"store: the output head in {self.url!r} is damaged ({problem}); delete its folder "
+                "`head` and run `lincorr extract` again"
+            ) from problem
+        scale, softcap = group.attrs["scale"], group.attrs["softcap"]
+        return Readout(weight, bias, cast(float, scale), cast("float | None", softcap))
+
+    # --- verification -----------------------------------------------------------------------------
+
+    def verify(self) -> list[str]:
+        """Read every shard and return one line for each that is not whole and right."""
+        faults = []
+        for template in self.templates():
+            for shard in range(self.n_shards):
+                fault = self.damage(template.name, shard)
+                if fault:
+                    faults.append(f"template {template.name!r}, shard {shard}: {fault}")
+        if self.identity.hidden and self.templates():
+            try:
+                self.readout()
+            except StoreDamaged as problem:
+                faults.append(f"head: {problem}")
+        return faults
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        return cast(dict[str, Any], self._group.attrs["lincorr"])
+
+    def _update_state(self, **changes: Any) -> None:
+        self._group.attrs["lincorr"] = self._state() | changes
+
+    def _array(self, key: str) -> Any:
+        return self._group[key]
+
+    def _kinds(self) -> tuple[Kind, ...]:
+        return ("logits", "hidden") if self.identity.hidden else ("logits",)
+
+    def _append(self, key: str, values: NDArray[Any], start: int) -> None:
+        array = self._array(key)
+        array.resize((start + len(values),))
+        array[start:] = values
+
+    def _data_array(self, kind: Kind, template: Template, width: int, dimension: str) -> None:
+        identity = self.identity
+        row_bytes = identity.shard_rows * np.dtype(identity.precision).itemsize
+        self._group.create_array(
+            f"{kind}/{template.name}",
+            shape=(self.n_subjects, width),
+            chunks=(identity.shard_rows, panel(width, row_bytes)),
+            dtype=identity.precision,
+            fill_value=float("nan"),
+            compressors=checksummed(),
+            dimension_names=("subject", dimension),
+            attributes={"text": template.text},
+            overwrite=True,
+        )
+
+    def _fit_arrays(self) -> None:
+        """Give every template's arrays a row for every subject (a killed run may have left some short)."""
+        for template in self.templates():
+            for key, rows in [
+                *((f"{kind}/{template.name}", self.n_subjects) for kind in self._kinds()),
+                (f"done/{template.name}", self.n_shards),
+            ]:
+                array = self._array(key)
+                if array.shape[0] < rows:
+                    array.resize((rows, *array.shape[1:]))
+
+    def _verified(self, kind: Kind, name: str, shard: int, record: NDArray[np.int64]) -> NDArray[np.floating]:
+        where = f"store: shard {shard} of template {name!r} in {self.url!r}"
+        if record[0] == 0:
+            raise StoreDamaged(f"{where} is not extracted; run `lincorr extract`")
+        start = self.shard_slice(shard).start
+        try:
+            data: NDArray[np.floating] = np.ascontiguousarray(
+                self._array(f"{kind}/{name}")[start : start + int(record[0])]
+            )
+            right = zlib.crc32(data.tobytes()) == record[_RECORD.index(f"{kind}_crc32")]
+        except (ValueError, OSError, RuntimeError):
+            right = False
+        if not right:
+            raise StoreDamaged(
+                f"{where} is damaged: its {kind} are not what was written; run `lincorr extract` "
+                "again to repair it"
+            )
+        return data
+
+    def _rows(self, kind: Kind, name: str, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        array = self._array(f"{kind}/{name}")
+        result = np.empty((len(rows), array.shape[1]), dtype=array.dtype)
+        shards = rows // self.identity.shard_rows
+        for shard in np.unique(shards):
+            block = self.read_shard(kind, name, int(shard))
+            mine = np.flatnonzero(shards == shard)
+            inside = rows[mine] - shard * self.identity.shard_rows
+            if inside.max() >= len(block):
+                raise StoreDamaged(
+                    f"store: shard {shard} of template {name!r} in {self.url!r} has "
+                    f"{len(block)} of its rows; run `lincorr extract`"
+                )
+            result[mine] = block[inside]
+        return result

@@ -1,0 +1,63 @@
+"""The few tokenizer facts that the rest needs: surface text, class and special prefix of tokens."""
+
+from typing import Any, Literal, get_args
+
+Tokenizer = Any  # a Hugging Face tokenizer; transformers publishes no type for all of them
+
+TokenClass = Literal["text", "blank", "byte", "added", "special"]
+TOKEN_CLASSES: tuple[TokenClass, ...] = get_args(TokenClass)
+
+REPLACEMENT = "\ufffd"  # what undecodable bytes decode to
+
+
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Return the token ids of `text` alone, without any special tokens around it."""
+    return list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def leading_specials(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return the ids that the tokenizer's own rule puts before a text: often one BOS, often none.
+
+    Ids that it would put behind the text (an EOS) are left out: we ask for the token that comes next.
+    """
+    plain = encode(tokenizer, "a")
+    whole = list(tokenizer.encode("a", add_special_tokens=True))
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return tuple(whole[:start])
+    return ()
+
+
+def token_texts(tokenizer: Tokenizer) -> list[str]:
+    """Return the surface text of every token, id by id, leading space kept.
+
+    Each token is decoded behind an anchor token, since SentencePiece decoders drop the leading space
+    of whatever comes first.
+    """
+    anchor = encode(tokenizer, "a")[0]
+    ids = range(len(tokenizer))
+    pairs = [[anchor, token] for token in ids]
+    decode = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    before = len(tokenizer.decode([anchor], **decode))
+    return [text[before:] for text in tokenizer.batch_decode(pairs, **decode)]
+
+
+def token_classes(tokenizer: Tokenizer, texts: list[str]) -> list[TokenClass]:
+    """Classify every token, id by id.
+
+    special: a control token (BOS, EOS, padding); added: any other token added behind the learned
+    vocabulary; byte: a fragment that is not text of its own; blank: whitespace or empty; text: the rest.
+    """
+    added = tokenizer.added_tokens_decoder
+    special = set(tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}
+
+    def classify(token: int) -> TokenClass:
+        if token in special:
+            return "special"
+        if token in added:
+            return "added"
+        if REPLACEMENT in texts[token]:
+            return "byte"
+        return "text" if texts[token].strip() else "blank"
+
+    return [classify(token) for token in range(len(texts))]

@@ -1,0 +1,282 @@
+"""The command line: verbs, flags and tables. Heavy imports happen in the verb that needs them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lincorr.errors import BadInput, LincorrError
+from pipeline.flags import with_settings
+
+if TYPE_CHECKING:
+    from pipeline.run import Run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Map the linear relations between a language model's answers to related prompts.",
+)
+store_app = typer.Typer(no_args_is_help=True, help="Look at a logit store.")
+relations_app = typer.Typer(no_args_is_help=True, help="Look at the catalogue of relations.")
+app.add_typer(store_app, name="store")
+app.add_typer(relations_app, name="relations")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return its exit code: 0, 2 for bad input, 1 for a failed run.
+
+    An error is one line on standard error; ``--debug`` shows where it came from.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        app([a for a in arguments if a != "--debug"], standalone_mode=True)
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    except LincorrError as problem:
+        if debug:
+            raise
+        return _fail(str(problem), problem.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was done is kept, the same command goes on from there", 130)
+    except Exception as problem:
+        if debug:
+            raise
+        return _fail(f"{type(problem).__name__}: {problem} (--debug shows where)", 1)
+    return 0
+
+
+def _fail(line: str, code: int) -> int:
+    print("error: " + " ".join(line.split()), file=sys.stderr)
+    return code
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
+
+
+@app.command()
+@with_settings
+def run(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
+    """Extract, fit, evaluate and report: do everything that is not yet done."""
+    from pipeline.tables import print_results
+
+    document, page = _job(config, overrides, as_json).run()
+    if as_json:
+        _print_json(document)
+        return
+    print_results(document)
+    Console().print(f"Report: {page}", soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command()
+@with_settings
+def plan(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
+    """Show what a run would do: shards, bytes, operations, solvers and time. Writes nothing."""
+    from pipeline.tables import plan_document, print_plan
+
+    job = _job(config, overrides, as_json)
+    planned = job.plan()
+    if as_json:
+        _print_json(plan_document(planned))
+    else:
+        print_plan(planned, job.inputs)
+
+
+@app.command()
+@with_settings
+def extract(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
+    """Make the forward passes that the store lacks, and keep them."""
+    receipts = _job(config, overrides, as_json).extract()
+    rows = sum(r.rows for r in receipts)
+    written = sum(r.bytes_written for r in receipts)
+    if as_json:
+        _print_json({"shards": len(receipts), "prompts": rows, "bytes_written": written})
+    else:
+        print(f"{rows:,} prompts in {len(receipts)} shards, {written / 2**20:.1f} MiB written")
+
+
+@app.command()
+@with_settings
+def fit(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
+    """Fit the maps that the store lacks."""
+    fitted = _job(config, overrides, as_json).fit()
+    if as_json:
+        _print_json({"fitted": fitted})
+    else:
+        print("\n".join(fitted) if fitted else "Nothing to fit: the store has every map")
+
+
+@app.command()
+@with_settings
+def evaluate(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
+    """Score the maps on held-out subjects."""
+    from pipeline.tables import print_results
+
+    document = _job(config, overrides, as_json).evaluate()
+    if as_json:
+        _print_json(document)
+    else:
+        print_results(document)
+
+
+@app.command()
+@with_settings
+def report(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
+    """Write the HTML page, plots and tables of what was evaluated."""
+    page = _job(config, overrides, as_json).report()
+    if as_json:
+        _print_json({"report": str(page)})
+    else:
+        print(page)
+
+
+@app.command()
+@with_settings
+def show(
+    config: Path | None,
+    overrides: dict[str, str],
+    word: Annotated[str, typer.Argument(help="The word to look up, such as Tokyo.")],
+    *,
+    target: Annotated[
+        bool, typer.Option("--target", help="The word is a target: show its strongest sources.")
+    ] = False,
+    map_name: Annotated[
+        str | None,
+        typer.Option("--map", help="domain, domain-ridge, vocabulary, vocabulary-ridge."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", help="How many to show.", min=1)] = 5,
+    as_json: Json = False,
+) -> None:
+    """Show the strongest targets of a source word, or the strongest sources of a target word."""
+    from pipeline.show import show_word
+
+    found = show_word(_job(config, overrides, as_json), word, target=target, map_name=map_name, top=top)
+    if as_json:
+        _print_json(found)
+        return
+    for relation in found:
+        table = Table(title=f"{relation['relation']}, {relation['map']}: {relation['word']!r}")
+        table.add_column("source" if target else "target")
+        table.add_column("weight", justify="right")
+        for link in relation["links"]:
+            mark = " ✓" if link["right"] else ""
+            table.add_row(Text(repr(link["token"]) + mark), f"{link['weight']:+.4f}")
+        Console().print(table)
+
+
+@store_app.command("info")
+def store_info(path: str, as_json: Json = False) -> None:
+    """Show what a store holds."""
+    from dataclasses import asdict
+
+    from lincorr.store import LogitStore
+
+    store = LogitStore.open(path)
+    templates = {
+        t.name: {
+            "text": t.text,
+            "columns": len(store.column_ids(t.name)),
+            "rows": sum(store.whole_rows(t.name, shard) for shard in range(store.n_shards)),
+        }
+        for t in store.templates()
+    }
+    facts = asdict(store.identity) | {"subjects": store.n_subjects, "shards": store.n_shards}
+    facts |= {"templates": templates, "relations": store.maps.relations()}
+    if as_json:
+        _print_json(facts)
+        return
+    table = Table(title=path, show_header=False)
+    for key, value in facts.items():
+        if key == "templates":
+            for name, t in templates.items():
+                text = f"{t['text']!r}: {t['columns']:,} columns, {t['rows']:,} rows"
+                table.add_row(f"template {name}", Text(text))
+        else:
+            table.add_row(key, Text(f"{value:,}" if type(value) is int else str(value)))
+    Console().print(table)
+
+
+@store_app.command("verify")
+def store_verify(path: str, as_json: Json = False) -> None:
+    """Check every shard's completeness and checksum; exit 1 if one is not whole and right."""
+    from lincorr.store import LogitStore
+
+    faults = LogitStore.open(path).verify()
+    if as_json:
+        _print_json({"faults": faults})
+    elif faults:
+        print("\n".join(faults))
+        print(f"{len(faults)} faults; `lincorr extract` repairs them")
+    else:
+        print("every shard is whole and right")
+    if faults:
+        raise typer.Exit(1)
+
+
+@relations_app.command("list")
+def relations_list(
+    catalogue: Annotated[list[Path] | None, typer.Option(help="YAML file of your own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the relations that can be fitted."""
+    from lincorr.relations import load_catalogue
+
+    known = load_catalogue(catalogue or [])
+    rows = [known.describe(name) for name in known.names()]
+    if as_json:
+        _print_json(
+            [
+                {
+                    "name": r.name,
+                    "family": r.family,
+                    "source": r.source.template.text,
+                    "target": r.target.template.text,
+                }
+                for r in rows
+            ]
+        )
+        return
+    table = Table("relation", "family", "source template", "target template")
+    for r in rows:
+        table.add_row(*(Text(t) for t in (r.name, r.family, r.source.template.text, r.target.template.text)))
+    Console().print(table)
+
+
+def _job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":
+    from pipeline.config import load_config
+    from pipeline.console import Narrator
+
+    overrides = _completed(config, overrides)
+    loaded = load_config(config, overrides)
+    from pipeline.run import Run
+
+    return Run(loaded, Narrator(quiet=quiet))
+
+
+def _completed(config: Path | None, overrides: dict[str, str]) -> dict[str, str]:
+    """Take model and relations from the store where only a store is named."""
+    if config is not None or "model.source" in overrides or "store.path" not in overrides:
+        return overrides
+    from lincorr.store import LogitStore
+
+    url = overrides["store.path"]
+    if not LogitStore.exists(url):
+        raise BadInput(f"model: no model is named, and there is no store at {url!r} to take it from")
+    store = LogitStore.open(url)
+    kept = {"model.source": store.identity.source}
+    if store.maps.relations():
+        kept["relations"] = ",".join(store.maps.relations())
+    return kept | overrides
+
+
+def _print_json(value: Any) -> None:
+    from lincorr.strict_json import finite
+
+    print(json.dumps(finite(value), indent=2, ensure_ascii=False))

@@ -1,0 +1,290 @@
+"""The configuration of a run: values only, from one YAML file and flags of the same names.
+
+Every field is one flag: ``subjects.count`` is ``--subjects-count``. The description below a field is
+the text of its help and of the table in docs/configuration.md.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from lincorr.errors import BadInput
+from lincorr.models import ModelSpec, Precision
+from lincorr.tokens import TokenClass
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def _words(value: Any) -> Any:
+    """Accept ``a,b`` for a list, as flags give it."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class ModelSettings(Section):
+    """Which language model is asked."""
+
+    source: str = Field(
+        description="Hub id, local folder, .gguf file, or package:name/file.gguf inside an installed package."
+    )
+    revision: str | None = Field(None, description="Revision of a hub id.")
+    dtype: Precision = Field(
+        "auto", description="Precision of the weights; auto is float32 on CPU, bfloat16 on GPU."
+    )
+    device: str = Field("auto", description="cpu, cuda, or auto.")
+    trust_remote_code: bool = Field(False, description="Run model code that comes with the download.")
+    cache: str | None = Field(
+        None, description="Folder for converted models; default is the user's cache folder (XDG)."
+    )
+
+    def spec(self) -> ModelSpec:
+        """The same values, as what is sent to workers."""
+        return ModelSpec(**self.model_dump())
+
+
+class SubjectSettings(Section):
+    """What fills the slot of the templates."""
+
+    kind: Literal["vocabulary", "tokens", "strings"] = Field(
+        "vocabulary",
+        description="vocabulary tokens, token ids from a file, or strings from a file.",
+    )
+    count: Annotated[int, Field(ge=4)] | Literal["all"] = Field(
+        1000, description="How many vocabulary tokens, drawn without replacement, or all."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the draw and of the grouped split.")
+    classes: Annotated[tuple[TokenClass, ...], BeforeValidator(_words)] = Field(
+        ("text",), description="Token classes to draw from: text, blank, byte, added, special."
+    )
+    file: Path | None = Field(
+        None, description="File of token ids or strings, one a line (kinds tokens and strings)."
+    )
+    compat: Literal["none", "notebook"] = Field(
+        "none",
+        description="notebook pastes raw vocabulary spellings, with replacement, as the notebook does.",
+    )
+    split: Literal["grouped", "even-odd"] = Field(
+        "grouped",
+        description="grouped: a seeded half, equal stripped texts on one side; even-odd: as the notebook.",
+    )
+
+
+class StoreSettings(Section):
+    """Where logits are kept, and how."""
+
+    path: str | None = Field(
+        None,
+        description="Folder or URL (s3://, gs://) of the Zarr store; default runs/<model>.zarr.",
+    )
+    precision: Literal["float32", "float16"] = Field(
+        "float32", description="Precision of stored logits and hidden states."
+    )
+    hidden: bool | None = Field(
+        None,
+        description="Keep the state that enters the output head; default: if the head is linear.",
+    )
+    logits: Literal["answers", "all"] = Field(
+        "answers",
+        description="Logits to keep beside it: of the answers, or of the full vocabulary.",
+    )
+    shard_rows: int | None = Field(
+        None, ge=1, description="Subjects in a shard, the unit of work and of commit; default 256."
+    )
+
+
+class ClusterSettings(Section):
+    """Where the work runs."""
+
+    kind: Literal["local", "serial", "address"] = Field(
+        "local",
+        description="local worker processes, serial in this process, or a scheduler's address.",
+    )
+    address: str | None = Field(None, description="Scheduler address (kind address), tcp://host:port.")
+    workers: int | None = Field(
+        None, ge=1, description="Local worker processes; default by cores and memory."
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads of a worker; default cores / workers."
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="Prompts in a forward pass; fixed in a store; default 64."
+    )
+
+
+class FitSettings(Section):
+    """How W is fitted."""
+
+    rcond: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Keep singular values above rcond times the largest; default: above storage noise.",
+    )
+
+
+class ReportSettings(Section):
+    """What is shown."""
+
+    folder: Path | None = Field(
+        None, description="Folder of the report; default beside the store, <store>-report."
+    )
+    sources: int = Field(20, ge=1, description="Well-known sources in tables and the heatmap.")
+
+
+class RunConfig(Section):
+    """All settings of a run."""
+
+    model: Annotated[ModelSettings, BeforeValidator(lambda v: {"source": v} if isinstance(v, str) else v)]
+    relations: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+        ("city-country",), description="Relations to fit; see `lincorr relations list`."
+    )
+    catalogue: Annotated[tuple[Path, ...], BeforeValidator(_words)] = Field(
+        (), description="YAML files with templates and relations of your own."
+    )
+    source_answers: Path | None = Field(
+        None, description="Own list of source answers (JSON, CSV or text), for every relation."
+    )
+    target_answers: Path | None = Field(
+        None, description="Own list of target answers (JSON, CSV or text), for every relation."
+    )
+    subjects: SubjectSettings = SubjectSettings()
+    store: Annotated[StoreSettings, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = (
+        StoreSettings()
+    )
+    cluster: ClusterSettings = ClusterSettings()
+    fit: FitSettings = FitSettings()
+    report: ReportSettings = ReportSettings()
+
+    def store_url(self) -> str:
+        """Where the store is."""
+        name = Path(self.model.source).stem if self.model.source else "store"
+        return self.store.path or f"runs/{name}.zarr"
+
+    def report_folder(self) -> Path:
+        """Where the report goes."""
+        if self.report.folder is not None:
+            return self.report.folder
+        url = self.store_url()
+        name = url.rstrip("/").removesuffix(".zarr")
+        return Path(name.rpartition("/")[2] if "://" in url else name + "-report")
+
+
+def settings() -> dict[str, tuple[str, Any]]:
+    """Return every leaf setting: dotted name -> (description, default)."""
+    leaves: dict[str, tuple[str, Any]] = {}
+    for name, field in RunConfig.model_fields.items():
+        section = _section(field.annotation)
+        if section is None:
+            leaves[name] = (field.description or "", field.default)
+            continue
+        for inner, leaf in section.model_fields.items():
+            default = None if leaf.is_required() else leaf.default
+            leaves[f"{name}.{inner}"] = (leaf.description or "", default)
+    return leaves
+
+
+def load_config(path: Path | None, overrides: Mapping[str, str]) -> RunConfig:
+    """Read a YAML file and override it by flags.
+
+    Args:
+        overrides: dotted setting -> value as text, parsed as YAML.
+
+    Raises:
+        BadInput: the file cannot be read, or a setting is unknown, missing or wrong.
+    """
+    values = {} if path is None else _read_yaml(path)
+    for name, section in RunConfig.model_fields.items():
+        if isinstance(values.get(name), str) and _section(section.annotation) is not None:
+            values[name] = {"source" if name == "model" else "path": values[name]}
+    for setting, text in overrides.items():
+        section_name, _, leaf = setting.rpartition(".")
+        target = values.setdefault(section_name, {}) if section_name else values
+        if not isinstance(target, dict):
+            raise BadInput(
+                f"{section_name}: {target!r} is no section; write `{section_name}:` and its settings below"
+            )
+        target[leaf] = _flag_value(text)
+    if "model" not in values:
+        raise BadInput("model: no model is named; give --model, or model: in the configuration")
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as problem:
+        raise BadInput(_first_error(problem, path)) from None
+    _refuse_contradictions(config)
+    return config
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Write the resolved configuration."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    found = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, Section)]
+    return found[0] if found else None
+
+
+def _flag_value(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, int | float | bool | list) or value is None else text
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise BadInput(f"configuration: {path} cannot be read ({problem})") from None
+    except yaml.YAMLError as problem:
+        where = getattr(problem, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise BadInput(f"configuration: {path}{line} is no valid YAML") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise BadInput(f"configuration: {path} must hold settings, such as `model: folder`")
+    return values
+
+
+def _first_error(problem: ValidationError, path: Path | None) -> str:
+    error = problem.errors()[0]
+    parts = [str(part) for part in error["loc"] if isinstance(part, str)]
+    known = settings()
+    name = next(
+        (".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known),
+        ".".join(parts),
+    )
+    where = f"{path}: " if path else ""
+    if error["type"] == "extra_forbidden":
+        names = [*known, *RunConfig.model_fields]
+        near = difflib.get_close_matches(".".join(parts), names, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md"
+        return f"{where}{'.'.join(parts)}: there is no such setting{hint}"
+    value = error["input"]
+    return f"{where}{name}: {value!r} is refused: {error['msg'].lower()}"
+
+
+def _refuse_contradictions(config: RunConfig) -> None:
+    subjects, cluster = config.subjects, config.cluster
+    if subjects.kind != "vocabulary" and subjects.file is None:
+        raise BadInput(f"subjects.file: subjects.kind {subjects.kind} needs a file")
+    if subjects.compat == "notebook" and (subjects.kind != "vocabulary" or subjects.count == "all"):
+        raise BadInput(
+            "subjects.compat: notebook draws from the vocabulary; it needs subjects.kind vocabulary and "
+            "a subjects.count"
+        )
+    if cluster.kind == "address" and cluster.address is None:
+        raise BadInput("cluster.address: cluster.kind address needs the scheduler's address")
+    if not config.relations:
+        raise BadInput("relations: the list is empty; name at least one relation")

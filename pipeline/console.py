@@ -1,0 +1,48 @@
+"""What a run shows while it runs: sentences and progress on standard error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Narrator:
+    """Tells sentences and shows progress on standard error, so that standard output stays clean."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+
+    def tell(self, sentence: str) -> None:
+        """Print one line."""
+        self.console.print(sentence, markup=False)
+
+    @contextmanager
+    def progress(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Show a bar with rate and time left; yield the function that moves it on."""
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console) as bar:
+            task = bar.add_task(what, total=total, rate="")
+
+            def advance(steps: int) -> None:
+                bar.advance(task, steps)
+                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+                bar.update(task, rate=f"{speed:,.0f} {unit}/s" if speed else "")
+
+            yield advance

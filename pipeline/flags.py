@@ -1,0 +1,61 @@
+"""Every setting as a flag: ``subjects.count`` is ``--subjects-count``."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.config import settings
+
+# Short flags for what is set most; every other setting is --section-name.
+_SHORT = {"model.source": "--model", "store.path": "--store"}
+
+
+def with_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the argument CONFIG and a flag for every setting.
+
+    The verb is called with the path of the configuration, the flags that were given as dotted setting
+    -> text, and its own parameters; those of them that are arguments come before CONFIG.
+    """
+    config = inspect.Parameter(
+        "config",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[Path | None, typer.Argument(help="YAML file with settings.")],
+    )
+    flags = {setting.replace(".", "_"): setting for setting in settings()}
+    own = list(inspect.signature(function).parameters.values())[2:]
+    arguments = [p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD]
+    options = [p for p in own if p.kind is p.KEYWORD_ONLY]
+    settings_flags = (_flag(name, setting) for name, setting in flags.items())
+    parameters = [*arguments, config, *settings_flags, *options]
+
+    def command(config: Path | None, **given: Any) -> None:
+        overrides = {setting: given[name] for name, setting in flags.items() if given[name] is not None}
+        function(config, overrides, **{p.name: given[p.name] for p in own})
+
+    # typer reads a command's flags from its signature
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = function.__doc__
+    command.__name__ = function.__name__
+    return command
+
+
+def _flag(name: str, setting: str) -> inspect.Parameter:
+    description, default = settings()[setting]
+    shown = "" if default is None or default == () else f" Default: {_plain(default)}."
+    option = typer.Option(
+        _SHORT.get(setting, "--" + name.replace("_", "-")),
+        help=description + shown,
+        rich_help_panel=setting.rpartition(".")[0] or "run",
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+    )
+
+
+def _plain(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()

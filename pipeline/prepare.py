@@ -1,0 +1,202 @@
+"""Configuration -> what a run is about: subjects, columns, truth and the model's sizes. CPU only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.columns import Columns, answer_columns
+from lincorr.errors import BadInput
+from lincorr.models import (
+    Fingerprint,
+    fingerprint,
+    load_config,
+    load_tokenizer,
+    locate,
+    needs_conversion,
+)
+from lincorr.prompts import PromptTemplate, prompt_template
+from lincorr.relations import Relation, Template, load_catalogue, read_answers
+from lincorr.subjects import (
+    Subjects,
+    notebook_subjects,
+    read_lines,
+    read_token_ids,
+    round_trips,
+    string_subjects,
+    token_subjects,
+    vocabulary_subjects,
+)
+from lincorr.tokens import Tokenizer, token_texts
+from pipeline.config import RunConfig, SubjectSettings
+
+
+@dataclass(frozen=True, slots=True)
+class RelationInputs:
+    """A relation in one model's tokens.
+
+    Attributes:
+        source, target: the answers' columns.
+        truth: source token id -> target token ids that are right, for whole single-token names.
+    """
+
+    relation: Relation
+    source: Columns
+    target: Columns
+    truth: dict[int, tuple[int, ...]]
+
+    @property
+    def name(self) -> str:
+        """The relation's name."""
+        return self.relation.name
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a run is about, before any weight is loaded.
+
+    Attributes:
+        folder: the located model.
+        fingerprint: its digests.
+        subjects: in the order in which they are fitted.
+        relations: with their columns.
+        columns: template name -> the columns whose logits are kept.
+        templates: template name -> template.
+        prompts: template name -> its token ids.
+        token_texts: surface text of every token.
+        width, n_layers, head_softcap: of the model.
+        notes: plain sentences for the plan and the report.
+    """
+
+    folder: Path
+    fingerprint: Fingerprint
+    subjects: Subjects
+    relations: tuple[RelationInputs, ...]
+    columns: dict[str, Columns]
+    templates: dict[str, Template]
+    prompts: dict[str, PromptTemplate]
+    token_texts: list[str]
+    width: int
+    head_softcap: float | None
+    notes: tuple[str, ...]
+
+
+def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> Inputs:
+    """Read tokenizer, catalogue and lists; nothing is written but a converted model.
+
+    Args:
+        tell: is told before anything slow.
+
+    Raises:
+        BadInput: a setting cannot be met.
+    """
+    catalogue = load_catalogue(config.catalogue)
+    declared = {name: catalogue.describe(name) for name in config.relations}  # refuses early
+    spec = config.model.spec()
+    if needs_conversion(spec):
+        tell("Converting the GGUF file to safetensors (once; the result is cached)")
+    folder = locate(spec)
+    sizes = load_config(folder, trust_remote_code=spec.trust_remote_code)
+    sizes = getattr(sizes, "get_text_config", lambda: sizes)()
+    tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
+    texts = token_texts(tokenizer)
+    subjects, notes = _subjects(tokenizer, config.subjects)
+    relations = tuple(_in_tokens(catalogue.relation(name), tokenizer, config) for name in declared)
+    templates, columns = _templates(relations)
+    if config.store.logits == "all":
+        columns = dict.fromkeys(columns, _every_column(texts))
+    return Inputs(
+        folder=folder,
+        fingerprint=fingerprint(folder),
+        subjects=subjects,
+        relations=relations,
+        columns=columns,
+        templates=templates,
+        prompts={name: prompt_template(tokenizer, t.text) for name, t in templates.items()},
+        token_texts=texts,
+        width=int(sizes.hidden_size),
+        head_softcap=getattr(sizes, "final_logit_softcapping", None),
+        notes=notes,
+    )
+
+
+def _subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Subjects, tuple[str, ...]]:
+    if settings.kind == "tokens":
+        return token_subjects(tokenizer, read_token_ids(_file(settings))), ()
+    if settings.kind == "strings":
+        return string_subjects(read_lines(_file(settings))), ()
+    count = None if settings.count == "all" else settings.count
+    if settings.compat == "notebook":
+        subjects = notebook_subjects(tokenizer, count or 0, seed=settings.seed)
+        same = round_trips(tokenizer, subjects.texts)
+        note = (
+            f"Notebook subjects: raw spellings, drawn with replacement ({len(set(subjects.texts)):,} "
+            f"distinct of {len(subjects):,}); {same:,} of them tokenise back to their own token."
+        )
+        return subjects, (note,)
+    chosen = vocabulary_subjects(tokenizer, count, seed=settings.seed, classes=settings.classes)
+    return chosen, ()
+
+
+def _file(settings: SubjectSettings) -> Path:
+    if settings.file is None:  # the configuration refuses this already
+        raise BadInput("subjects.file: no file is named")
+    return settings.file
+
+
+def _in_tokens(relation: Relation, tokenizer: Tokenizer, config: RunConfig) -> RelationInputs:
+    source_names = _answers(relation.source.answers, config.source_answers)
+    target_names = _answers(relation.target.answers, config.target_answers)
+    where = f"relation {relation.name!r}"
+    source = answer_columns(tokenizer, source_names, f"{where}: source answers")
+    target = answer_columns(tokenizer, target_names, f"{where}: target answers")
+    return RelationInputs(relation, source, target, _truth(relation, source, target))
+
+
+def _answers(shipped: tuple[str, ...], own: Path | None) -> tuple[str, ...]:
+    return shipped if own is None else read_answers(own)
+
+
+def _truth(relation: Relation, source: Columns, target: Columns) -> dict[int, tuple[int, ...]]:
+    from_name, to_name = source.whole_name_ids(), target.whole_name_ids()
+    right: dict[int, list[int]] = {}
+    for from_answer, to_answer in relation.truth:
+        if from_answer in from_name and to_answer in to_name:
+            right.setdefault(from_name[from_answer], []).append(to_name[to_answer])
+    return {token: tuple(dict.fromkeys(tokens)) for token, tokens in right.items()}
+
+
+def _templates(
+    relations: tuple[RelationInputs, ...],
+) -> tuple[dict[str, Template], dict[str, Columns]]:
+    """Gather the templates of all relations, and the union of the columns that each needs."""
+    templates: dict[str, Template] = {}
+    columns: dict[str, Columns] = {}
+    for inputs in relations:
+        for side, needed in (
+            (inputs.relation.source, inputs.source),
+            (inputs.relation.target, inputs.target),
+        ):
+            name = side.template.name
+            templates[name] = side.template
+            columns[name] = _union(columns[name], needed) if name in columns else needed
+    return templates, columns
+
+
+def _union(first: Columns, second: Columns) -> Columns:
+    new = ~np.isin(second.ids, first.ids)
+    keep = np.flatnonzero(new)
+    return Columns(
+        np.concatenate([first.ids, second.ids[keep]]),
+        first.texts + tuple(second.texts[i] for i in keep),
+        first.names + tuple(second.names[i] for i in keep),
+        first.whole + tuple(second.whole[i] for i in keep),
+        first.dropped | second.dropped,
+    )
+
+
+def _every_column(texts: list[str]) -> Columns:
+    ids: NDArray[np.int64] = np.arange(len(texts))
+    return Columns(ids, tuple(texts), tuple(texts), (True,) * len(texts), {})

@@ -1,0 +1,322 @@
+"""The story: plan, extract, fit, evaluate, report. Each verb does only what is not yet done."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from lincorr.errors import BadInput, LincorrError
+from lincorr.models import ModelSpec, Precision, shared_model
+from lincorr.store import DEFAULT_SHARD_ROWS, Identity, LogitStore
+from lincorr.subjects import split_rows
+from pipeline.config import RunConfig
+from pipeline.console import Narrator
+from pipeline.evaluate import evaluate_relation
+from pipeline.executor import Executor, Receipt, Stage
+from pipeline.extract import ExtractTask, extract_shard
+from pipeline.fit import FitInputs, fit_relation
+from pipeline.plan import Plan, choices, make_plan, shards_to_do
+from pipeline.prepare import Inputs, prepare
+from pipeline.report import write_report
+
+DEFAULT_BATCH_SIZE = 64
+_VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadCheck:
+    """What a worker found out about the model: sizes, precision, and whether hidden states will do."""
+
+    vocabulary_size: int
+    width: int
+    compute: str
+    device: str
+    head: str
+    linear: bool
+    difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeadTask:
+    """Load the model, check its read-out; with a store, keep the output head there."""
+
+    model: ModelSpec
+    store: str | None
+    key: str = "head"
+
+
+class Run:
+    """One configuration, carried through the verbs.
+
+    Raises:
+        BadInput: from every verb, if a setting cannot be met; nothing was changed then.
+        LincorrError: if a run failed; what was done is kept, and the same verb goes on from there.
+    """
+
+    def __init__(self, config: RunConfig, narrator: Narrator | None = None) -> None:
+        self.config = config
+        self.narrator = narrator or Narrator(quiet=True)
+        self.seconds: dict[str, float] = {}
+        self._inputs: Inputs | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """Subjects, columns and sizes."""
+        if self._inputs is None:
+            self._inputs = prepare(self.config, self.narrator.tell)
+        return self._inputs
+
+    def plan(self) -> Plan:
+        """Return what a run would do; write nothing."""
+        plan = make_plan(self.config, self.inputs)
+        if plan.exists:
+            self._require(LogitStore.open(plan.store))
+        plan.check()
+        return plan
+
+    def extract(self) -> list[Receipt]:
+        """Make every forward pass that the store lacks; return the receipts."""
+        plan = self.plan()
+        with self._timed("extract"):
+            if plan.exists:
+                todo = self._tasks(self._register(LogitStore.open(plan.store, write=True)))
+                if not todo and self._head_is_kept():
+                    self.narrator.tell(f"Nothing to extract: {plan.store} has it all")
+                    return []
+            with self._executor() as executor:
+                if not plan.exists:
+                    self._create(executor)
+                store = self._register(LogitStore.open(plan.store, write=True))
+                self._keep_head(executor, store)
+                return self._extract(executor, self._tasks(store))
+
+    def fit(self) -> list[str]:
+        """Fit every map that the store lacks; return "relation/fit" of the new ones."""
+        store = self.store(write=True)
+        done = []
+        with self._timed("fit"):
+            for inputs in self._fit_inputs(store):
+                self.narrator.tell(f"Fitting {inputs.relation.name}")
+                done += [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs)]
+        return done
+
+    def evaluate(self) -> dict[str, Any]:
+        """Score the maps on held-out subjects; keep and return the scores."""
+        store = self.store(write=True)
+        with self._timed("evaluate"):
+            for inputs in self._fit_inputs(store):
+                self.narrator.tell(f"Evaluating {inputs.relation.name}")
+                scores = evaluate_relation(store, inputs, self.inputs.token_texts, self.config.report.sources)
+                store.maps.save_scores(inputs.relation.name, scores)
+        return self.document()
+
+    def document(self) -> dict[str, Any]:
+        """Return scores, settings and provenance as one document of JSON values."""
+        store = self.store()
+        identity, subjects = store.identity, self.inputs.subjects
+        fit, test = self._split()
+        return {
+            "title": f"{', '.join(self.config.relations)} on {Path(identity.source).stem}",
+            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "versions": {name: version(name) for name in _VERSIONS},
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+            "model": {
+                "source": identity.source,
+                "revision": identity.revision,
+                "fingerprint": self.inputs.fingerprint.short,
+                "dtype": identity.compute,
+                "device": self.config.model.device,
+                "head": identity.head,
+            },
+            "store": store.url,
+            "seconds": self.seconds,
+            "subjects": {
+                "from": self.config.subjects.kind,
+                "count": len(subjects),
+                "fit": len(fit),
+                "test": len(test),
+                "split": self.config.subjects.split,
+                "seed": self.config.subjects.seed,
+                "classes": subjects.class_counts(),
+                "left_out": subjects.left_out,
+            },
+            "notes": list(self.inputs.notes),
+            "relations": [store.maps.load_scores(name) for name in self.config.relations],
+        }
+
+    def report(self) -> Path:
+        """Write the page, its plots and tables; return the path of the page."""
+        with self._timed("report"):
+            return write_report(self.document(), self.config.report_folder())
+
+    def run(self) -> tuple[dict[str, Any], Path]:
+        """Do everything that is not yet done; return the document and the path of the page."""
+        self.extract()
+        self.fit()
+        document = self.evaluate()
+        return document, self.report()
+
+    # --- extraction -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _executor(self) -> Iterator[Executor]:
+        from pipeline.clusters import open_executor  # Dask is imported only where it is used
+
+        weights = sum(f.stat().st_size for f in self.inputs.folder.glob("*.safetensors"))
+        with open_executor(self.config.cluster, model_bytes=weights, tell=self.narrator.tell) as executor:
+            yield executor
+
+    def _create(self, executor: Executor) -> None:
+        """Make the store, now that a worker has seen what the model is."""
+        check = executor.run(Stage("check", check_head, [HeadTask(self.config.model.spec(), None)]))[0]
+        wanted = self.config.store.hidden
+        if wanted and not check.linear:
+            raise BadInput(
+                f"store.hidden: this model's logits are not a linear function of its hidden states "
+                f"(largest difference {check.difference:.3g}); leave it out"
+            )
+        if not check.linear:
+            self.narrator.tell("Hidden states do not stand for logits in this model; only logits are kept")
+        settings, cluster = self.config.store, self.config.cluster
+        LogitStore.create(
+            self.config.store_url(),
+            Identity(
+                source=self.config.model.source,
+                revision=self.config.model.revision,
+                config=self.inputs.fingerprint.config,
+                weights=self.inputs.fingerprint.weights,
+                tokenizer=self.inputs.fingerprint.tokenizer,
+                compute=check.compute,
+                head=check.head,
+                vocabulary_size=check.vocabulary_size,
+                width=check.width,
+                precision=settings.precision,
+                hidden=check.linear if wanted is None else wanted,
+                shard_rows=settings.shard_rows or DEFAULT_SHARD_ROWS,
+                batch_size=cluster.batch_size or DEFAULT_BATCH_SIZE,
+            ),
+        )
+
+    def _require(self, store: LogitStore) -> None:
+        """Refuse a store that was made otherwise than the configuration says."""
+        mine, model = store.identity, self.config.model
+        settings, cluster = self.config.store, self.config.cluster
+        store.require(
+            replace(
+                mine,
+                config=self.inputs.fingerprint.config,
+                weights=self.inputs.fingerprint.weights,
+                tokenizer=self.inputs.fingerprint.tokenizer,
+                compute=mine.compute if model.dtype == "auto" else model.dtype,
+                precision=settings.precision,
+                hidden=mine.hidden if settings.hidden is None else settings.hidden,
+                shard_rows=settings.shard_rows or mine.shard_rows,
+                batch_size=cluster.batch_size or mine.batch_size,
+            )
+        )
+
+    def _register(self, store: LogitStore) -> LogitStore:
+        """Give the run's subjects and templates their place in the store."""
+        for name, template in self.inputs.templates.items():
+            store.check_template(template, self.inputs.columns[name].ids)
+        store.add_subjects(self.inputs.subjects)
+        for name, template in self.inputs.templates.items():
+            store.add_template(template, self.inputs.columns[name])
+        return store
+
+    def _model_spec(self, store: LogitStore) -> ModelSpec:
+        """The model to load, in the store's precision."""
+        return replace(self.config.model.spec(), dtype=cast(Precision, store.identity.compute))
+
+    def _tasks(self, store: LogitStore) -> list[ExtractTask]:
+        todo = shards_to_do(store, list(self.inputs.templates), store.rows_of(self.inputs.subjects))
+        spec = self._model_spec(store)
+        return [
+            ExtractTask(store.url, spec, self.inputs.fingerprint, templates, shard)
+            for shard, templates in todo.items()
+        ]
+
+    def _head_is_kept(self) -> bool:
+        store = self.store()
+        return store.has_head() or not store.identity.hidden
+
+    def _keep_head(self, executor: Executor, store: LogitStore) -> None:
+        if store.identity.hidden and not store.has_head():
+            executor.run(Stage("head", check_head, [HeadTask(self._model_spec(store), store.url)]))
+
+    def _extract(self, executor: Executor, tasks: list[ExtractTask]) -> list[Receipt]:
+        stage = Stage("extract", extract_shard, tasks)
+        total = sum(self._task_rows(task) for task in tasks)
+        with self.narrator.progress("Extracting", total, "prompts") as advance:
+            return executor.run(stage, lambda receipt: advance(receipt.rows))
+
+    def _task_rows(self, task: ExtractTask) -> int:
+        """Forward passes that a task has to make."""
+        store = self.store()
+        rows = store.shard_slice(task.shard)
+        return sum(rows.stop - rows.start - store.whole_rows(name, task.shard) for name in task.templates)
+
+    # --- fitting ----------------------------------------------------------------------------------
+
+    def store(self, *, write: bool = False) -> LogitStore:
+        """Open the store; raises BadInput if there is none."""
+        return LogitStore.open(self.config.store_url(), write=write)
+
+    def _split(self) -> Any:
+        settings = self.config.subjects
+        return split_rows(self.inputs.subjects.texts, settings.split, seed=settings.seed)
+
+    def _fit_inputs(self, store: LogitStore) -> Iterator[FitInputs]:
+        """What each relation is fitted from.
+
+        Raises:
+            LincorrError: a subject or template is not in the store.
+        """
+        self._require(store)
+        rows = store.rows_of(self.inputs.subjects)
+        lacking = set(self.inputs.templates) - {t.name for t in store.templates()}
+        if (rows < 0).any() or lacking:
+            raise LincorrError(
+                f"store: {store.url!r} lacks {int((rows < 0).sum())} of the subjects and the templates "
+                f"{sorted(lacking)}; run `lincorr extract` first"
+            )
+        fit, test = self._split()
+        chosen = choices(self.inputs, n_fit=len(fit), hidden=store.identity.hidden)
+        for relation in self.inputs.relations:
+            yield FitInputs(
+                relation=relation,
+                fit_rows=rows[fit],
+                test_rows=rows[test],
+                choices={s: c for (name, s), c in chosen.items() if name == relation.name},  # type: ignore[misc]
+                n_tokens=store.identity.vocabulary_size,
+                rcond=self.config.fit.rcond,
+            )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - began
+
+
+def check_head(task: HeadTask) -> HeadCheck:
+    """Compare the read-out of hidden states with the model's logits; keep the head if there is a store."""
+    model = shared_model(task.model)
+    check = model.check_readout()
+    if task.store is not None:
+        LogitStore.open(task.store, write=True).write_head(model.host_readout())
+    return HeadCheck(
+        vocabulary_size=model.vocabulary_size,
+        width=model.width,
+        compute=model.dtype,
+        device=model.device,
+        head=model.readout.describe(),
+        linear=check.passed and model.readout.kind == "linear",
+        difference=check.max_difference,
+    )

@@ -1,0 +1,71 @@
+"""Look a word up in a fitted map: its strongest targets, or its strongest sources."""
+
+import difflib
+from typing import Any
+
+from lincorr.errors import BadInput
+from lincorr.solvers.result import LinearMap
+from pipeline.fit import FIT_NAMES
+from pipeline.run import Run
+
+
+def show_word(run: Run, word: str, *, target: bool, map_name: str | None, top: int) -> list[dict[str, Any]]:
+    """Return the strongest links of a word in every relation that has it, as JSON values.
+
+    Args:
+        target: the word is a target; show its strongest sources.
+        map_name: which fit; default the best-reading one that is kept.
+
+    Raises:
+        BadInput: no map has the word; the message suggests the nearest.
+    """
+    store, texts = run.store(), run.inputs.token_texts
+    found, candidates = [], set()
+    for inputs in run.inputs.relations:
+        kept = [n for n in FIT_NAMES if store.maps.inputs(inputs.name, n) is not None]
+        if map_name is not None and map_name not in kept:
+            raise BadInput(f"--map: {map_name!r} is not kept; there are {', '.join(kept) or 'none'}")
+        if not kept:
+            raise BadInput(f"store: no map of {inputs.name!r} is kept; run `lincorr fit` first")
+        name = map_name or kept[-1]
+        fitted = store.maps.load(inputs.name, name)
+        known = fitted.target_ids if target else fitted.source_ids
+        by_text = {texts[token]: int(token) for token in known}
+        candidates |= set(by_text)
+        token = _match(word, by_text)
+        if token is not None:
+            links = _links(fitted, inputs.truth, token, target=target, top=top)
+            found.append(
+                {
+                    "relation": inputs.name,
+                    "map": name,
+                    "word": texts[token],
+                    "links": [
+                        {"token": texts[other], "weight": weight, "right": right}
+                        for other, weight, right in links
+                    ],
+                }
+            )
+    if not found:
+        near = difflib.get_close_matches(word, [c.strip() for c in candidates], n=3)
+        hint = f"; near it are {', '.join(near)}" if near else ""
+        raise BadInput(f"word: {word!r} is no {'target' if target else 'source'} token{hint}")
+    return found
+
+
+def _match(word: str, by_text: dict[str, int]) -> int | None:
+    """Find a word as it is, with a leading space, or in other capitals; in this order."""
+    folded = {text.strip().casefold(): token for text, token in reversed(by_text.items())}
+    for known, key in ((by_text, " " + word), (by_text, word), (folded, word.strip().casefold())):
+        if key in known:
+            return known[key]
+    return None
+
+
+def _links(
+    fitted: LinearMap, truth: dict[int, tuple[int, ...]], token: int, *, target: bool, top: int
+) -> list[tuple[int, float, bool]]:
+    if target:
+        strongest = fitted.strongest_sources(token, top)
+        return [(source, w, token in truth.get(source, ())) for source, w in strongest]
+    return [(t, w, t in truth.get(token, ())) for t, w in fitted.strongest_targets(token, top)]

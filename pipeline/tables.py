@@ -1,0 +1,107 @@
+"""Tables on the terminal: a plan, scores, strongest links."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.plan import Plan
+from pipeline.prepare import Inputs
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON values."""
+    document = asdict(plan) | {"seconds": plan.seconds}
+    document["choices"] = {
+        f"{relation}/{source}": asdict(choice) for (relation, source), choice in plan.choices.items()
+    }
+    return document
+
+
+def print_plan(plan: Plan, inputs: Inputs) -> None:
+    """Print what a run would do."""
+    subjects = inputs.subjects
+    table = Table(title="Plan", show_header=False)
+    exists = "there already, extended" if plan.exists else "new"
+    rows = {
+        "store": f"{plan.store} ({exists})",
+        "subjects": f"{plan.n_subjects:,}: {plan.n_fit:,} to fit, {plan.n_test:,} to test",
+        "classes": ", ".join(f"{n:,} {c}" for c, n in subjects.class_counts().items()),
+        "left out": ", ".join(f"{n:,} {c}" for c, n in subjects.left_out.items()) or "none",
+        "templates": "\n".join(f"{t.name}: {t.text!r}" for t in inputs.templates.values()),
+        "columns": "\n".join(
+            f"{r.name}: {len(r.source):,} source, {len(r.target):,} target, "
+            f"{len(r.truth):,} sources with a known answer"
+            for r in inputs.relations
+        ),
+        "shards": f"{plan.n_shards:,}",
+        "prompts": f"{plan.prompts_needed:,} to run, {plan.prompts_kept:,} kept ({plan.tokens:,} tokens)",
+        "to write": f"{plan.bytes_to_write / 2**20:,.1f} MiB",
+        "operations": f"{plan.flops:.3g} at {plan.flops_per_second / 1e9:,.0f} GFLOP/s",
+        "estimated time": f"{plan.seconds:,.0f} s of extraction",
+        "solvers": "\n".join(
+            f"{relation}/{source}: {choice.method} ({choice.reason})"
+            for (relation, source), choice in plan.choices.items()
+        ),
+    }
+    for note in inputs.notes:
+        rows["note"] = note
+    for key, value in rows.items():
+        table.add_row(key, Text(value))
+    Console().print(table)
+
+
+def print_results(document: dict[str, Any]) -> None:
+    """Print the scores and the strongest targets of every relation."""
+    console = Console()
+    for relation in document["relations"]:
+        console.print(_scores_table(relation))
+        console.print(_links_table(relation))
+
+
+def _scores_table(relation: dict[str, Any]) -> Table:
+    table = Table(title=f"{relation['name']}: held-out score of each fit")
+    table.add_column("fit")
+    for heading in ("columns", "√λ/σ₁", "rank", "Pearson r", "R²", "hit@1", "@3", "@5"):
+        table.add_column(heading, justify="right")
+    for fitted in relation["fits"]:
+        found = (fitted["hits"] or {}).get("influenced target", {})
+        table.add_row(
+            Text(fitted["label"] + ("" if fitted["identified"] else " (W not identified)")),
+            f"{fitted['source_columns']:,}",
+            f"{fitted['root_penalty']:.3g}",
+            f"{fitted['rank']:,}",
+            f"{_figure(fitted['r'])} ± {_figure(fitted['r_std'])}",
+            _figure(fitted["r2"]),
+            *(_figure(found.get(k), 2) for k in ("1", "3", "5")),
+        )
+    of = [f["hits"]["influenced target"]["of"] for f in relation["fits"] if f["hits"]]
+    if of:
+        table.caption = (
+            f"hit@k: a right target among the k strongest of a source's row of W, over {of[0]} sources"
+        )
+    return table
+
+
+def _links_table(relation: dict[str, Any]) -> Table:
+    names = [fitted["name"] for fitted in relation["fits"]]
+    shown = [name for name in ("domain", "vocabulary-ridge", "domain-ridge") if name in names][:2]
+    table = Table("source", *(f"strongest targets, {name}" for name in shown))
+    table.title = f"{relation['name']}: strongest targets (✓ known to be right)"
+    for row in relation["strongest"][:12]:
+        cells = [
+            Text(
+                ", ".join(
+                    link["token"].strip() + (" ✓" if link["right"] else "") for link in row["by_fit"][name]
+                )
+            )
+            for name in shown
+        ]
+        table.add_row(Text(row["source"].strip()), *cells)
+    return table
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or value != value else f"{value:.{digits}f}"

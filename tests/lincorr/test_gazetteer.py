@@ -1,0 +1,177 @@
+"""The tables against facts that anyone can look up, written here by hand."""
+
+import pytest
+
+from lincorr import gazetteer
+from lincorr.gazetteer import ANSWERS, TRUTH
+
+FACTS = [
+    ("city-country", "Tokyo", "Japan"),
+    ("city-country", "Paris", "France"),
+    ("city-country", "Berlin", "Germany"),
+    ("city-country", "Oslo", "Norway"),
+    ("city-country", "Istanbul", "Turkey"),
+    ("city-country", "Istanbul", "Türkiye"),
+    ("city-country", "Amsterdam", "Netherlands"),
+    ("city-country", "Amsterdam", "Holland"),
+    ("city-country", "Chicago", "United States"),
+    ("city-country", "Chicago", "America"),
+    ("city-country", "Chicago", "USA"),
+    ("city-country", "Seoul", "Korea"),
+    ("city-country", "Prague", "Czechia"),
+    ("city-country", "London", "United Kingdom"),
+    ("city-country", "London", "England"),
+    ("city-country", "London", "Britain"),
+    ("city-country", "Glasgow", "Scotland"),
+    ("city-country", "Cardiff", "Wales"),
+    ("city-country", "Hong Kong", "China"),
+    ("city-country", "Kyiv", "Ukraine"),
+    ("city-country", "Kiev", "Ukraine"),
+    ("city-country", "Mumbai", "India"),
+    ("city-country", "Bombay", "India"),
+    ("city-country", "Calcutta", "India"),
+    ("city-country", "Madras", "India"),
+    ("city-country", "Bangalore", "India"),
+    ("city-country", "Peking", "China"),
+    ("city-country", "Saigon", "Vietnam"),
+    ("city-country", "Montreal", "Canada"),
+    ("city-country", "Zurich", "Switzerland"),
+    ("city-country", "Lodz", "Poland"),
+    ("city-country", "New York", "United States"),
+    ("city-country", "Canberra", "Australia"),
+    ("city-continent", "Berlin", "Europe"),
+    ("city-continent", "Cairo", "Africa"),
+    ("city-continent", "Istanbul", "Asia"),
+    ("city-continent", "Istanbul", "Europe"),
+    ("city-continent", "Moscow", "Europe"),
+    ("city-continent", "Novosibirsk", "Asia"),
+    ("city-continent", "Sydney", "Australia"),
+    ("city-continent", "Auckland", "Oceania"),
+    ("city-language", "Vienna", "German"),
+    ("country-continent", "Japan", "Asia"),
+    ("country-continent", "England", "Europe"),
+    ("country-continent", "Brazil", "South America"),
+    ("country-continent", "Brazil", "America"),
+    ("country-continent", "Russia", "Asia"),
+    ("country-capital", "Japan", "Tokyo"),
+    ("country-capital", "Australia", "Canberra"),
+    ("country-capital", "USA", "Washington"),
+    ("country-capital", "England", "London"),
+    ("country-capital", "Scotland", "Edinburgh"),
+    ("country-capital", "Kazakhstan", "Astana"),
+    ("country-capital", "South Africa", "Cape Town"),
+    ("country-currency", "Japan", "Yen"),
+    ("country-currency", "France", "Euro"),
+    ("country-currency", "America", "Dollar"),
+    ("country-currency", "China", "Yuan"),
+    ("country-currency", "England", "Pound"),
+    ("country-currency", "Poland", "Zloty"),
+    ("country-language", "Brazil", "Portuguese"),
+    ("country-language", "Norway", "Norwegian"),
+    ("country-language", "Iran", "Persian"),
+    ("country-language", "Iran", "Farsi"),
+    ("country-language", "China", "Chinese"),
+    ("country-language", "China", "Mandarin"),
+    ("country-language", "Switzerland", "French"),
+    ("country-country-fr", "Germany", "Allemagne"),
+    ("country-country-fr", "England", "Angleterre"),
+    ("country-country-fr", "Myanmar", "Birmanie"),
+    ("country-country-de", "Germany", "Deutschland"),
+    ("country-country-de", "France", "Frankreich"),
+    ("country-country-de", "UK", "Großbritannien"),
+    ("country-country-es", "Germany", "Alemania"),
+    ("country-country-es", "Spain", "España"),
+    ("country-country-es", "Holland", "Holanda"),
+]
+
+FALSE = [
+    ("city-country", "London", "Canada"),  # London, Ontario is the smaller one
+    ("city-country", "Birmingham", "United States"),
+    ("city-country", "Santiago", "Cuba"),
+    ("city-country", "Edinburgh", "England"),
+    ("city-country", "Chicago", "United"),
+    ("city-country", "Seoul", "South"),
+    ("city-continent", "Ankara", "Europe"),
+    ("city-continent", "Moscow", "Asia"),
+    ("city-continent", "Auckland", "Australia"),
+    ("country-capital", "Australia", "Sydney"),
+    ("country-capital", "USA", "New York"),
+    ("country-language", "Brazil", "Spanish"),
+    ("country-currency", "UK", "Euro"),
+]
+
+
+@pytest.mark.parametrize(("table", "source", "target"), FACTS)
+def test_well_known_facts_are_right(table, source, target):
+    assert (source, target) in TRUTH[table]()
+
+
+@pytest.mark.parametrize(("table", "source", "target"), FALSE)
+def test_near_misses_are_wrong(table, source, target):
+    assert (source, target) not in TRUTH[table]()
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ("cities", ["Tokyo", "New York City", "NYC", "São Paulo", "Sao Paulo", "Bern", "Bombay"]),
+        ("countries", ["China", "America", "USA", "England", "Britain", "UK", "Holland", "Korea"]),
+        ("continents", ["Asia", "Africa", "Europe", "America", "Oceania", "Australia"]),
+        ("capitals", ["Tokyo", "Canberra", "Ottawa", "Brasília"]),
+        ("currencies", ["Euro", "Dollar", "Yen", "Yuan", "Riel"]),
+        ("languages", ["English", "Farsi", "Welsh", "Bengali"]),
+        ("countries-fr", ["Allemagne", "États-Unis", "Angleterre", "Corée"]),
+        ("countries-de", ["Deutschland", "Vereinigte Staaten", "USA"]),
+        ("countries-es", ["Alemania", "Estados Unidos", "Inglaterra"]),
+    ],
+)
+def test_lists_hold_the_names_people_use(table, names):
+    assert set(names) <= set(ANSWERS[table]())
+
+
+@pytest.mark.parametrize("table", sorted(ANSWERS))
+def test_lists_hold_clean_names_once(table):
+    names = ANSWERS[table]()
+    assert len(names) == len(set(names))
+    for name in names:
+        assert name
+        assert name == name.strip()
+        assert not name.startswith("The ")  # or "The" would stand for it
+        assert "(" not in name
+
+
+@pytest.mark.parametrize("table", sorted(TRUTH))
+def test_truth_joins_whole_names_once(table):
+    pairs = TRUTH[table]()
+    assert len(pairs) == len(set(pairs))
+    assert all(source and target for source, target in pairs)
+
+
+def test_lists_are_in_order_of_prominence():
+    assert gazetteer.country_names().index("Japan") < gazetteer.country_names().index("Norway")
+    assert gazetteer.city_names().index("Tokyo") < gazetteer.city_names().index("Bern")
+    assert gazetteer.language_names()[0] == "English"
+    assert gazetteer.continent_names()[0] == "Asia"
+    assert gazetteer.country_names().index("America") < gazetteer.country_names().index("Norway")
+
+
+def test_everyday_words_do_not_pass_for_cities():
+    assert not {"Sale", "Van", "Male", "Valley"} & set(gazetteer.city_names())
+
+
+def test_states_that_are_no_more_are_left_out():
+    assert "Serbia and Montenegro" not in gazetteer.country_names()
+    assert "Serbia" in gazetteer.country_names()
+
+
+def test_each_alias_belongs_to_a_place_that_exists():
+    aliases = gazetteer._aliases()
+    codes = {country.code for country in gazetteer.countries()}
+    for section in ("countries", "capitals", "parts", "also_in", "lies_in", "within"):
+        assert set(aliases[section]) <= codes, section
+    assert set(aliases["within"].values()) <= codes
+    for language in gazetteer.FOREIGN:
+        assert set(aliases["foreign"][language]) <= codes
+    cities = {name for city in gazetteer.cities() for name in city.names}
+    assert set(aliases["cities"]) <= cities
+    assert set(aliases["city_continents"]) <= cities
