@@ -1,0 +1,17 @@
+"""Map the linear relations between a language model's answers to related prompts."""
+
+from lincorr.errors import BadInput, LincorrError, StoreDamaged
+from lincorr.relations import Relation, Template, load_catalogue
+from lincorr.solvers.result import LinearMap
+from lincorr.store import LogitStore
+
+__all__ = [
+    "BadInput",
+    "LincorrError",
+    "LinearMap",
+    "LogitStore",
+    "Relation",
+    "StoreDamaged",
+    "Template",
+    "load_catalogue",
+]

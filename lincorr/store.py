@@ -329,6 +329,16 @@ class LogitStore:
         records = np.asarray(self._array(f"done/{name}")[:])[shards]
         return f"{zlib.crc32(records.tobytes()):08x}"
 
+    def require_whole(self, name: str, rows: NDArray[np.int64]) -> None:
+        """Check the shards that hold `rows` against their checksums.
+
+        Raises:
+            StoreDamaged: one is missing or damaged.
+        """
+        for shard in np.unique(rows // self.identity.shard_rows):
+            for kind in self._kinds():
+                self.read_shard(kind, name, int(shard))
+
     # --- reading ----------------------------------------------------------------------------------
 
     def hidden(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.floating]:

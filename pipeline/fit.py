@@ -66,11 +66,13 @@ def fit_relation(store: LogitStore, inputs: FitInputs) -> list[str]:
     """
     fitted = []
     for source, choice in inputs.choices.items():
-        problem = set_up(store, inputs, source)  # reads, and so checks, every row
+        for template in (inputs.source_template, inputs.target_template):
+            store.require_whole(template, inputs.fit_rows)
         digest = _digest(store, inputs, source)
         names = (source, f"{source}-ridge")
         if all(store.maps.inputs(inputs.relation.name, name) == digest for name in names):
             continue
+        problem = set_up(store, inputs, source)
         path = ridge_path(problem)
         for name, root_penalty in zip(names, (0.0, path.reading), strict=True):
             known_path: RidgePath | None = path if root_penalty else None

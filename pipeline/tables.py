@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -62,34 +63,41 @@ def print_results(document: dict[str, Any]) -> None:
 
 
 def _scores_table(relation: dict[str, Any]) -> Table:
-    table = Table(title=f"{relation['name']}: held-out score of each fit")
-    table.add_column("fit")
-    for heading in ("columns", "√λ/σ₁", "rank", "Pearson r", "R²", "hit@1", "@3", "@5"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        title=f"{relation['name']}: held-out score of each fit",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("fit", no_wrap=True)
+    for heading in ("columns", "√λ/σ₁", "Pearson r", "R²", "hit@1", "@3", "@5"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for fitted in relation["fits"]:
         found = (fitted["hits"] or {}).get("influenced target", {})
         table.add_row(
-            Text(fitted["label"] + ("" if fitted["identified"] else " (W not identified)")),
+            fitted["name"] + ("" if fitted["identified"] else " (!)"),
             f"{fitted['source_columns']:,}",
             f"{fitted['root_penalty']:.3g}",
-            f"{fitted['rank']:,}",
             f"{_figure(fitted['r'])} ± {_figure(fitted['r_std'])}",
             _figure(fitted["r2"]),
             *(_figure(found.get(k), 2) for k in ("1", "3", "5")),
         )
-    of = [f["hits"]["influenced target"]["of"] for f in relation["fits"] if f["hits"]]
-    if of:
-        table.caption = (
-            f"hit@k: a right target among the k strongest of a source's row of W, over {of[0]} sources"
-        )
+    found = [f["hits"]["influenced target"]["of"] for f in relation["fits"] if f["hits"]]
+    notes = [
+        f"hit@k: a right target is among the k strongest of a source's row of W, {found[0]} sources"
+        if found
+        else "",
+        "" if all(f["identified"] for f in relation["fits"]) else "(!) W is not identified: do not read it",
+    ]
+    table.caption = "\n".join(note for note in notes if note)
     return table
 
 
 def _links_table(relation: dict[str, Any]) -> Table:
     names = [fitted["name"] for fitted in relation["fits"]]
     shown = [name for name in ("domain", "vocabulary-ridge", "domain-ridge") if name in names][:2]
-    table = Table("source", *(f"strongest targets, {name}" for name in shown))
-    table.title = f"{relation['name']}: strongest targets (✓ known to be right)"
+    table = Table("source", *shown, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.title = f"{relation['name']}: strongest targets of each fit (✓ right)"
     for row in relation["strongest"][:12]:
         cells = [
             Text(
