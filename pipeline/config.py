@@ -164,7 +164,7 @@ class RunConfig(Section):
 
     def store_url(self) -> str:
         """Where the store is."""
-        name = Path(self.model.source).stem if self.model.source else "store"
+        name = Path(self.model.source).name.removesuffix(".gguf") or "store"
         return self.store.path or f"runs/{name}.zarr"
 
     def report_folder(self) -> Path:
@@ -172,8 +172,8 @@ class RunConfig(Section):
         if self.report.folder is not None:
             return self.report.folder
         url = self.store_url()
-        name = url.rstrip("/").removesuffix(".zarr")
-        return Path(name.rpartition("/")[2] if "://" in url else name + "-report")
+        name = url.rstrip("/").removesuffix(".zarr") + "-report"
+        return Path(name.rpartition("/")[2] if "://" in url else name)
 
 
 def settings() -> dict[str, tuple[str, Any]]:
@@ -194,7 +194,7 @@ def load_config(path: Path | None, overrides: Mapping[str, str]) -> RunConfig:
     """Read a YAML file and override it by flags.
 
     Args:
-        overrides: dotted setting -> value as text, parsed as YAML.
+        overrides: dotted setting -> value as text; "null" takes a value back.
 
     Raises:
         BadInput: the file cannot be read, or a setting is unknown, missing or wrong.
@@ -234,11 +234,12 @@ def _section(annotation: Any) -> type[Section] | None:
 
 
 def _flag_value(text: str) -> Any:
+    """Read null and lists as YAML; all else stays text, so that a name such as 2024 is a name."""
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return text
-    return value if isinstance(value, int | float | bool | list) or value is None else text
+    return value if value is None or isinstance(value, list) else text
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -250,6 +251,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         where = getattr(problem, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise BadInput(f"configuration: {path}{line} is no valid YAML") from None
+    except (ValueError, RecursionError) as problem:  # such as the date 2026-13-01
+        raise BadInput(f"configuration: {path} is no valid YAML ({problem})") from None
     if values is None:
         return {}
     if not isinstance(values, dict):

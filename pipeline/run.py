@@ -122,7 +122,7 @@ class Run:
         identity, subjects = store.identity, self.inputs.subjects
         fit, test = self._split()
         return {
-            "title": f"{', '.join(self.config.relations)} on {Path(identity.source).stem}",
+            "title": f"{', '.join(self.config.relations)} on {Path(identity.source).name.removesuffix('.gguf')}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "versions": {name: version(name) for name in _VERSIONS},
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",

@@ -1,0 +1,59 @@
+"""The documents say what the code does. `python tests/test_docs.py` rewrites the table of settings."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.config import settings
+
+ROOT = Path(__file__).parent.parent
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+HEAD = "| setting | default | meaning |\n| --- | --- | --- |\n"
+
+
+def settings_table() -> str:
+    """The table of every setting, from the code."""
+    rows = []
+    for name, (description, default) in settings().items():
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        text = "" if shown in (None, "") else f"`{str(shown).lower()}`"
+        rows.append(f"| `{name}` | {text} | {description} |")
+    return HEAD + "\n".join(rows) + "\n"
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    assert settings_table() in CONFIGURATION.read_text("utf-8")
+
+
+def lincorr_commands() -> list[str]:
+    """Every `lincorr VERB` line in the README's indented blocks."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    return sorted(set(re.findall(r"^    (lincorr [^#\n]+?)\s*(?:#.*)?$", text, flags=re.MULTILINE)))
+
+
+@pytest.mark.parametrize("command", lincorr_commands())
+def test_every_command_of_the_readme_is_understood(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*shlex.split(command)[1:], "--help"]) == 0
+    usage = capsys.readouterr().out
+    for flag in re.findall(r"--[a-z-]+", command):
+        assert flag in usage
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    path = ROOT / document
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+
+
+if __name__ == "__main__":
+    text = CONFIGURATION.read_text("utf-8")
+    start = text.index(HEAD)
+    end = text.index("\n\n", start)
+    CONFIGURATION.write_text(text[:start] + settings_table().rstrip("\n") + text[end:], "utf-8")
