@@ -33,4 +33,4 @@ def to_host(array: Array) -> NDArray[Any]:
         return array
     if array_api_compat.is_cupy_array(array):
         return np.asarray(array.get())
-    return np.asarray(array_api_compat.to_device(array, "cpu"))
+    return np.asarray(array)

@@ -7,6 +7,9 @@ from zarr.codecs import Crc32cCodec
 
 CHUNK_BYTES = 16 * 2**20  # column panels read well, and no file is tiny
 _TABLE_ROWS = 65536
+# What a lost chunk of ids or of texts reads as; no token has such an id or such a text.
+MISSING_ID = -2
+MISSING_TEXT = "\ue000missing"
 
 
 def checksummed() -> list[Crc32cCodec]:
@@ -27,6 +30,7 @@ def create_table(group: zarr.Group, name: str, kind: Any, dimension: str) -> Non
         shape=(0,),
         chunks=(_TABLE_ROWS,),
         dtype=kind,
+        fill_value=MISSING_TEXT if kind is str else MISSING_ID,
         compressors=checksummed(),
         dimension_names=(dimension,),
         overwrite=True,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
-from lincorr.tokens import Tokenizer
+from lincorr.tokens import Tokenizer, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Columns:
 def answer_columns(tokenizer: Tokenizer, names: Sequence[str], setting: str) -> Columns:
     """Find the column of each name by the reference procedure's rule.
 
-    A name counts if the first token of " " + name is its whole first word; its column is that token's
+    A name counts if its first token behind a space is its whole first word; its column is that token's
     id; of several names with one token the first gives the column its name, unless a later one is whole.
 
     Args:
@@ -50,10 +50,15 @@ def answer_columns(tokenizer: Tokenizer, names: Sequence[str], setting: str) -> 
     Raises:
         BadInput: no name has a column.
     """
-    encoded = tokenizer([" " + name for name in names], add_special_tokens=False)["input_ids"]
+    if not names:
+        raise BadInput(f"{setting}: the list of answers is empty; give some names")
+    # behind a word, as answers come: some SentencePiece tokenizers give a leading space its own token
+    anchor = encode(tokenizer, "a")
+    encoded = tokenizer([f"a {name}" for name in names], add_special_tokens=False)["input_ids"]
     chosen: dict[int, tuple[str, str, bool]] = {}
     dropped: dict[str, str] = {}
-    for name, ids in zip(names, encoded, strict=True):
+    for name, with_anchor in zip(names, encoded, strict=True):
+        ids = with_anchor[len(anchor) :]
         words = name.split()
         text = tokenizer.decode(ids[:1])
         if not words or text.strip() != words[0]:

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from lincorr.chunks import checksummed, panel
+from lincorr.chunks import MISSING_ID, checksummed, panel
 from lincorr.errors import BadInput, StoreDamaged
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, Factors, LinearMap, PathPoint, RidgePath, Weights
@@ -44,7 +44,7 @@ class MapStore:
         for name in ("source_ids", "target_ids", "intercept", "hidden_intercept"):
             value = getattr(fitted, name)
             if value is not None:
-                group.create_array(name, data=np.asarray(value), compressors=checksummed())
+                _save_array(group, name, np.asarray(value))
         group.attrs.update({"diagnosis": finite(asdict(fitted.diagnosis)), "inputs": inputs})
 
     def inputs(self, relation: str, fit: str) -> str | None:
@@ -99,7 +99,25 @@ class MapStore:
 
 
 def _array(group: zarr.Group, name: str) -> NDArray[Any] | None:
-    return np.asarray(cast(Any, group[name])[...]) if name in group else None
+    if name not in group:
+        return None
+    array = np.asarray(cast(Any, group[name])[...])
+    if np.any(np.isnan(array) if array.dtype.kind == "f" else array == MISSING_ID):
+        raise ValueError(f"a chunk of {name} is missing")
+    return array
+
+
+def _save_array(
+    group: zarr.Group, name: str, value: NDArray[Any], chunks: tuple[int, ...] | None = None
+) -> None:
+    group.create_array(
+        name,
+        shape=value.shape,
+        chunks=chunks or "auto",
+        dtype=value.dtype,
+        fill_value=float("nan") if value.dtype.kind == "f" else MISSING_ID,
+        compressors=checksummed(),
+    )[...] = value
 
 
 def _save_weights(group: zarr.Group, name: str, weights: Weights) -> None:
@@ -108,7 +126,7 @@ def _save_weights(group: zarr.Group, name: str, weights: Weights) -> None:
         parts = {f"{name}_left": weights.left, f"{name}_right": weights.right}
     for key, value in cast("dict[str, NDArray[np.floating]]", parts).items():
         rows = panel(value.shape[0], value.shape[1] * value.dtype.itemsize)
-        group.create_array(key, data=value, chunks=(rows, value.shape[1]), compressors=checksummed())
+        _save_array(group, key, value, (rows, value.shape[1]))
 
 
 def _load_weights(group: zarr.Group, name: str) -> Weights | None:

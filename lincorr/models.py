@@ -28,6 +28,8 @@ PACKAGE_PREFIX = "package:"
 # Facts about where a model came from, not what it computes.
 _INCIDENTAL_CONFIG = {"_name_or_path", "transformers_version", "_commit_hash"}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
+# What decides tokens in tokenizer_config.json: the same tokenizer.json under another class splits otherwise.
+_TOKENIZER_SETTINGS = ("tokenizer_class", "add_bos_token", "add_eos_token", "add_prefix_space", "legacy")
 _HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "merges.txt", "*.jinja"]
 
 
@@ -195,6 +197,13 @@ def resolve_dtype(dtype: Precision, device: str) -> str:
     return "bfloat16" if device.startswith("cuda") else "float32"
 
 
+def use_threads(threads: int) -> None:
+    """Let the models of this process compute with so many threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
 def fingerprint(folder: Path) -> Fingerprint:
     """Hash what decides the logits: configuration, weight files and tokenizer files.
 
@@ -211,7 +220,7 @@ def fingerprint(folder: Path) -> Fingerprint:
     return Fingerprint(
         config=hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest(),
         weights=_hash_files(weights),
-        tokenizer=_hash_files(folder / name for name in _TOKENIZER_FILES),
+        tokenizer=_hash_tokenizer(folder),
     )
 
 
@@ -235,6 +244,14 @@ def _hash_files(paths: Iterable[Path]) -> str:
             with path.open("rb") as file:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
     return whole.hexdigest()
+
+
+def _hash_tokenizer(folder: Path) -> str:
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    kept = [settings.get(name) for name in _TOKENIZER_SETTINGS]
+    files = _hash_files(folder / name for name in _TOKENIZER_FILES)
+    return hashlib.sha256(f"{files}{json.dumps(kept)}".encode()).hexdigest()
 
 
 def _package_file(name: str) -> Path:

@@ -26,7 +26,7 @@ import xarray
 import zarr
 from numpy.typing import NDArray
 
-from lincorr.chunks import checksummed, create_table, panel
+from lincorr.chunks import MISSING_ID, MISSING_TEXT, checksummed, create_table, panel
 from lincorr.columns import Columns
 from lincorr.errors import BadInput, StoreDamaged
 from lincorr.maps import MapStore
@@ -81,7 +81,7 @@ _REFUSALS = {
     "precision": "store.precision: {new} where the store keeps {old} of",
     "hidden": "store.hidden: {new} where the store has {old} for",
     "shard_rows": "store.shard_rows: {new} where the store has {old} for",
-    "batch_size": "store.batch_size: {new} where the store has {old} for",
+    "batch_size": "cluster.batch_size: {new} where the store has {old} for",
 }
 
 
@@ -187,8 +187,7 @@ class LogitStore:
         """Return the subjects of `rows`, or all of them."""
         chosen = slice(0, self.n_subjects) if rows is None else rows
         ids, texts, classes = (
-            np.asarray(self._array(f"subjects/{name}")[: self.n_subjects])[chosen]
-            for name in ("id", "text", "class")
+            self._table(f"subjects/{name}", self.n_subjects)[chosen] for name in ("id", "text", "class")
         )
         return Subjects(ids.astype(np.int64), tuple(map(str, texts)), tuple(map(str, classes)), {})
 
@@ -271,7 +270,7 @@ class LogitStore:
 
     def column_ids(self, name: str) -> NDArray[np.int64]:
         """Token ids whose logits are kept for a template."""
-        return np.asarray(self._array(f"columns/{name}/id")[:])
+        return self._table(f"columns/{name}/id")
 
     # --- shards -----------------------------------------------------------------------------------
 
@@ -298,7 +297,7 @@ class LogitStore:
 
     def damage(self, name: str, shard: int) -> str | None:
         """Say what is wrong with a shard: "not extracted", "incomplete", "damaged", or None."""
-        record = np.asarray(self._array(f"done/{name}")[shard])
+        record = self._record(name, shard)
         rows = self.shard_slice(shard)
         if record[0] == 0:
             return "not extracted"
@@ -313,7 +312,7 @@ class LogitStore:
         """Count the rows of a shard, from its beginning, that are written and right."""
         if self.damage(name, shard) in ("not extracted", "damaged"):
             return 0
-        return int(np.asarray(self._array(f"done/{name}")[shard])[0])
+        return int(self._record(name, shard)[0])
 
     def read_shard(self, kind: Kind, name: str, shard: int) -> NDArray[np.floating]:
         """Return the written rows of a shard, checked against their checksum.
@@ -321,12 +320,12 @@ class LogitStore:
         Raises:
             StoreDamaged: they are missing or not what was written.
         """
-        return self._verified(kind, name, shard, np.asarray(self._array(f"done/{name}")[shard]))
+        return self._verified(kind, name, shard, self._record(name, shard))
 
     def content_digest(self, name: str, rows: NDArray[np.int64]) -> str:
         """Return a digest of the checksums of all shards that hold `rows`."""
         shards = np.unique(rows // self.identity.shard_rows)
-        records = np.asarray(self._array(f"done/{name}")[:])[shards]
+        records = np.array([self._record(name, int(shard)) for shard in shards])
         return f"{zlib.crc32(records.tobytes()):08x}"
 
     def require_whole(self, name: str, rows: NDArray[np.int64]) -> None:
@@ -386,7 +385,7 @@ class LogitStore:
             {
                 "subject": ("subject", list(subjects.texts)),
                 "subject_id": ("subject", subjects.ids),
-                f"{name}_token": [str(text) for text in self._array(f"columns/{name}/text")[:]],
+                f"{name}_token": [str(text) for text in self._table(f"columns/{name}/text")],
                 "token_id": (f"{name}_token", self.column_ids(name)),
             }
         )
@@ -410,6 +409,7 @@ class LogitStore:
                         *value.shape[1:],
                     ),
                     dtype=np.float32,
+                    fill_value=float("nan"),
                     compressors=checksummed(),
                     dimension_names=("token", "width")[: value.ndim],
                     overwrite=True,
@@ -429,6 +429,8 @@ class LogitStore:
         try:
             bias = np.asarray(self._array("head/bias")[...]) if "bias" in group else None
             weight = np.asarray(self._array("head/weight")[...])
+            if np.isnan(weight).any() or (bias is not None and np.isnan(bias).any()):
+                raise ValueError("a chunk is missing")
         except (ValueError, OSError) as problem:
             raise StoreDamaged(
                 f"store: the output head in {self.url!r} is damaged ({problem}); delete its folder "
@@ -442,6 +444,14 @@ class LogitStore:
     def verify(self) -> list[str]:
         """Read every shard and return one line for each that is not whole and right."""
         faults = []
+        tables: list[tuple[str, int | None]]
+        tables = [(f"subjects/{part}", self.n_subjects) for part in ("id", "text", "class")]
+        tables += [(f"columns/{t.name}/{part}", None) for t in self.templates() for part in ("id", "text")]
+        for key, rows in tables:
+            try:
+                self._table(key, rows)
+            except StoreDamaged as problem:
+                faults.append(str(problem))
         for template in self.templates():
             for shard in range(self.n_shards):
                 fault = self.damage(template.name, shard)
@@ -467,6 +477,31 @@ class LogitStore:
 
     def _kinds(self) -> tuple[Kind, ...]:
         return ("logits", "hidden") if self.identity.hidden else ("logits",)
+
+    def _record(self, name: str, shard: int) -> NDArray[np.int64]:
+        """A shard's done-record; -1 rows where it cannot be read."""
+        try:
+            return np.asarray(self._array(f"done/{name}")[shard])
+        except (ValueError, OSError, RuntimeError):
+            return np.array([-1, 0, 0])
+
+    def _table(self, key: str, rows: int | None = None) -> NDArray[Any]:
+        """The first rows of a table, or all of it.
+
+        Raises:
+            StoreDamaged: it is not what was written.
+        """
+        try:
+            table = np.asarray(self._array(key)[:rows])
+            missing = bool(np.any(table == (MISSING_ID if table.dtype.kind == "i" else MISSING_TEXT)))
+        except (ValueError, OSError, RuntimeError, KeyError):
+            missing = True
+        if missing:
+            raise StoreDamaged(
+                f"store: the table {key!r} in {self.url!r} is damaged; restore its folder from a copy, or "
+                "extract into another store"
+            )
+        return table
 
     def _append(self, key: str, values: NDArray[Any], start: int) -> None:
         array = self._array(key)
@@ -508,7 +543,7 @@ class LogitStore:
             data: NDArray[np.floating] = np.ascontiguousarray(
                 self._array(f"{kind}/{name}")[start : start + int(record[0])]
             )
-            right = zlib.crc32(data.tobytes()) == record[_RECORD.index(f"{kind}_crc32")]
+            right = record[0] > 0 and zlib.crc32(data.tobytes()) == record[_RECORD.index(f"{kind}_crc32")]
         except (ValueError, OSError, RuntimeError):
             right = False
         if not right:

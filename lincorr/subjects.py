@@ -112,7 +112,8 @@ def notebook_subjects(tokenizer: Tokenizer, count: int, *, seed: int = 0) -> Sub
     The spelling is pasted into the template as text, so X is often not the token it was drawn as; see
     `round_trips`. Kept for parity with published figures.
     """
-    spellings = list(tokenizer.get_vocab())
+    vocabulary = tokenizer.get_vocab()  # in no order that lasts: sort by id
+    spellings = sorted(vocabulary, key=vocabulary.__getitem__)
     drawn = np.random.default_rng(seed).choice(len(spellings), size=count)
     return string_subjects([spellings[i] for i in drawn])
 

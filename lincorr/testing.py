@@ -1,5 +1,6 @@
 """Small things with known answers, for tests: a toy tokenizer and model on disk, planted problems."""
 
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,29 @@ def toy_tokenizer(words: Sequence[str] = CITIES + COUNTRIES, *, bos: bool = Fals
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+
+
+def sentencepiece_tokenizer(words: Sequence[str] = CITIES + COUNTRIES) -> Any:
+    """Build a tokenizer like Llama 2's: "▁" for a space, one put before every text, bytes for the unknown.
+
+    Each of `words` is one token behind a space, and " " in front of a text is a token of its own.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
+    pieces += string.ascii_letters + string.digits + string.punctuation
+    pieces += [f"▁{word}" for word in (*words, "lives", "in", "the", "city", "country", "of")]
+    model = models.Unigram([(piece, -1.0) for piece in pieces], unk_id=0, byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
 
 

@@ -28,6 +28,8 @@ relations_app = typer.Typer(no_args_is_help=True, help="Look at the catalogue of
 app.add_typer(store_app, name="store")
 app.add_typer(relations_app, name="relations")
 
+_INTERRUPTED = 130
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit code: 0, 2 for bad input, 1 for a failed run.
@@ -39,13 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app([a for a in arguments if a != "--debug"], standalone_mode=True)
     except SystemExit as leaving:
+        if leaving.code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            line = "interrupted; what was done is kept, the same command goes on from there"
+            return _fail(line, _INTERRUPTED)
         return int(leaving.code or 0)
     except LincorrError as problem:
         if debug:
             raise
         return _fail(str(problem), problem.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted; what was done is kept, the same command goes on from there", 130)
     except Exception as problem:
         if debug:
             raise

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import dask
 import psutil
@@ -12,6 +13,7 @@ from distributed import Client, LocalCluster, WorkerPlugin, as_completed
 from distributed.scheduler import KilledWorker
 
 from lincorr.errors import BadInput, LincorrError
+from lincorr.models import use_threads
 from pipeline.config import ClusterSettings
 from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
 
@@ -41,9 +43,7 @@ class ComputeThreads(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Run once in each worker, also in one that was restarted."""
-        import torch
-
-        torch.set_num_threads(self.threads)
+        use_threads(self.threads)
 
 
 class DaskExecutor:
@@ -67,14 +67,15 @@ class DaskExecutor:
         position: dict[Any, int] = {}
         results: dict[int, Result] = {}
         running = as_completed()
-        n_workers = max(1, len(self._client.scheduler_info()["workers"]))
+        n_workers = max(1, len(self._client.nthreads()))
+        mine = uuid4().hex[:8]  # a scheduler that others use too must not take their tasks for these
 
         def submit_next() -> None:
             for index, task in waiting:
                 future = self._client.submit(
                     stage.function,
                     task,
-                    key=f"{stage.name}-{getattr(task, 'key', index)}-{index}",
+                    key=f"{stage.name}-{getattr(task, 'key', index)}-{index}-{mine}",
                     retries=_RETRIES,
                     pure=False,
                 )

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.errors import BadInput
 from lincorr.metrics import Correlation, Hits, hits
 from lincorr.solvers.result import LinearMap
 from lincorr.solvers.spectrum import Problem, coefficients
 from lincorr.store import LogitStore
-from pipeline.fit import FIT_NAMES, FitInputs, Source, set_up, source_blocks
+from pipeline.fit import FIT_NAMES, FitInputs, Source, input_digest, set_up, source_blocks
 
 _LABELS = {
     "domain": "domain columns, least squares",
@@ -32,10 +33,16 @@ def evaluate_relation(
         n_sources: well-known sources to read out.
 
     Raises:
-        StoreDamaged, BadInput: rows or maps are missing or damaged.
+        StoreDamaged, BadInput: rows or maps are missing, damaged, or fitted for other settings.
     """
     names = [f"{source}{kind}" for source in inputs.choices for kind in ("", "-ridge")]
     maps = {name: store.maps.load(inputs.relation.name, name) for name in FIT_NAMES if name in names}
+    for name in maps:
+        if store.maps.inputs(inputs.relation.name, name) != input_digest(store, inputs, _source_of(name)):
+            raise BadInput(
+                f"store: the map {inputs.relation.name!r} / {name!r} in {store.url!r} was fitted to other "
+                "subjects or settings than these; run `lincorr fit` first"
+            )
     problems = {source: set_up(store, inputs, source) for source in inputs.choices}
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"

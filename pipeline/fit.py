@@ -68,7 +68,7 @@ def fit_relation(store: LogitStore, inputs: FitInputs) -> list[str]:
     for source, choice in inputs.choices.items():
         for template in (inputs.source_template, inputs.target_template):
             store.require_whole(template, inputs.fit_rows)
-        digest = _digest(store, inputs, source)
+        digest = input_digest(store, inputs, source)
         names = (source, f"{source}-ridge")
         if all(store.maps.inputs(inputs.relation.name, name) == digest for name in names):
             continue
@@ -127,7 +127,7 @@ def source_blocks(
         yield _double(data), _double(target)
 
 
-def _digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:
+def input_digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:
     """Hash all that goes into the fits of one source."""
     contents = [
         store.content_digest(name, inputs.fit_rows)

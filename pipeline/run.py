@@ -121,8 +121,9 @@ class Run:
         store = self.store()
         identity, subjects = store.identity, self.inputs.subjects
         fit, test = self._split()
+        model = Path(identity.source).name.removesuffix(".gguf")
         return {
-            "title": f"{', '.join(self.config.relations)} on {Path(identity.source).name.removesuffix('.gguf')}",
+            "title": f"{', '.join(self.config.relations)} on {model}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "versions": {name: version(name) for name in _VERSIONS},
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",

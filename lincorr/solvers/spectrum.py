@@ -52,6 +52,7 @@ def spectrum(
     """Centre and decompose a float64 source (n, k)."""
     xp = namespace(source)
     mean = xp.mean(source, axis=0)
+    mean = mean + xp.mean(source - mean, axis=0)  # a rounded mean would leave a direction of its own
     left, values, right_t = xp.linalg.svd(source - mean, full_matrices=False)
     decision = cut(values, source.shape, noise=noise, rank_limit=rank_limit, rcond=rcond)
     r = decision.rank

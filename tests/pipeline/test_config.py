@@ -4,11 +4,11 @@ import inspect
 from pathlib import Path
 from typing import Any, get_args
 
-import click
 import pytest
 import typer
 import yaml
 from hypothesis import given
+from hypothesis import settings as within
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput
@@ -19,7 +19,7 @@ VERBS = ("run", "plan", "extract", "fit", "evaluate", "report", "show")
 
 
 @pytest.fixture(scope="module")
-def commands() -> dict[str, click.Command]:
+def commands() -> dict[str, Any]:
     return typer.main.get_command(cli.app).commands
 
 
@@ -188,6 +188,7 @@ def test_a_report_on_a_remote_store_is_written_here():
     assert loaded.report_folder() == Path("run-report")
 
 
+@within(deadline=None)
 @given(
     count=st.integers(4) | st.just("all"),
     seed=st.integers(0),
@@ -344,19 +345,24 @@ VALUES = st.recursive(
 )
 
 
+def refusal_of(path: Path | None, flags: dict[str, str]) -> str:
+    """The text of the refusal, empty if there is none; any other error is raised."""
+    try:
+        load_config(path, flags)
+    except BadInput as refused:
+        return str(refused)
+    return ""
+
+
+@within(deadline=None)
 @given(values=st.dictionaries(st.sampled_from([*RunConfig.model_fields, "other"]), VALUES))
 def test_any_yaml_loads_or_is_refused_in_one_line(values, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    try:
-        load_config(path, {})
-    except BadInput as refused:
-        assert len(str(refused).splitlines()) == 1
+    assert len(refusal_of(path, {}).splitlines()) <= 1
 
 
+@within(deadline=None)
 @given(name=st.sampled_from(list(LEAVES)), text=st.text())
 def test_any_flag_loads_or_is_refused_in_one_line(name, text):
-    try:
-        load_config(None, {"model.source": "m"} | {name: text})
-    except BadInput as refused:
-        assert len(str(refused).splitlines()) == 1
+    assert len(refusal_of(None, {"model.source": "m"} | {name: text}).splitlines()) <= 1

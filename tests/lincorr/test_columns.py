@@ -1,0 +1,74 @@
+"""The first-word rule: which names of a domain have a token column."""
+
+from typing import Any
+
+import pytest
+
+from lincorr.columns import answer_columns
+from lincorr.errors import BadInput
+from lincorr.testing import CITIES, COUNTRIES, sentencepiece_tokenizer, toy_tokenizer
+
+
+@pytest.mark.parametrize("make", [toy_tokenizer, sentencepiece_tokenizer])
+def test_each_known_name_has_its_token(make: Any) -> None:
+    tokenizer = make()
+    columns = answer_columns(tokenizer, CITIES, "cities")
+    assert columns.names == CITIES
+    assert columns.texts == tuple(f" {city}" for city in CITIES)
+    assert tokenizer.batch_decode([[i] for i in columns.ids]) in (
+        list(CITIES),
+        [f" {city}" for city in CITIES],
+    )
+    assert all(columns.whole)
+    assert columns.dropped == {}
+
+
+def test_the_column_is_the_token_with_the_leading_space(tokenizer: Any) -> None:
+    columns = answer_columns(tokenizer, ["Tokyo"], "cities")
+    assert columns.ids.tolist() == [tokenizer.convert_tokens_to_ids("ĠTokyo")]
+
+
+def test_a_longer_name_counts_by_its_first_word(tokenizer: Any) -> None:
+    columns = answer_columns(tokenizer, ["Rome Fiumicino", "Paris"], "cities")
+    assert columns.names == ("Rome Fiumicino", "Paris")
+    assert columns.whole == (False, True)
+    assert set(columns.whole_name_ids()) == {"Paris"}
+
+
+def test_a_name_that_only_begins_with_a_token_is_dropped(tokenizer: Any) -> None:
+    columns = answer_columns(tokenizer, ["Tokyoburg", "Paris"], "cities")
+    assert columns.names == ("Paris",)
+    assert columns.dropped == {"Tokyoburg": "its first word is not one token"}
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_a_blank_name_is_dropped(tokenizer: Any, name: str) -> None:
+    assert answer_columns(tokenizer, [name, "Paris"], "cities").names == ("Paris",)
+
+
+def test_of_two_long_names_with_one_token_the_first_stays(tokenizer: Any) -> None:
+    columns = answer_columns(tokenizer, ["Rome North", "Rome South"], "cities")
+    assert columns.names == ("Rome North",)
+    assert columns.dropped == {"Rome South": "shares its token with 'Rome North'"}
+
+
+@pytest.mark.parametrize("names", [["Rome North", "Rome"], ["Rome", "Rome North"]])
+def test_a_whole_name_takes_the_column_from_a_longer_one(tokenizer: Any, names: list[str]) -> None:
+    columns = answer_columns(tokenizer, names, "cities")
+    assert columns.names == ("Rome",)
+    assert columns.dropped == {"Rome North": "shares its token with 'Rome'"}
+
+
+def test_ids_are_distinct_and_every_name_is_accounted_for(tokenizer: Any) -> None:
+    names = [*CITIES, *COUNTRIES, "Peru Lima", "Xyzzy", "Tokyo Bay"]
+    columns = answer_columns(tokenizer, names, "places")
+    assert len(set(columns.ids.tolist())) == len(columns)
+    assert sorted([*columns.names, *columns.dropped]) == sorted(names)
+
+
+@pytest.mark.parametrize("names", [["Xyzzy", "Qwghlm"], []])
+def test_a_list_without_any_column_is_refused(tokenizer: Any, names: list[str]) -> None:
+    with pytest.raises(BadInput) as problem:
+        answer_columns(tokenizer, names, "relations.0.source.answers")
+    assert str(problem.value).startswith("relations.0.source.answers: ")
+    assert "\n" not in str(problem.value)

@@ -1,0 +1,178 @@
+"""Hidden states and logits of many architectures, against the models' own forward pass."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from numpy.typing import NDArray
+from transformers import AutoModelForCausalLM
+
+from lincorr.logits import LanguageModel
+from lincorr.testing import toy_tokenizer
+
+TOKENIZER = toy_tokenizer()
+PADDING = 7  # rows of the output head beyond the tokenizer's vocabulary
+SIZES: Mapping[str, Any] = {
+    "vocab_size": len(TOKENIZER) + PADDING,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.3,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": None,
+}
+FEWER = {key: SIZES[key] for key in ("vocab_size", "initializer_range", "bos_token_id", "eos_token_id")}
+GPT = FEWER | {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+
+CONFIGS: dict[str, transformers.PretrainedConfig] = {
+    "llama": transformers.LlamaConfig(**SIZES),
+    "llama tied": transformers.LlamaConfig(**SIZES, tie_word_embeddings=True),
+    "mistral": transformers.MistralConfig(**SIZES),
+    "qwen2": transformers.Qwen2Config(**SIZES),
+    "qwen3": transformers.Qwen3Config(**SIZES, head_dim=8),
+    "gemma": transformers.GemmaConfig(**SIZES, head_dim=8),
+    "gemma2": transformers.Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=3.0),
+    "gemma3": transformers.Gemma3TextConfig(**SIZES, head_dim=8),
+    "gpt2": transformers.GPT2Config(**GPT),
+    "gpt-neox": transformers.GPTNeoXConfig(**{k: v for k, v in SIZES.items() if "key_value" not in k}),
+    "phi": transformers.PhiConfig(**SIZES),
+    "opt": transformers.OPTConfig(
+        **FEWER | {"pad_token_id": 1, "ffn_dim": 64, "word_embed_proj_dim": 16, "init_std": 0.3},
+        **{key: SIZES[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads")},
+        max_position_embeddings=64,
+    ),
+    "gpt-j": transformers.GPTJConfig(**GPT, rotary_dim=4),
+    "cohere": transformers.CohereConfig(**SIZES, logit_scale=0.25),
+    "granite": transformers.GraniteConfig(**SIZES, logits_scaling=4.0),
+}
+LINEAR = [name for name in CONFIGS if name != "gemma2"]
+
+PROMPTS = np.random.default_rng(0).integers(len(TOKENIZER), size=(5, 7))
+_MADE: dict[str, LanguageModel] = {}
+
+
+def language_model(name: str) -> LanguageModel:
+    """A random model of an architecture, made once; norms and biases are random too."""
+    if name not in _MADE:
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries, on sizes that no real model has
+            model = AutoModelForCausalLM.from_config(CONFIGS[name])
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                torch.nn.init.normal_(parameter, 0.5, 0.3)
+        _MADE[name] = LanguageModel(model, TOKENIZER, "cpu")
+    return _MADE[name]
+
+
+def own_logits(model: LanguageModel) -> NDArray[np.float32]:
+    """What the model itself says at the last position, one prompt at a time, padding rows cut off."""
+    with torch.inference_mode():
+        logits = [model.model(torch.tensor(prompt[None])).logits[0, -1] for prompt in PROMPTS]
+    return torch.stack(logits)[:, : len(TOKENIZER)].numpy()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_read_out_hidden_states_are_the_models_logits(name: str) -> None:
+    model = language_model(name)
+    hidden, logits = model.hidden_and_logits(PROMPTS, model.part_of_readout(None))
+    assert hidden.shape == (len(PROMPTS), model.width)
+    np.testing.assert_allclose(logits, own_logits(model), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logits_are_the_models(name: str) -> None:
+    model = language_model(name)
+    np.testing.assert_allclose(model.logits(PROMPTS), own_logits(model), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_some_columns_are_the_models_logits(name: str) -> None:
+    model = language_model(name)
+    columns = np.array([40, 3, 111])
+    _, logits = model.hidden_and_logits(PROMPTS, model.part_of_readout(columns))
+    np.testing.assert_allclose(logits, own_logits(model)[:, columns], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_head_on_the_host_reads_the_same(name: str) -> None:
+    model = language_model(name)
+    logits = model.host_readout().logits(model.hidden(PROMPTS))
+    np.testing.assert_allclose(logits, own_logits(model), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_heads_are_known_and_checked(name: str) -> None:
+    model = language_model(name)
+    assert model.readout.kind == "linear"
+    assert model.check_readout().passed
+
+
+def test_soft_capped_head_is_told_from_a_linear_one() -> None:
+    model = language_model("gemma2")
+    assert model.readout.kind == "soft-capped"
+    assert np.abs(model.logits(PROMPTS)).max() <= 3.0
+    assert model.check_readout().passed  # through the cap
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase"),
+    [
+        ("llama", "linear, 376 x 32"),
+        ("phi", "linear with bias, 376 x 32"),
+        ("cohere", "linear scaled by 0.25, 376 x 32"),
+        ("granite", "linear scaled by 0.25, 376 x 32"),
+        ("gemma2", "soft-capped, 376 x 32"),
+        ("opt", "linear, 376 x 16"),
+    ],
+)
+def test_head_in_words(name: str, phrase: str) -> None:
+    assert language_model(name).readout.describe() == phrase.replace("376", str(len(TOKENIZER)))
+
+
+def test_padded_rows_of_the_head_are_left_out() -> None:
+    model = language_model("llama")
+    assert model.model.get_output_embeddings().weight.shape[0] == len(TOKENIZER) + PADDING
+    assert model.vocabulary_size == len(TOKENIZER)
+    assert model.logits(PROMPTS).shape == (len(PROMPTS), len(TOKENIZER))
+
+
+def test_a_wrong_head_does_not_pass_the_check() -> None:
+    """A logit scale that nobody knows of, as a new architecture may have."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIGS["llama"])
+    forward = model.forward
+
+    def scaled(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        output.logits = output.logits * 1.01
+        return output
+
+    model.forward = scaled
+    check = LanguageModel(model, TOKENIZER, "cpu").check_readout()
+    assert not check.passed
+    assert check.max_difference > check.tolerance
+
+
+def test_a_prompt_does_not_depend_on_its_batch() -> None:
+    model = language_model("llama")
+    alone = np.concatenate([model.hidden(prompt[None]) for prompt in PROMPTS])
+    np.testing.assert_allclose(model.hidden(PROMPTS), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_models_pass_the_check_and_give_float32(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = LanguageModel(AutoModelForCausalLM.from_config(CONFIGS["llama"], dtype=dtype), TOKENIZER, "cpu")
+    hidden, logits = model.hidden_and_logits(PROMPTS, model.part_of_readout(None))
+    assert {str(hidden.dtype), str(logits.dtype)} == {"float32"}
+    assert model.dtype == str(dtype).removeprefix("torch.")
+    assert model.check_readout().passed

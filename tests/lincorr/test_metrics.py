@@ -1,0 +1,144 @@
+"""Scores against SciPy's and scikit-learn's, in any array library."""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from lincorr.arrays import to_host
+from lincorr.metrics import Correlation, hits, mean_correlation
+
+Floats = NDArray[np.float64]
+
+
+def columns(n: int, q: int, seed: int = 0) -> tuple[Floats, Floats]:
+    """Predictions and truths that agree more or less, of different means and scales."""
+    rng = np.random.default_rng(seed)
+    true = rng.standard_normal((n, q)) * np.logspace(-2, 2, q) + rng.normal(0, 100, q)
+    predicted = true + rng.standard_normal((n, q)) * np.logspace(-2, 2, q) * rng.uniform(0, 2, q)
+    return predicted, true
+
+
+@pytest.mark.parametrize("n", [2, 3, 200])
+def test_pearson_is_scipys(xp: Any, n: int) -> None:
+    predicted, true = columns(n, 6)
+    r = to_host(Correlation.of(xp.asarray(predicted), xp.asarray(true)).pearson())
+    np.testing.assert_allclose(r, scipy.stats.pearsonr(predicted, true, axis=0).statistic, atol=1e-10)
+
+
+def test_r2_is_scikit_learns(xp: Any) -> None:
+    predicted, true = columns(200, 6)
+    r2 = to_host(Correlation.of(xp.asarray(predicted), xp.asarray(true)).r2())
+    expected = sklearn.metrics.r2_score(true, predicted, multioutput="raw_values")
+    np.testing.assert_allclose(r2, expected, rtol=1e-9)
+
+
+@given(cuts=st.lists(st.integers(1, 59), unique=True, max_size=6), order=st.randoms())
+def test_blocks_merge_in_any_order(cuts: list[int], order: Any) -> None:
+    predicted, true = columns(60, 4)
+    edges = [0, *sorted(cuts), 60]
+    blocks = [Correlation.of(predicted[a:b], true[a:b]) for a, b in itertools.pairwise(edges)]
+    order.shuffle(blocks)
+    merged = blocks[0]
+    for block in blocks[1:]:
+        merged = merged.merge(block)
+    assert merged.count == 60
+    np.testing.assert_allclose(merged.pearson(), scipy.stats.pearsonr(predicted, true).statistic, atol=1e-10)
+    np.testing.assert_allclose(
+        merged.r2(), sklearn.metrics.r2_score(true, predicted, multioutput="raw_values"), rtol=1e-8
+    )
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -1234.5])
+def test_a_column_that_does_not_vary_has_no_score(xp: Any, constant: float) -> None:
+    predicted, true = columns(33, 3)
+    true[:, 1] = constant
+    predicted[:, 2] = constant
+    score = Correlation.of(xp.asarray(predicted), xp.asarray(true))
+    assert np.isnan(to_host(score.pearson())).tolist() == [False, True, True]
+    assert np.isnan(to_host(score.r2())).tolist() == [False, True, False]  # R² of a constant guess is known
+
+
+def test_columns_without_a_score_are_left_out_of_the_mean(xp: Any) -> None:
+    predicted, true = columns(50, 3)
+    true[:, 1] = 7.0
+    r = [scipy.stats.pearsonr(predicted[:, j], true[:, j]).statistic for j in (0, 2)]
+    assert mean_correlation(xp.asarray(predicted), xp.asarray(true)) == pytest.approx(np.mean(r))
+
+
+def test_mean_of_nothing_is_nan(xp: Any) -> None:
+    assert math.isnan(mean_correlation(xp.ones((5, 2)), xp.ones((5, 2))))
+
+
+@given(n=st.integers(3, 40), m=st.integers(1, 6), q=st.integers(1, 12), seed=st.integers(0, 9))
+def test_correlation_through_a_readout_is_that_of_the_outputs(n: int, m: int, q: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    predicted, targets, readout = (rng.standard_normal(shape) for shape in ((n, m), (n, m), (q, m)))
+    outputs = scipy.stats.pearsonr(predicted @ readout.T, targets @ readout.T).statistic
+    assert mean_correlation(predicted, targets, readout) == pytest.approx(np.mean(outputs), abs=1e-9)
+
+
+def test_readout_form_leaves_zero_rows_out(xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    predicted, targets, readout = (rng.standard_normal(shape) for shape in ((20, 3), (20, 3), (4, 3)))
+    readout[2] = 0.0
+    kept = readout[[0, 1, 3]]
+    expected = np.mean(scipy.stats.pearsonr(predicted @ kept.T, targets @ kept.T).statistic)
+    arrays = [xp.asarray(array) for array in (predicted, targets, readout)]
+    assert mean_correlation(*arrays) == pytest.approx(expected)
+
+
+# --- hit@k --------------------------------------------------------------------------------------------
+
+WEIGHTS = np.array(
+    [
+        [9.0, 5.0, 3.0, 1.0],
+        [1.0, 1.0, 1.0, 0.0],
+        [-4.0, -3.0, -2.0, -1.0],
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("truth", "expected"),
+    [
+        ({0: [0]}, {1: 1.0, 2: 1.0, 3: 1.0}),
+        ({0: [1]}, {1: 0.0, 2: 1.0, 3: 1.0}),
+        ({0: [3]}, {1: 0.0, 2: 0.0, 3: 0.0}),
+        ({0: [2, 3]}, {1: 0.0, 2: 0.0, 3: 1.0}),  # the stronger of two right answers counts
+        ({0: [0, 3]}, {1: 1.0, 2: 1.0, 3: 1.0}),
+        ({0: [1, 0, 2]}, {1: 1.0, 2: 1.0, 3: 1.0}),
+        ({1: [0]}, {1: 0.0, 2: 0.0, 3: 1.0}),  # ties count against us
+        ({1: [0, 1]}, {1: 0.0, 2: 1.0, 3: 1.0}),  # but not those with a right answer
+        ({2: [3]}, {1: 1.0, 2: 1.0, 3: 1.0}),  # largest, not largest in size
+        ({0: [0], 1: [3], 2: [2]}, {1: 1 / 3, 2: 2 / 3, 3: 2 / 3}),
+    ],
+)
+def test_hit_at_k(truth: dict[int, list[int]], expected: dict[int, float]) -> None:
+    found = hits(WEIGHTS, truth, ks=(1, 2, 3))
+    assert found.at == pytest.approx(expected)
+    assert found.of == len(truth)
+
+
+def test_no_question_no_hit_rate() -> None:
+    found = hits(WEIGHTS, {})
+    assert found.of == 0
+    assert all(math.isnan(rate) for rate in found.at.values())
+
+
+@given(st.integers(0, 99))
+def test_hits_are_scikit_learns_top_k_accuracy_where_nothing_ties(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights, right = rng.standard_normal((12, 7)), rng.integers(7, size=12)
+    found = hits(weights, {row: [int(column)] for row, column in enumerate(right)})
+    for k, rate in found.at.items():
+        assert rate == pytest.approx(
+            sklearn.metrics.top_k_accuracy_score(right, weights, k=k, labels=np.arange(7))
+        )

@@ -1,0 +1,277 @@
+"""Where models come from, what identifies them, and what is refused."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+from transformers import AutoModelForCausalLM
+
+from lincorr.errors import BadInput
+from lincorr.models import (
+    Fingerprint,
+    ModelSpec,
+    fingerprint,
+    load_config,
+    load_model,
+    load_tokenizer,
+    locate,
+    needs_conversion,
+    release_model,
+    resolve_device,
+    resolve_dtype,
+    shared_model,
+)
+
+
+@pytest.fixture
+def model_folder(toy_model: Path, tmp_path: Path) -> Path:
+    """A copy of the toy model that a test may change."""
+    return Path(shutil.copytree(toy_model, tmp_path / "model"))
+
+
+def refusal(act: Callable[[], Any]) -> str:
+    """The message of the refusal that `act` runs into, which must be one line."""
+    with pytest.raises(BadInput) as problem:
+        act()
+    message = str(problem.value)
+    assert "\n" not in message
+    return message
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+# --- loading ------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_located_as_it_is(toy_model: Path) -> None:
+    spec = ModelSpec(str(toy_model))
+    assert locate(spec) == toy_model
+    assert not needs_conversion(spec)
+
+
+def test_a_loaded_folder_gives_its_own_logits(toy_model: Path) -> None:
+    ids = np.array([[5, 80, 120]])
+    with torch.inference_mode():
+        own = AutoModelForCausalLM.from_pretrained(toy_model)(torch.from_numpy(ids)).logits[:, -1]
+    model = load_model(ModelSpec(str(toy_model), device="cpu"))
+    np.testing.assert_allclose(model.logits(ids), own.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "expected"),
+    [
+        ("auto", "cpu", "float32"),
+        ("auto", "cuda", "bfloat16"),
+        ("auto", "cuda:1", "bfloat16"),
+        ("float16", "cuda", "float16"),
+    ],
+)
+def test_precision_follows_the_device_unless_given(asked: Any, device: str, expected: str) -> None:
+    assert resolve_dtype(asked, device) == expected
+
+
+def test_weights_are_loaded_in_the_precision_asked_for(toy_model: Path) -> None:
+    model = load_model(ModelSpec(str(toy_model), dtype="bfloat16", device="cpu"))
+    assert model.dtype == "bfloat16"
+
+
+def test_a_gpu_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    assert refusal(lambda: resolve_device("cuda")).startswith("model.device: 'cuda' ")
+
+
+@pytest.fixture
+def _no_shared_model() -> Iterator[None]:
+    release_model()
+    yield
+    release_model()
+
+
+@pytest.mark.usefixtures("_no_shared_model")
+def test_a_process_loads_a_model_once_until_it_lets_go(toy_model: Path) -> None:
+    spec = ModelSpec(str(toy_model), device="cpu")
+    first = shared_model(spec)
+    assert shared_model(spec) is first
+    release_model()
+    assert shared_model(spec) is not first
+
+
+# --- what is no model ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("nobody/nothing", "cannot be had from the hub"),
+        ("missing/folder/model.gguf", "is not a file"),
+        ("package:no_such_package/model.gguf", "no installed package 'no_such_package'"),
+        ("package:not-a-name/model.gguf", "no installed package 'not-a-name'"),
+        ("package:transformers/model.gguf", "package 'transformers' has no file 'model.gguf'"),
+        ("package:transformers/__init__.py", "has no file '__init__.py'"),
+    ],
+)
+def test_an_unknown_source_is_refused(source: str, says: str) -> None:
+    message = refusal(lambda: locate(ModelSpec(source)))
+    assert message.startswith("model: ")
+    assert says in message
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
+    assert "holds no config.json" in refusal(lambda: locate(ModelSpec(str(tmp_path))))
+
+
+def test_a_folder_without_weights_is_refused(model_folder: Path) -> None:
+    (model_folder / "model.safetensors").unlink()
+    assert "holds no weights" in refusal(lambda: fingerprint(model_folder))
+    assert "cannot be loaded" in refusal(lambda: load_model(ModelSpec(str(model_folder))))
+
+
+def test_a_folder_without_a_tokenizer_is_refused(model_folder: Path) -> None:
+    for file in model_folder.glob("tokenizer*"):
+        file.unlink()
+    assert refusal(lambda: load_tokenizer(model_folder)).startswith("model: the tokenizer in ")
+
+
+def test_a_damaged_configuration_is_refused(model_folder: Path) -> None:
+    (model_folder / "config.json").write_text("{")
+    assert refusal(lambda: load_config(model_folder)).startswith("model: the configuration in ")
+
+
+# --- code that comes with a model ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def custom_code(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model folder whose code leaves a file `ran` behind when it runs."""
+    edit_json(
+        model_folder / "config.json",
+        model_type="homemade",
+        auto_map={"AutoConfig": "homemade.Config", "AutoModelForCausalLM": "homemade.Model"},
+    )
+    edit_json(
+        model_folder / "tokenizer_config.json",
+        tokenizer_class="HomemadeTokenizer",
+        auto_map={"AutoTokenizer": ["homemade.Tokenizer", None]},
+    )
+    (model_folder / "homemade.py").write_text(
+        f"from pathlib import Path\nPath({str(model_folder / 'ran')!r}).touch()\n"
+        "from transformers import LlamaConfig\n\n\n"
+        'class Config(LlamaConfig):\n    model_type = "homemade"\n'
+    )
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(model_folder.parent / "modules")
+    )
+    return model_folder
+
+
+def test_a_models_own_code_is_refused_and_not_run(custom_code: Path) -> None:
+    for load in (load_config, load_tokenizer, lambda folder: load_model(ModelSpec(str(folder)))):
+        refusal(lambda load=load: load(custom_code))  # type: ignore[misc]
+    assert not (custom_code / "ran").exists()
+
+
+def test_a_models_own_code_runs_when_trusted(custom_code: Path) -> None:
+    config = load_config(custom_code, trust_remote_code=True)
+    assert config.model_type == "homemade"
+    assert (custom_code / "ran").exists()
+
+
+# --- fingerprint --------------------------------------------------------------------------------------
+
+
+def changed(folder: Path, change: Callable[[Path], None]) -> set[str]:
+    """Which parts of the fingerprint `change` changes."""
+    before = fingerprint(folder)
+    change(folder)
+    after = fingerprint(folder)
+    parts = {name for name in Fingerprint.__slots__ if getattr(before, name) != getattr(after, name)}
+    assert (before.short != after.short) is bool(parts)
+    return parts
+
+
+def nudge_a_weight(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    tensors = safetensors.numpy.load_file(path)
+    name = next(iter(tensors))
+    tensors[name].flat[0] += 1e-3
+    safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
+
+
+def rename_a_token(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace("ĠTokyo", "ĠKyoto"))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (nudge_a_weight, {"weights"}),
+        (rename_a_token, {"tokenizer"}),
+        (lambda f: edit_json(f / "tokenizer_config.json", tokenizer_class="LlamaTokenizer"), {"tokenizer"}),
+        (lambda f: edit_json(f / "tokenizer_config.json", add_bos_token=True), {"tokenizer"}),
+        (lambda f: edit_json(f / "config.json", rms_norm_eps=1e-3), {"config"}),
+        (lambda f: edit_json(f / "config.json", transformers_version="4.0.0"), set()),
+        (lambda f: edit_json(f / "config.json", _name_or_path="elsewhere"), set()),
+        (lambda f: edit_json(f / "tokenizer_config.json", chat_template="{{ x }}"), set()),
+        (lambda f: (f / "README.md").write_text("hello"), set()),
+    ],
+)
+def test_fingerprint_changes_with_what_decides_logits(
+    model_folder: Path, change: Callable[[Path], None], expected: set[str]
+) -> None:
+    assert changed(model_folder, change) == expected
+
+
+def test_fingerprint_does_not_depend_on_the_place(toy_model: Path, model_folder: Path) -> None:
+    assert fingerprint(toy_model) == fingerprint(model_folder)
+
+
+def test_fingerprint_in_short_is_twelve_hexadecimal_digits(toy_model: Path) -> None:
+    assert re.fullmatch("[0-9a-f]{12}", fingerprint(toy_model).short)
+
+
+# --- GGUF ---------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + bytes(64))
+    spec = ModelSpec(str(path), cache=str(tmp_path / "cache"))
+    assert needs_conversion(spec)
+    assert "cannot be read" in refusal(lambda: locate(spec))
+    assert list((tmp_path / "cache" / "models").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    for name in ("model.gguf", "file"):
+        (tmp_path / name).write_bytes(b"GGUF")
+    spec = ModelSpec(str(tmp_path / "model.gguf"), cache=str(tmp_path / "file"))
+    assert refusal(lambda: locate(spec)).startswith("model.cache: ")
+
+
+@pytest.mark.real_model
+def test_a_converted_gguf_is_kept_and_loads(real_model: str, tmp_path: Path) -> None:
+    spec = ModelSpec(real_model, device="cpu", cache=str(tmp_path))
+    assert needs_conversion(spec)
+    folder = locate(spec)
+    assert not needs_conversion(spec)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [folder.name]  # no leftovers
+
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    assert locate(spec) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+
+    model = load_model(spec)
+    prompt = np.array([model.tokenizer("The capital of France is")["input_ids"]])
+    assert model.tokenizer.decode([model.logits(prompt).argmax()]) == " Paris"
+    assert model.check_readout().passed

@@ -1,0 +1,111 @@
+"""Prompts by splicing token ids, against the tokenizer's own way with the whole text; and batches."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lincorr.errors import BadInput
+from lincorr.prompts import batches, prompt_ids, prompt_template
+from lincorr.subjects import STRING
+from lincorr.testing import CITIES, COUNTRIES, sentencepiece_tokenizer, toy_tokenizer
+
+TEMPLATES = [
+    "{} lives in the city of",
+    "The capital of {} is",
+    "{}'s language is",
+    "Near {}, people live in",
+    "City: {}",
+]
+TOKENIZERS = {
+    "byte-level": (toy_tokenizer(), "Ġ"),
+    "byte-level with BOS": (toy_tokenizer(bos=True), "Ġ"),
+    "sentencepiece": (sentencepiece_tokenizer(), "▁"),
+}
+
+
+@pytest.fixture(params=TOKENIZERS)
+def spaced(request: pytest.FixtureRequest) -> tuple[Any, str]:
+    """A tokenizer, and how it spells a leading space."""
+    return TOKENIZERS[request.param]
+
+
+@pytest.mark.parametrize("text", TEMPLATES)
+def test_splicing_a_word_is_tokenising_the_text(spaced: tuple[Any, str], text: str) -> None:
+    tokenizer, space = spaced
+    template = prompt_template(tokenizer, text)
+    for word in (*CITIES, *COUNTRIES):
+        whole = text.replace(" {}", "{}").replace("{}", f" {word}")
+        if space == "▁":
+            whole = whole.lstrip()  # SentencePiece itself puts a space before a text
+        token = tokenizer.convert_tokens_to_ids(space + word)
+        assert template.splice(token) == tokenizer(whole)["input_ids"]
+
+
+def test_whitespace_before_the_slot_is_dropped(tokenizer: Any) -> None:
+    one, two = (prompt_template(tokenizer, f"of{gap}{{}} is") for gap in (" ", "  "))
+    assert one.before == two.before
+
+
+def test_a_template_may_end_with_its_slot(tokenizer: Any) -> None:
+    assert prompt_template(tokenizer, "City: {}").after == ()
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_prompt_begins_by_the_tokenizers_own_rule(bos: bool) -> None:
+    tokenizer = toy_tokenizer(bos=bos)
+    prompt = prompt_template(tokenizer, "{} lives in").splice(5)
+    assert (prompt[0] == tokenizer.bos_token_id) is bos
+    assert prompt.count(tokenizer.bos_token_id) == int(bos)
+
+
+def test_spliced_prompts_have_one_length(tokenizer: Any) -> None:
+    template = prompt_template(tokenizer, TEMPLATES[0])
+    assert len({len(template.splice(token)) for token in range(len(tokenizer))}) == 1
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
+def test_strings_are_tokenised_with_the_template(subject: str) -> None:
+    tokenizer, _ = TOKENIZERS["byte-level with BOS"]
+    template = prompt_template(tokenizer, "The capital of {} is")
+    [ids] = prompt_ids(tokenizer, template, [STRING], [subject])
+    assert ids == tokenizer(f"The capital of {subject} is")["input_ids"]
+
+
+def test_tokens_and_strings_may_be_mixed(tokenizer: Any) -> None:
+    template = prompt_template(tokenizer, "{} lives in")
+    token = tokenizer.convert_tokens_to_ids("ĠTokyo")
+    spliced, tokenised = prompt_ids(tokenizer, template, [token, STRING], [" Tokyo", "Tokyo"])
+    assert spliced == template.splice(token)
+    assert tokenised == tokenizer("Tokyo lives in")["input_ids"]
+
+
+def test_text_that_merges_with_every_word_is_refused() -> None:
+    merging = toy_tokenizer([f"{probe}x" for probe in ("Paris", "one", "Anna", "the", "Tom", "A")])
+    with pytest.raises(BadInput) as problem:
+        prompt_template(merging, "of {}x")
+    assert str(problem.value).startswith("template 'of {}x': ")
+    assert "\n" not in str(problem.value)
+
+
+PROMPTS = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), max_size=40)
+
+
+@given(PROMPTS, st.integers(1, 9))
+def test_every_prompt_comes_once_and_every_batch_is_full(prompts: list[list[int]], size: int) -> None:
+    seen: list[int] = []
+    for rows, ids in batches(prompts, size):
+        assert ids.shape == (size, len(prompts[rows[0]]))
+        assert 0 < len(rows) <= size
+        assert [prompts[row] for row in rows] == ids[: len(rows)].tolist()
+        assert all(filling in ids[: len(rows)].tolist() for filling in ids[len(rows) :].tolist())
+        seen += rows.tolist()
+    assert sorted(seen) == list(range(len(prompts)))
+
+
+@given(PROMPTS, st.integers(1, 9))
+def test_no_more_batches_than_lengths_need(prompts: list[list[int]], size: int) -> None:
+    _, counts = np.unique([len(prompt) for prompt in prompts], return_counts=True)
+    assert len(list(batches(prompts, size))) == int(np.ceil(counts / size).sum())

@@ -1,0 +1,172 @@
+"""The serial executor is the definition; the Dask one must give the same answers."""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from lincorr.errors import BadInput, LincorrError
+from pipeline import clusters
+from pipeline.clusters import DaskExecutor, local_shape, open_executor
+from pipeline.config import ClusterSettings
+from pipeline.executor import Executor, Serial, Stage
+
+# Functions of tasks are made inside functions: Dask then sends them by value, and a worker need not
+# import this file.
+
+MODEL_BYTES = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def dask_executor() -> Iterator[Executor]:
+    settings = ClusterSettings(kind="local", workers=2)
+    with open_executor(settings, model_bytes=MODEL_BYTES, tell=lambda _: None) as executor:
+        yield executor
+
+
+@pytest.fixture(params=["serial", "dask"])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    return Serial() if request.param == "serial" else request.getfixturevalue("dask_executor")
+
+
+def square_slowly_at_first() -> Any:
+    def square(task: int) -> int:
+        time.sleep(0.2 if task == 0 else 0)
+        return task * task
+
+    return square
+
+
+def test_results_come_in_the_order_of_the_tasks(executor):
+    stage = Stage("square", square_slowly_at_first(), range(40))
+    assert executor.run(stage) == [n * n for n in range(40)]
+
+
+def test_every_result_is_told_once(executor):
+    told: list[int] = []
+    executor.run(Stage("told", square_slowly_at_first(), range(20)), told.append)
+    assert sorted(told) == [n * n for n in range(20)]
+
+
+def test_a_stage_without_tasks_is_done(executor):
+    assert executor.run(Stage("empty", square_slowly_at_first(), [])) == []
+
+
+def test_equal_tasks_are_each_run(executor):
+    assert executor.run(Stage("equal", square_slowly_at_first(), [3, 3, 3])) == [9, 9, 9]
+
+
+def test_a_stage_of_one_name_can_be_run_again(executor):
+    assert executor.run(Stage("again", lambda task: task + 1, [1])) == [2]
+    assert executor.run(Stage("again", lambda task: task + 2, [1])) == [3]
+
+
+@pytest.mark.parametrize("kind", [LincorrError, BadInput])
+def test_the_error_of_a_task_reaches_the_caller(executor, kind):
+    def refuse(task: int) -> int:
+        if task == 5:
+            raise kind("task 5: is refused; leave it out")
+        return task
+
+    with pytest.raises(kind, match=r"^task 5: is refused; leave it out$") as caught:
+        executor.run(Stage("refuse", refuse, range(10)))
+    assert type(caught.value) is kind
+
+
+def test_an_executor_works_after_an_error(executor):
+    def divide(task: int) -> float:
+        return 1 / task
+
+    with pytest.raises(ZeroDivisionError):
+        executor.run(Stage("divide", divide, [1, 0, 2]))
+    assert executor.run(Stage("divide", divide, [1, 2])) == [1.0, 0.5]
+
+
+def test_dask_tasks_run_in_two_other_processes(dask_executor):
+    def process(_: int) -> int:
+        time.sleep(0.05)
+        return os.getpid()
+
+    found = set(dask_executor.run(Stage("process", process, range(12))))
+    assert len(found) == 2
+    assert os.getpid() not in found
+
+
+def test_a_worker_has_the_threads_that_are_asked_for():
+    def threads(_: int) -> tuple[int, str]:
+        import torch
+
+        return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]
+
+    settings = ClusterSettings(kind="local", workers=1, threads=1)
+    with open_executor(settings, model_bytes=MODEL_BYTES, tell=lambda _: None) as executor:
+        assert executor.run(Stage("threads", threads, [0])) == [(1, "1")]
+
+
+def test_a_window_of_tasks_is_with_the_scheduler_at_once(dask_executor):
+    tasks, unfinished, known = dask_executor._client.cluster.scheduler.tasks, [], []
+
+    def look(_: object) -> None:
+        mine = [task.state for key, task in list(tasks.items()) if key.startswith("window-")]
+        unfinished.append(sum(state != "memory" for state in mine))
+        known.append(len(mine))
+
+    window = clusters._WINDOW * 2
+    dask_executor.run(Stage("window", lambda task: task, range(100)), look)
+    assert len(known) == 100
+    assert max(unfinished) <= window
+    assert max(known) <= 2 * window  # results that were told are let go
+
+
+def test_two_clients_of_one_scheduler_do_not_share_tasks(dask_executor):
+    address = dask_executor._client.scheduler_info()["address"]
+    found = []
+
+    def run_another(_: int) -> None:
+        with Client(address) as other:
+            found.extend(DaskExecutor(other).run(Stage("same", lambda _: "theirs", [0])))
+
+    found.extend(dask_executor.run(Stage("same", lambda _: "mine", [0]), run_another))
+    assert sorted(found) == ["mine", "theirs"]
+
+
+def test_serial_asks_for_no_processes():
+    with open_executor(ClusterSettings(kind="serial"), model_bytes=0, tell=lambda _: None) as executor:
+        assert isinstance(executor, Serial)
+
+
+def test_the_dashboard_is_told(dask_executor):
+    assert dask_executor.dashboard.startswith("http://127.0.0.1:")
+
+
+def test_an_address_where_nothing_listens_is_refused(monkeypatch):
+    monkeypatch.setattr(clusters, "Client", lambda address, timeout: Client(address, timeout="1s"))
+    settings = ClusterSettings(kind="address", address="tcp://127.0.0.1:9")
+    with (
+        pytest.raises(
+            BadInput, match=r"cluster\.address: no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"
+        ),
+        open_executor(settings, model_bytes=0, tell=lambda _: None),
+    ):
+        pass
+
+
+def test_a_scheduler_that_runs_is_used_by_address(dask_executor):
+    address = dask_executor._client.scheduler_info()["address"]
+    settings = ClusterSettings(kind="address", address=address)
+    with open_executor(settings, model_bytes=0, tell=lambda _: None) as executor:
+        assert executor.run(Stage("there", lambda task: task + 1, [1, 2])) == [2, 3]
+
+
+def test_no_more_workers_are_made_than_copies_of_the_model_fit():
+    assert local_shape(ClusterSettings(), 10**15)[0] == 1
+
+
+def test_workers_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert local_shape(ClusterSettings(workers=2), 0) == (2, 3)
+    assert local_shape(ClusterSettings(workers=4, threads=5), 0) == (4, 5)
+    assert local_shape(ClusterSettings(workers=12), 0) == (12, 1)
