@@ -1,4 +1,9 @@
-"""Templates and subjects -> token ids, and rows of one length -> batches of one shape. Pure."""
+"""Templates and subjects -> token ids -> prompt trees -> batches of one shape. Pure.
+
+The prompts of one subject under several templates often begin alike: "X lives in the" once, then "city of"
+and "country of" as branches. Merged into a tree they are one forward pass, with a mask that lets a token
+see its ancestors only, and explicit positions.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -68,23 +73,94 @@ def prompt_ids(
     ]
 
 
-def batches(
-    prompts: Sequence[Sequence[int]], size: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Group prompts of equal length into batches of exactly `size` rows, without padding.
+@dataclass(frozen=True, slots=True)
+class TreeShape:
+    """How the tokens of a prompt tree hang together.
 
-    A short batch is filled up with copies of its first prompt: results may depend on the shape of a
-    batch (bfloat16 on a GPU does), so every forward pass of one length has one shape.
-
-    Yields:
-        (rows, ids): the prompts' positions, (k,) with k <= size, and their token ids, (size, length);
-        rows of `ids` from k on are filling. Every position comes exactly once.
+    Attributes:
+        parents: T positions; the parent of every token, -1 for a root. Parents come first.
+        ends: k positions; where each prompt ends.
     """
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for row, prompt in enumerate(prompts):
-        by_length[len(prompt)].append(row)
-    for rows in by_length.values():
+
+    parents: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether it is one plain prompt, for which a causal mask is right."""
+        return self.parents == tuple(range(-1, len(self.parents) - 1))
+
+    def depths(self) -> NDArray[np.int64]:
+        """Return the position (T,) of every token in its own prompt."""
+        depths: list[int] = []
+        for parent in self.parents:
+            depths.append(depths[parent] + 1 if parent >= 0 else 0)
+        return np.array(depths, dtype=np.int64)
+
+    def visible(self) -> NDArray[np.bool_]:
+        """Return (T, T): whether a row's token sees a column's, that is, has it as ancestor or self."""
+        seen = np.eye(len(self.parents), dtype=bool)
+        for token, parent in enumerate(self.parents):
+            if parent >= 0:
+                seen[token] |= seen[parent]
+        return seen
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTree:
+    """The prompts of one subject, merged where they begin alike: T tokens and their shape."""
+
+    tokens: tuple[int, ...]
+    shape: TreeShape
+
+
+def merge_prompts(prompts: Sequence[Sequence[int]]) -> PromptTree:
+    """Merge the token ids of k prompts into a tree; following each end's parents gives a prompt back."""
+    tokens: list[int] = []
+    parents: list[int] = []
+    ends: list[int] = []
+    children: dict[tuple[int, int], int] = {}  # (parent, token) -> position
+    for prompt in prompts:
+        place = -1
+        for token in prompt:
+            known = children.get((place, token))
+            if known is None:
+                known = children[place, token] = len(tokens)
+                tokens.append(token)
+                parents.append(place)
+            place = known
+        ends.append(place)
+    return PromptTree(tuple(tokens), TreeShape(tuple(parents), tuple(ends)))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Trees of one shape, for one forward pass.
+
+    Attributes:
+        shape: of every tree.
+        rows: (k,) positions of the trees in the list that was cut up; k is at most the batch size.
+        ids: (size, T) token ids; rows from k on are filling.
+    """
+
+    shape: TreeShape
+    rows: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+
+def batches(trees: Sequence[PromptTree], size: int) -> Iterator[Batch]:
+    """Group trees of equal shape into batches of exactly `size`, without padding.
+
+    A short batch is filled up with copies of its first tree: results may depend on the shape of a batch
+    (bfloat16 on a GPU does), so every forward pass of one tree shape has one shape. Every position comes
+    exactly once.
+    """
+    by_shape: dict[TreeShape, list[int]] = defaultdict(list)
+    for row, tree in enumerate(trees):
+        by_shape[tree.shape].append(row)
+    for shape, rows in by_shape.items():
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             filled = part + [part[0]] * (size - len(part))
-            yield np.array(part), np.array([prompts[row] for row in filled], dtype=np.int64)
+            ids = np.array([trees[row].tokens for row in filled], dtype=np.int64)
+            yield Batch(shape, np.array(part), ids)

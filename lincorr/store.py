@@ -54,7 +54,9 @@ class Identity:
         precision: float32 or float16, of stored logits and hidden states.
         hidden: whether hidden states are kept.
         shard_rows: subjects in a shard.
-        batch_size: prompts in a forward pass; every pass of one length has this shape.
+        batch_size: subjects in a forward pass; every pass of one tree shape has this many.
+        passes: how forward passes are made: "trees" (prompts merged where they begin alike), "plain" (one
+            template at a time), or "whole" (likewise, with the model's own head).
     """
 
     source: str
@@ -70,6 +72,7 @@ class Identity:
     hidden: bool
     shard_rows: int
     batch_size: int
+    passes: Literal["trees", "plain", "whole"]
 
 
 # What a different value of an identity's field means, and which setting mends it.

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError
 from lincorr.models import Fingerprint, ModelSpec, fingerprint, locate, shared_model
-from lincorr.prompts import batches, prompt_ids, prompt_template
-from lincorr.relations import Template
+from lincorr.prompts import PromptTree, batches, merge_prompts, prompt_ids, prompt_template
 from lincorr.store import LogitStore
 from lincorr.subjects import Subjects
+from lincorr.tokens import Tokenizer
 from pipeline.executor import Receipt
 
 Rows = NDArray[np.float32]
@@ -54,22 +54,21 @@ def extract_shard(task: ExtractTask) -> Receipt:
     _require_model(task.model, task.fingerprint)
     store = LogitStore.open(task.store, write=True)
     subjects = store.subjects(store.shard_slice(task.shard))
-    texts = {template.name: template.text for template in store.templates()}
+    lacking = [name for name in task.templates if store.damage(name, task.shard)]
     rows = written = 0
     computing = 0.0
-    for name in task.templates:
-        if store.damage(name, task.shard) is None:
-            continue  # another attempt at this task got this far
-        n_kept = store.whole_rows(name, task.shard)
+    for names in _together(store, lacking):
+        kept = {name: store.whole_rows(name, task.shard) for name in names}
         started = time.perf_counter()
-        logits, hidden = _forward(task.model, store, Template(name, texts[name]), subjects, n_kept)
+        results = _forward(task.model, store, names, subjects, n_kept=min(kept.values()))
         computing += time.perf_counter() - started
-        if n_kept:
-            logits[:n_kept] = store.read_shard("logits", name, task.shard)
-        if n_kept and hidden is not None:
-            hidden[:n_kept] = store.read_shard("hidden", name, task.shard)
-        rows += len(subjects) - n_kept
-        written += store.write_shard(name, task.shard, logits, hidden)
+        for name, (logits, hidden) in results.items():
+            if kept[name]:
+                logits[: kept[name]] = store.read_shard("logits", name, task.shard)
+            if kept[name] and hidden is not None:
+                hidden[: kept[name]] = store.read_shard("hidden", name, task.shard)
+            rows += len(subjects) - kept[name]
+            written += store.write_shard(name, task.shard, logits, hidden)
     return Receipt(
         key=task.key,
         rows=rows,
@@ -94,33 +93,53 @@ def _require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
     _checked.add((spec, wanted))
 
 
-def _forward(
-    spec: ModelSpec, store: LogitStore, template: Template, subjects: Subjects, n_kept: int
-) -> tuple[Rows, Rows | None]:
-    """Return logits and hidden states of all rows of a shard; the first `n_kept` are left undefined.
+def _together(store: LogitStore, names: list[str]) -> list[list[str]]:
+    """Say which templates share forward passes: all of them as trees, or each by itself."""
+    if store.identity.passes == "trees":
+        return [names] if names else []
+    return [[name] for name in names]
 
-    Batches are those of the whole shard, so that a row has the same bits whenever it is computed.
+
+def _forward(
+    spec: ModelSpec, store: LogitStore, names: list[str], subjects: Subjects, *, n_kept: int
+) -> dict[str, tuple[Rows, Rows | None]]:
+    """Return logits and hidden states of a shard's rows, template by template.
+
+    The first `n_kept` rows are left undefined. Batches are those of the whole shard, so that a row has the
+    same bits whenever it is computed.
     """
     model = shared_model(spec)
     identity = store.identity
-    columns = store.column_ids(template.name)
-    everything = len(columns) == identity.vocabulary_size
-    readout = model.part_of_readout(None if everything else columns)
-    prompts = prompt_ids(
-        model.tokenizer,
-        prompt_template(model.tokenizer, template.text),
-        subjects.ids.tolist(),
-        subjects.texts,
-    )
-    logits = np.empty((len(prompts), len(columns)), np.float32)
-    hidden = np.empty((len(prompts), identity.width), np.float32) if identity.hidden else None
-    for rows, ids in batches(prompts, identity.batch_size):
-        if rows[-1] < n_kept:
+    columns = [store.column_ids(name) for name in names]
+    readouts = [model.part_of_readout(ids) for ids in columns]
+    trees = _trees(model.tokenizer, store, names, subjects)
+    logits = [np.empty((len(trees), len(ids)), np.float32) for ids in columns]
+    hidden = np.empty((len(names), len(trees), identity.width), np.float32)
+    for batch in batches(trees, identity.batch_size):
+        if batch.rows[-1] < n_kept:
             continue
-        if hidden is not None:
-            states, values = model.hidden_and_logits(ids, readout)
-            hidden[rows] = states[: len(rows)]
+        count = len(batch.rows)
+        if identity.passes == "whole":
+            values = [model.logits(batch.ids)[:, columns[0]]]
         else:
-            values = model.logits(ids)[:, columns]
-        logits[rows] = values[: len(rows)]
-    return logits, hidden
+            states, values = model.hidden_and_logits(batch.ids, batch.shape, readouts)
+            hidden[:, batch.rows] = states[:count].swapaxes(0, 1)
+        for kept, value in zip(logits, values, strict=True):
+            kept[batch.rows] = value[:count]
+    kept_hidden = list(hidden) if identity.hidden else [None] * len(names)
+    return {name: (rows, states) for name, rows, states in zip(names, logits, kept_hidden, strict=True)}
+
+
+def _trees(tokenizer: Tokenizer, store: LogitStore, names: list[str], subjects: Subjects) -> list[PromptTree]:
+    """Merge every subject's prompts under the templates."""
+    texts = {template.name: template.text for template in store.templates()}
+    prompts = [
+        prompt_ids(
+            tokenizer,
+            prompt_template(tokenizer, texts[name]),
+            subjects.ids.tolist(),
+            subjects.texts,
+        )
+        for name in names
+    ]
+    return [merge_prompts(of_subject) for of_subject in zip(*prompts, strict=True)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.models import ModelSpec, Precision, shared_model
@@ -39,6 +39,7 @@ class HeadCheck:
     device: str
     head: str
     linear: bool
+    passes: Literal["trees", "plain", "whole"]
     difference: float
 
 
@@ -184,6 +185,8 @@ class Run:
             )
         if not check.linear:
             self.narrator.tell("Hidden states do not stand for logits in this model; only logits are kept")
+        if check.passes != "trees":
+            self.narrator.tell("Prompts that begin alike cannot be merged for this model; slower")
         settings, cluster = self.config.store, self.config.cluster
         LogitStore.create(
             self.config.store_url(),
@@ -201,6 +204,7 @@ class Run:
                 hidden=check.linear if wanted is None else wanted,
                 shard_rows=settings.shard_rows or DEFAULT_SHARD_ROWS,
                 batch_size=cluster.batch_size or DEFAULT_BATCH_SIZE,
+                passes=check.passes,
             ),
         )
 
@@ -310,6 +314,9 @@ def check_head(task: HeadTask) -> HeadCheck:
     """Compare the read-out of hidden states with the model's logits; keep the head if there is a store."""
     model = shared_model(task.model)
     check = model.check_readout()
+    passes: Literal["trees", "plain", "whole"] = "whole"
+    if check.passed:
+        passes = "trees" if model.check_trees().passed else "plain"
     if task.store is not None:
         LogitStore.open(task.store, write=True).write_head(model.host_readout())
     return HeadCheck(
@@ -319,5 +326,6 @@ def check_head(task: HeadTask) -> HeadCheck:
         device=model.device,
         head=model.readout.describe(),
         linear=check.passed and model.readout.kind == "linear",
+        passes=passes,
         difference=check.max_difference,
     )

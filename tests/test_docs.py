@@ -35,9 +35,7 @@ def lincorr_commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", lincorr_commands())
-def test_every_command_of_the_readme_is_understood(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_of_the_readme_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*shlex.split(command)[1:], "--help"]) == 0
     usage = capsys.readouterr().out
     for flag in re.findall(r"--[a-z-]+", command):
