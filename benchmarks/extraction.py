@@ -2,8 +2,8 @@
 
     python benchmarks/extraction.py [--subjects 2000] [--json extraction.json]
 
-All rows answer "{} lives in the city of" and "{} lives in the country of" for the same vocabulary tokens, with
-all cores, in one run. GFLOP/s counts what plain prompts would cost (2 · parameters · tokens): a prefix tree
+All rows answer "{} lives in the city of" and "{} lives in the country of" for the same vocabulary tokens,
+with all cores, in one run. GFLOP/s counts what plain prompts would cost (2 · parameters · tokens): a prefix tree
 does less work for the same answer, which its own column shows.
 """
 

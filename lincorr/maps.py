@@ -5,7 +5,7 @@ scores/<relation>       what evaluation found, as an attribute
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 
 from lincorr.chunks import MISSING_ID, checksummed, panel
 from lincorr.errors import BadInput, StoreDamaged
+from lincorr.readout import Readout
 from lincorr.solvers.cutoff import Cut
-from lincorr.solvers.result import Diagnosis, Factors, LinearMap, PathPoint, RidgePath, Weights
+from lincorr.solvers.result import Diagnosis, HiddenMap, LinearMap, PathPoint, RidgePath, map_through
 from lincorr.strict_json import finite
+
+_HIDDEN = ("weights", "intercept", "core", "source_mean")
 
 
 class MapStore:
     """The maps and scores of a store."""
 
-    def __init__(self, url: str, group: zarr.Group) -> None:
+    def __init__(self, url: str, group: zarr.Group, readout: Callable[[], Readout]) -> None:
         self._url = url
         self._group = group
+        self._readout = readout
 
     def relations(self) -> list[str]:
         """Relations that have maps here."""
@@ -38,13 +42,13 @@ class MapStore:
             inputs: digest of all that went into it. It is written last: a map without is no map.
         """
         group = self._group.create_group(f"maps/{relation}/{fit}", overwrite=True)
-        _save_weights(group, "weights", fitted.weights)
-        if fitted.hidden_weights is not None:
-            _save_weights(group, "hidden_weights", fitted.hidden_weights)
-        for name in ("source_ids", "target_ids", "intercept", "hidden_intercept"):
-            value = getattr(fitted, name)
-            if value is not None:
-                _save_array(group, name, np.asarray(value))
+        arrays: dict[str, NDArray[Any]] = {"source_ids": fitted.source_ids, "target_ids": fitted.target_ids}
+        if fitted.hidden is not None:
+            arrays |= {f"hidden_{name}": getattr(fitted.hidden, name) for name in _HIDDEN}
+        else:
+            arrays |= {"weights": np.asarray(fitted.weights), "intercept": fitted.intercept}
+        for name, value in arrays.items():
+            _save_array(group, name, value)
         group.attrs.update({"diagnosis": finite(asdict(fitted.diagnosis)), "inputs": inputs})
 
     def inputs(self, relation: str, fit: str) -> str | None:
@@ -53,27 +57,42 @@ class MapStore:
         found = self._group[key].attrs.get("inputs") if key in self._group else None
         return None if found is None else str(found)
 
-    def load(self, relation: str, fit: str) -> LinearMap:
+    def load(self, relation: str, fit: str, target_ids: NDArray[np.int64] | None = None) -> LinearMap:
         """Return a kept map.
 
+        Args:
+            target_ids: other target tokens than those that were kept, which a map that was fitted through
+                hidden states has for the whole vocabulary.
+
         Raises:
-            BadInput: there is none.
+            BadInput: there is none, or not for these tokens.
             StoreDamaged: it is not what was written.
         """
         if self.inputs(relation, fit) is None:
             raise BadInput(f"store: {self._url!r} has no map {relation!r} / {fit!r}; run `lincorr fit` first")
         group = cast(zarr.Group, self._group[f"maps/{relation}/{fit}"])
         try:
-            return LinearMap(
-                source_ids=cast("NDArray[np.int64]", _array(group, "source_ids")),
-                target_ids=cast("NDArray[np.int64]", _array(group, "target_ids")),
-                weights=cast(Weights, _load_weights(group, "weights")),
-                intercept=cast("NDArray[np.floating]", _array(group, "intercept")),
-                diagnosis=_diagnosis(cast(Mapping[str, Any], group.attrs["diagnosis"])),
-                hidden_weights=_load_weights(group, "hidden_weights"),
-                hidden_intercept=_array(group, "hidden_intercept"),
+            arrays: dict[str, Any] = {name: _array(group, name) for name in group.array_keys()}
+            diagnosis = _diagnosis(cast(Mapping[str, Any], group.attrs["diagnosis"]))
+            if "weights" in arrays:
+                if target_ids is not None:
+                    raise BadInput(
+                        f"store: the map {relation!r} / {fit!r} was fitted from logits and has only its own targets"
+                    )
+                return LinearMap(**arrays, diagnosis=diagnosis)
+            targets = arrays["target_ids"] if target_ids is None else target_ids
+            head = self._readout()
+            return map_through(
+                HiddenMap(
+                    **{name: arrays[f"hidden_{name}"] for name in _HIDDEN},
+                    target_head=head.columns(targets),
+                ),
+                head.columns(arrays["source_ids"]),
+                source_ids=arrays["source_ids"],
+                target_ids=targets,
+                diagnosis=diagnosis,
             )
-        except (ValueError, OSError, KeyError) as problem:
+        except (ValueError, OSError, KeyError, TypeError) as problem:
             raise StoreDamaged(
                 f"store: the map {relation!r} / {fit!r} in {self._url!r} is damaged ({problem}); delete "
                 f"its folder `maps/{relation}/{fit}` and run `lincorr fit` again"
@@ -98,42 +117,23 @@ class MapStore:
         return cast(dict[str, Any], json.loads(str(self._group[key].attrs["scores"])))
 
 
-def _array(group: zarr.Group, name: str) -> NDArray[Any] | None:
-    if name not in group:
-        return None
+def _array(group: zarr.Group, name: str) -> NDArray[Any]:
     array = np.asarray(cast(Any, group[name])[...])
     if np.any(np.isnan(array) if array.dtype.kind == "f" else array == MISSING_ID):
         raise ValueError(f"a chunk of {name} is missing")
     return array
 
 
-def _save_array(
-    group: zarr.Group, name: str, value: NDArray[Any], chunks: tuple[int, ...] | None = None
-) -> None:
+def _save_array(group: zarr.Group, name: str, value: NDArray[Any]) -> None:
+    row_bytes = value.itemsize * (value.shape[1] if value.ndim == 2 else 1)
     group.create_array(
         name,
         shape=value.shape,
-        chunks=chunks or "auto",
+        chunks=(panel(value.shape[0], row_bytes), *value.shape[1:]),
         dtype=value.dtype,
         fill_value=float("nan") if value.dtype.kind == "f" else MISSING_ID,
         compressors=checksummed(),
     )[...] = value
-
-
-def _save_weights(group: zarr.Group, name: str, weights: Weights) -> None:
-    parts = {name: weights}
-    if isinstance(weights, Factors):
-        parts = {f"{name}_left": weights.left, f"{name}_right": weights.right}
-    for key, value in cast("dict[str, NDArray[np.floating]]", parts).items():
-        rows = panel(value.shape[0], value.shape[1] * value.dtype.itemsize)
-        _save_array(group, key, value, (rows, value.shape[1]))
-
-
-def _load_weights(group: zarr.Group, name: str) -> Weights | None:
-    left, right = _array(group, f"{name}_left"), _array(group, f"{name}_right")
-    if left is not None and right is not None:
-        return Factors(left, right)
-    return _array(group, name)
 
 
 def _diagnosis(stored: Mapping[str, Any]) -> Diagnosis:

@@ -73,27 +73,97 @@ class Correlation:
         return xp.where(varies, 1 - squared / safe, xp.full_like(self.yy, math.nan))
 
 
+@dataclass(frozen=True, slots=True)
+class CrossMoments:
+    """Second moments of sources x and targets y that merge over blocks of rows.
+
+    They are enough to score any linear map from x to y, also read out through further columns: no
+    prediction is ever formed.
+
+    Attributes:
+        count: rows seen.
+        mean_x, mean_y: (k,) and (m,) means.
+        xx, yy, xy: (k, k), (m, m) and (k, m) centred sums of products, float64.
+    """
+
+    count: int
+    mean_x: Array
+    mean_y: Array
+    xx: Array
+    yy: Array
+    xy: Array
+
+    @classmethod
+    def of(cls, x: Array, y: Array) -> "CrossMoments":
+        """Take one block of float64 rows, (n, k) and (n, m)."""
+        xp = namespace(x, y)
+        mean_x, mean_y = xp.mean(x, axis=0), xp.mean(y, axis=0)
+        dx, dy = x - mean_x, y - mean_y
+        return cls(x.shape[0], mean_x, mean_y, dx.T @ dx, dy.T @ dy, dx.T @ dy)
+
+    def merge(self, other: "CrossMoments") -> "CrossMoments":
+        """Join two blocks' moments (Chan, Golub & LeVeque, 1983)."""
+        count = self.count + other.count
+        gap_x, gap_y = other.mean_x - self.mean_x, other.mean_y - self.mean_y
+        share = self.count * other.count / count
+        return CrossMoments(
+            count,
+            self.mean_x + gap_x * (other.count / count),
+            self.mean_y + gap_y * (other.count / count),
+            self.xx + other.xx + share * gap_x[:, None] * gap_x[None, :],
+            self.yy + other.yy + share * gap_y[:, None] * gap_y[None, :],
+            self.xy + other.xy + share * gap_x[:, None] * gap_y[None, :],
+        )
+
+    def correlation(
+        self,
+        weights: Array,
+        intercept: Array,
+        readout: Array | None = None,
+        offset: Array | None = None,
+    ) -> Correlation:
+        """Return the moments of predictions and truths of a map, output by output.
+
+        Args:
+            weights, intercept: (k, m) and (m,); predictions are ``x @ weights + intercept``.
+            readout, offset: (q, m) and (q,); outputs are ``y @ readout.T + offset``. Without, the outputs
+                are y. The cost is ``O(q m²)``: ``cov_j = e_jᵀ Wᵀ S W e_j``.
+        """
+        xp = namespace(self.xx, weights)
+        predicted = self.mean_x @ weights + intercept
+        xx, yy, xy = weights.T @ self.xx @ weights, self.yy, weights.T @ self.xy
+        if readout is None:
+            diagonals = [xp.linalg.diagonal(moment) for moment in (xx, yy, xy)]
+            return Correlation(self.count, predicted, self.mean_y, *diagonals)
+        constant = 0.0 if offset is None else offset
+        sums = [xp.sum((readout @ moment) * readout, axis=1) for moment in (xx, yy, xy)]
+        means = [readout @ mean + constant for mean in (predicted, self.mean_y)]
+        return Correlation(self.count, *means, *sums)
+
+
 def mean_correlation(predicted: Array, targets: Array, readout: Array | None = None) -> float:
-    """Return the mean Pearson r over output columns.
+    """Return the mean Pearson r over output columns, those without variance left out.
 
     Args:
         predicted, targets: (n, m) float64.
-        readout: (q, m); the outputs are ``targets @ readout.T``. Their correlations then come from three
-            m x m moments, ``cov_j = e_jᵀ S e_j``, and no output is formed.
+        readout: (q, m); the outputs are ``targets @ readout.T``.
     """
     xp = namespace(predicted, targets)
     if readout is None:
-        r = Correlation.of(predicted, targets).pearson()
-    else:
-        x = predicted - xp.mean(predicted, axis=0)
-        y = targets - xp.mean(targets, axis=0)
-        xx, yy, xy = (xp.sum((readout @ (a.T @ b)) * readout, axis=1) for a, b in ((x, x), (y, y), (x, y)))
-        r = _ratio(xy, xx, yy, (xx > 0) & (yy > 0))
-    known = ~xp.isnan(r)
-    n_known = int(xp.sum(xp.astype(known, xp.int64)))
-    if n_known == 0:
-        return math.nan
-    return float(xp.sum(xp.where(known, r, xp.zeros_like(r)))) / n_known
+        return finite_mean(Correlation.of(predicted, targets).pearson())
+    identity = xp.eye(targets.shape[1], dtype=targets.dtype)
+    nothing = xp.zeros(targets.shape[1], dtype=targets.dtype)
+    moments = CrossMoments.of(predicted, targets)
+    return finite_mean(moments.correlation(identity, nothing, readout).pearson())
+
+
+def finite_mean(values: Array) -> float:
+    """Return the mean of the values that are no NaN; NaN if there is none."""
+    xp = namespace(values)
+    known = ~xp.isnan(values)
+    count = int(xp.sum(xp.astype(known, xp.int64)))
+    total = float(xp.sum(xp.where(known, values, xp.zeros_like(values))))
+    return total / count if count else math.nan
 
 
 def _ratio(xy: Array, xx: Array, yy: Array, varies: Array) -> Array:

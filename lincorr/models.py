@@ -70,6 +70,11 @@ class Fingerprint:
         return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
 
+def model_name(source: str) -> str:
+    """Return a short name for a model source, good for files and titles."""
+    return Path(source).name.removesuffix(".gguf")
+
+
 def locate(spec: ModelSpec) -> Path:
     """Return a local folder that transformers can load, downloading or converting when needed.
 

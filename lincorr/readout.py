@@ -39,6 +39,12 @@ class Readout:
         bias = None if self.bias is None else xp.take(self.bias, ids, axis=0)
         return replace(self, weight=xp.take(self.weight, ids, axis=0), bias=bias)
 
+    def as_float64(self) -> "Readout":
+        """Return the same head in float64, for solvers."""
+        xp = namespace(self.weight)
+        bias = None if self.bias is None else xp.astype(self.bias, xp.float64)
+        return replace(self, weight=xp.astype(self.weight, xp.float64), bias=bias)
+
     def logits(self, hidden: Array) -> Array:
         """Return the logits (n, V) of hidden states (n, d), in their common precision."""
         xp = namespace(hidden, self.weight)

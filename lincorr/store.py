@@ -93,7 +93,7 @@ class LogitStore:
 
     def __init__(self, url: str, group: zarr.Group) -> None:
         self.url = url
-        self.maps = MapStore(url, group)
+        self.maps = MapStore(url, group, self.readout)
         self._group = group
 
     @classmethod

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lincorr.errors import BadInput
-from lincorr.models import ModelSpec, Precision
+from lincorr.models import ModelSpec, Precision, model_name
 from lincorr.tokens import TokenClass
 
 
@@ -164,7 +164,7 @@ class RunConfig(Section):
 
     def store_url(self) -> str:
         """Where the store is."""
-        name = Path(self.model.source).name.removesuffix(".gguf") or "store"
+        name = model_name(self.model.source) or "store"
         return self.store.path or f"runs/{name}.zarr"
 
     def report_folder(self) -> Path:

@@ -1,18 +1,19 @@
 """Score fitted maps on held-out subjects, block by block, and read them against the truth."""
 
-import functools
 import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.arrays import Array
 from lincorr.errors import BadInput
-from lincorr.metrics import Correlation, Hits, hits
-from lincorr.solvers.result import LinearMap
+from lincorr.metrics import CrossMoments, Hits, finite_mean, hits
+from lincorr.solvers.factored import Factored
+from lincorr.solvers.result import LinearMap, RidgePath
 from lincorr.solvers.spectrum import Problem, coefficients
 from lincorr.store import LogitStore
-from pipeline.fit import FIT_NAMES, FitInputs, Source, input_digest, set_up, source_blocks
+from pipeline.fit import FIT_NAMES, FitInputs, Source, held_out_moments, input_digest, set_up
 
 _LABELS = {
     "domain": "domain columns, least squares",
@@ -43,7 +44,10 @@ def evaluate_relation(
                 f"store: the map {inputs.relation.name!r} / {name!r} in {store.url!r} was fitted to other "
                 "subjects or settings than these; run `lincorr fit` first"
             )
-    problems = {source: set_up(store, inputs, source) for source in inputs.choices}
+    held_out = {
+        source: (set_up(store, inputs, source), held_out_moments(store, inputs, source))
+        for source in inputs.choices
+    }
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
     read_out = {name: maps[name] for name in ("domain", reading)}  # the paper's method, and the best
@@ -53,7 +57,7 @@ def evaluate_relation(
         "source": _side(inputs, "source"),
         "target": _side(inputs, "target"),
         "fits": [
-            _score(store, inputs, name, fitted, problems[_source_of(name)]) for name, fitted in maps.items()
+            _score(store, inputs, name, fitted, *held_out[_source_of(name)]) for name, fitted in maps.items()
         ],
         "strongest": [_strongest(read_out, inputs, token, token_texts) for token in shown],
         "heatmap": _heatmap(reading, maps[reading], inputs, shown, token_texts),
@@ -77,15 +81,15 @@ def _side(inputs: FitInputs, role: str) -> dict[str, Any]:
 
 
 def _score(
-    store: LogitStore, inputs: FitInputs, name: str, fitted: LinearMap, problem: Problem
+    store: LogitStore,
+    inputs: FitInputs,
+    name: str,
+    fitted: LinearMap,
+    problem: Problem,
+    moments: CrossMoments,
 ) -> dict[str, Any]:
-    correlation = functools.reduce(
-        Correlation.merge,
-        (
-            Correlation.of(_predict(fitted, data), true)
-            for data, true in source_blocks(store, inputs, _source_of(name), inputs.test_rows)
-        ),
-    )
+    solution = coefficients(problem, fitted.diagnosis.root_penalty)
+    correlation = problem.score(solution, moments)
     r, diagnosis = correlation.pearson(), fitted.diagnosis
     cut, texts = diagnosis.cut, inputs.relation.target.texts
     return {
@@ -105,19 +109,23 @@ def _score(
         "identified": diagnosis.warning() is None,
         "normal_residual": diagnosis.normal_residual,
         "min_norm_residual": diagnosis.min_norm_residual,
-        "r": float(np.nanmean(r)) if not np.isnan(r).all() else math.nan,
+        "r": finite_mean(r),
         "r_std": float(np.nanstd(r)) if not np.isnan(r).all() else math.nan,
-        "r2": float(np.nanmean(correlation.r2())),
+        "r2": finite_mean(correlation.r2()),
+        "r_all": _score_all(store, problem, solution, moments),
         "r_by_target": [{"token": text, "r": float(value)} for text, value in zip(texts, r, strict=True)],
         "hits": _hits(fitted, inputs),
-        "path": _path(store, inputs, name, fitted, problem),
+        "path": _path(inputs, fitted, problem, moments),
     }
 
 
-def _predict(fitted: LinearMap, data: NDArray[np.float64]) -> NDArray[np.floating]:
-    if fitted.hidden_weights is not None:
-        return fitted.predict_from_hidden(data)
-    return fitted.predict(data)
+def _score_all(store: LogitStore, problem: Problem, solution: Array, moments: CrossMoments) -> float | None:
+    """Return the mean r over every token of the vocabulary as output, where hidden states tell it."""
+    if not isinstance(problem, Factored):
+        return None
+    head = store.readout().as_float64()
+    everything = problem.for_targets(head, np.arange(head.weight.shape[0]))
+    return finite_mean(everything.score(solution, moments).pearson())
 
 
 def _hits(fitted: LinearMap, inputs: FitInputs) -> dict[str, Any] | None:
@@ -151,41 +159,36 @@ def _as_json(found: Hits) -> dict[str, Any]:
 
 
 def _path(
-    store: LogitStore, inputs: FitInputs, name: str, fitted: LinearMap, problem: Problem
+    inputs: FitInputs, fitted: LinearMap, problem: Problem, moments: CrossMoments
 ) -> list[dict[str, Any]]:
     """Follow the ridge path that chose a map's penalty on held-out rows and truth."""
     path = fitted.diagnosis.path
     if path is None:
         return []
-    solutions = [coefficients(problem, point.root_penalty) for point in path.points]
-    scored: list[Correlation | None] = [None] * len(solutions)
-    for data, true in source_blocks(store, inputs, _source_of(name), inputs.test_rows):
-        for i, solution in enumerate(solutions):
-            block = Correlation.of(problem.predict(solution, data), true)
-            known = scored[i]
-            scored[i] = block if known is None else known.merge(block)
-    truth, _ = _positions(inputs)
+    by_source, _ = _positions(inputs)
     rows = _positions_of_sources(fitted, list(inputs.relation.truth))
-    renumbered = {i: truth[row] for i, row in enumerate(truth)}
+    truth = dict(enumerate(by_source.values()))
     points = []
-    for point, solution, correlation in zip(path.points, solutions, scored, strict=True):
-        at = hits(np.asarray(problem.rows(solution, rows)), renumbered).at if truth else {}
-        r = correlation.pearson() if correlation is not None else np.array([math.nan])
+    for point in path.points:
+        solution = coefficients(problem, point.root_penalty)
+        at = hits(np.asarray(problem.rows(solution, rows)), truth).at if truth else {}
         points.append(
             {
                 "root_penalty": point.root_penalty,
                 "loo_r": point.score,
-                "r": float(np.nanmean(r)) if not np.isnan(r).all() else math.nan,
+                "r": finite_mean(problem.score(solution, moments).pearson()),
                 "hit1": at.get(1),
                 "hit5": at.get(5),
-                "chosen": "reading"
-                if point.root_penalty == path.reading
-                else "best"
-                if point.root_penalty == path.best
-                else None,
+                "chosen": _chosen(path, point.root_penalty),
             }
         )
     return points
+
+
+def _chosen(path: RidgePath, root_penalty: float) -> str | None:
+    if root_penalty == path.reading:
+        return "reading"
+    return "best" if root_penalty == path.best else None
 
 
 def _positions_of_sources(fitted: LinearMap, tokens: list[int]) -> NDArray[np.int64]:

@@ -1,15 +1,15 @@
 """Fit the maps of a relation from the store: domain and full vocabulary, each without and with ridge."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.readout import Readout
+from lincorr.metrics import CrossMoments
 from lincorr.solvers.choose import Choice
 from lincorr.solvers.direct import direct
 from lincorr.solvers.factored import factored
@@ -21,6 +21,7 @@ from pipeline.prepare import RelationInputs
 Source = Literal["domain", "vocabulary"]
 
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
+_BLOCK_ROWS = 4096
 _SOLVERS = 1  # raised when a solver's answer changes: kept maps are then fitted again
 
 
@@ -88,7 +89,7 @@ def set_up(store: LogitStore, inputs: FitInputs, source: Source) -> Problem:
     rows = inputs.fit_rows
     eps = float(np.finfo(store.identity.precision).eps)
     if inputs.choices[source].method == "factored":
-        head = _float64(store.readout())
+        head = store.readout().as_float64()
         return factored(
             _double(store.hidden(inputs.source_template, rows)),
             _double(store.hidden(inputs.target_template, rows)),
@@ -111,20 +112,21 @@ def set_up(store: LogitStore, inputs: FitInputs, source: Source) -> Problem:
     )
 
 
-def source_blocks(
-    store: LogitStore, inputs: FitInputs, source: Source, rows: NDArray[np.int64], size: int = 4096
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield (source data, target logits) of rows, block by block, as the source's problem takes them."""
-    through_hidden = inputs.choices[source].method == "factored"
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        data = (
-            store.hidden(inputs.source_template, part)
-            if through_hidden
-            else store.logits(inputs.source_template, inputs.source_ids(source), part)
-        )
-        target = store.logits(inputs.target_template, inputs.relation.target.ids, part)
-        yield _double(data), _double(target)
+def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source) -> CrossMoments:
+    """Return the moments of the rows to test, of such data as the source's problem is made of."""
+    rows, hidden = inputs.test_rows, inputs.choices[source].method == "factored"
+
+    def block(part: NDArray[np.int64]) -> CrossMoments:
+        if hidden:
+            x = store.hidden(inputs.source_template, part)
+            y = store.hidden(inputs.target_template, part)
+        else:
+            x = store.logits(inputs.source_template, inputs.source_ids(source), part)
+            y = store.logits(inputs.target_template, inputs.relation.target.ids, part)
+        return CrossMoments.of(_double(x), _double(y))
+
+    parts = (rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS))
+    return functools.reduce(CrossMoments.merge, map(block, parts))
 
 
 def input_digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:
@@ -138,11 +140,6 @@ def input_digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:
     for array in (inputs.source_ids(source), inputs.relation.target.ids, inputs.fit_rows):
         whole.update(array.astype(np.int64).tobytes())
     return whole.hexdigest()
-
-
-def _float64(head: Readout) -> Readout:
-    bias = None if head.bias is None else _double(head.bias)
-    return Readout(_double(head.weight), bias, head.scale, head.softcap)
 
 
 def _double(array: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from lincorr.errors import BadInput, LincorrError
-from lincorr.models import ModelSpec, Precision, shared_model
+from lincorr.models import ModelSpec, Precision, model_name, shared_model
 from lincorr.store import DEFAULT_SHARD_ROWS, Identity, LogitStore
 from lincorr.subjects import split_rows
 from pipeline.config import RunConfig
@@ -122,9 +122,8 @@ class Run:
         store = self.store()
         identity, subjects = store.identity, self.inputs.subjects
         fit, test = self._split()
-        model = Path(identity.source).name.removesuffix(".gguf")
         return {
-            "title": f"{', '.join(self.config.relations)} on {model}",
+            "title": f"{', '.join(self.config.relations)} on {model_name(identity.source)}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "versions": {name: version(name) for name in _VERSIONS},
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace, to_host
+from lincorr.metrics import Correlation, CrossMoments
 from lincorr.solvers.cutoff import noise_floor
 from lincorr.solvers.result import Diagnosis, LinearMap
 from lincorr.solvers.spectrum import Spectrum, spectrum
@@ -45,9 +46,9 @@ class Direct:
         xp = namespace(coefficients)
         return xp.take(coefficients, xp.asarray(positions), axis=0)
 
-    def predict(self, coefficients: Array, source: Array) -> Array:
-        """Return target logits for source logits (n, p)."""
-        return (source - self.spectrum.mean) @ coefficients + self.target_mean
+    def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
+        """Score a solution on the moments of source and target logits."""
+        return moments.correlation(coefficients, self.target_mean - self.spectrum.mean @ coefficients)
 
 
 def direct(

@@ -7,21 +7,22 @@ rows; biases only move the means). From ``E1ᵀE1 = V Λ Vᵀ``:
 
 so G has the singular values of Xc, and minimum-norm or ridge coefficients Z of H2c on G give
 
-    W = O Z E2ᵀ = (E1 V Λ^-½ Z) E2ᵀ,
+    W = O Z E2ᵀ = E1 (V Λ^-½ Z) E2ᵀ,
 
-two thin factors. Exact also for n < d, p < d and a rank-deficient E1, where the formula with
-``(E1ᵀE1)⁻¹`` is not. Cost ``O(n d² + (p + q) d²)``.
+head rows on both sides of a d x d core. Exact also for n < d, p < d and a rank-deficient E1, where the
+formula with ``(E1ᵀE1)⁻¹`` is not. Cost ``O(n d² + (p + q) d²)``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace, to_host
+from lincorr.metrics import Correlation, CrossMoments
 from lincorr.readout import Readout
 from lincorr.solvers.cutoff import EPS64, noise_floor
-from lincorr.solvers.result import Diagnosis, Factors, LinearMap, Weights
+from lincorr.solvers.result import Diagnosis, HiddenMap, LinearMap, map_through
 from lincorr.solvers.spectrum import Spectrum, spectrum
 
 METHOD = "factored"
@@ -49,24 +50,21 @@ class Factored:
         return self.target_head.weight * self.target_head.scale
 
     def to_map(self, coefficients: Array, diagnosis: Diagnosis) -> LinearMap:
-        """Carry coefficients Z (k, d) to the logits on both sides.
-
-        The weights are dense where that is smaller than two factors (q <= d).
-        """
-        inner = self.from_coordinates @ coefficients  # (d, d)
-        through = self.to_coordinates @ coefficients  # (d, d): H1 -> H2
-        left = (self.source_head.weight * self.source_head.scale) @ inner
-        target_mean = self.target_head.logits(self.target_mean[None, :])[0, :]
-        hidden_mean = self.source_mean @ through @ self.readout.T
-        source_mean = self.source_head.logits(self.source_mean[None, :])[0, :]
-        return LinearMap(
-            self.source_ids,
-            self.target_ids,
-            self._product(left),
-            to_host(target_mean - (source_mean @ left) @ self.readout.T),
-            diagnosis,
-            hidden_weights=self._product(through),
-            hidden_intercept=to_host(target_mean - hidden_mean),
+        """Carry coefficients Z (k, d) to the logits on both sides; W stays three factors."""
+        weights = self.to_coordinates @ coefficients
+        hidden = HiddenMap(
+            weights=to_host(weights),
+            intercept=to_host(self.target_mean - self.source_mean @ weights),
+            core=to_host(self.from_coordinates @ coefficients),
+            source_mean=to_host(self.source_mean),
+            target_head=_on_host(self.target_head),
+        )
+        return map_through(
+            hidden,
+            _on_host(self.source_head),
+            source_ids=self.source_ids,
+            target_ids=self.target_ids,
+            diagnosis=diagnosis,
         )
 
     def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
@@ -75,16 +73,20 @@ class Factored:
         head = self.source_head.columns(xp.asarray(positions))
         return (head.weight * head.scale) @ (self.from_coordinates @ coefficients) @ self.readout.T
 
-    def predict(self, coefficients: Array, source: Array) -> Array:
-        """Return target logits for source hidden states (n, d)."""
-        reduced = source @ self.to_coordinates - self.spectrum.mean
-        return self.target_head.logits(reduced @ coefficients + self.target_mean)
+    def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
+        """Score a solution on the moments of source and target hidden states."""
+        weights = self.to_coordinates @ coefficients
+        bias = self.target_head.bias
+        return moments.correlation(
+            weights,
+            self.target_mean - self.source_mean @ weights,
+            self.readout,
+            None if bias is None else bias * self.target_head.scale,
+        )
 
-    def _product(self, left: Array) -> Weights:
-        q, d = self.readout.shape
-        if q <= d:
-            return to_host(left @ self.readout.T)
-        return Factors(to_host(left), to_host(self.readout))
+    def for_targets(self, target_head: Readout, target_ids: NDArray[np.int64]) -> "Factored":
+        """Return the same problem for other target tokens: nothing is decomposed again."""
+        return replace(self, target_head=target_head, target_ids=target_ids)
 
 
 def factored(
@@ -139,3 +141,8 @@ def _noise(hidden: Array, to_coordinates: Array, storage_eps: float) -> float:
     by_row = squares @ xp.sum(to_coordinates * to_coordinates, axis=1)
     by_column = xp.sum(squares, axis=0) @ (to_coordinates * to_coordinates)
     return noise_floor(xp.sqrt(by_row), xp.sqrt(by_column), storage_eps)
+
+
+def _on_host(head: Readout) -> Readout:
+    bias = None if head.bias is None else to_host(head.bias)
+    return Readout(to_host(head.weight), bias, head.scale, head.softcap)

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array
+from lincorr.readout import Readout
 from lincorr.solvers.cutoff import Cut
 
 Floats = NDArray[np.floating]
@@ -80,14 +81,16 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """A matrix kept as two thin factors: ``left @ right.T``.
+    """A matrix kept as factors: ``left @ core @ right.T``; for W, head rows on both sides of a small core.
 
     Attributes:
         left: (p, r).
-        right: (q, r).
+        core: (r, s).
+        right: (q, s).
     """
 
     left: Floats
+    core: Floats
     right: Floats
 
     @property
@@ -95,22 +98,59 @@ class Factors:
         """(p, q) of the product."""
         return (self.left.shape[0], self.right.shape[0])
 
-    def __getitem__(self, index: tuple[Array, Array]) -> Floats:
+    def __getitem__(self, index: tuple[Any, Any]) -> Floats:
         """Return the block of rows and columns; only what is asked for is multiplied out."""
         rows, columns = index
-        block: Floats = self.left[rows] @ self.right[columns].T
+        left, right = np.atleast_2d(self.left[rows]), np.atleast_2d(self.right[columns])
+        # the cheaper order of the two
+        if left.shape[0] <= right.shape[0]:
+            block: Floats = (left @ self.core) @ right.T
+        else:
+            block = left @ (self.core @ right.T)
         return block
 
 
 Weights = Floats | Factors
 
 
-def apply(data: Floats, weights: Weights) -> Floats:
-    """Return ``data @ weights`` without multiplying factors out."""
-    if isinstance(weights, Factors):
-        product: Floats = (data @ weights.left) @ weights.right.T
-        return product
-    return data @ weights
+@dataclass(frozen=True, slots=True)
+class HiddenMap:
+    """A map between hidden states: ``H2 ≈ H1 @ weights + intercept``, read out by the target's head.
+
+    Attributes:
+        weights: (d, d).
+        intercept: (d,).
+        core: (d, d) with ``W = E1 @ core @ E2.T`` for heads E1 (p, d) and E2 (q, d): the same map between
+            the logits of any tokens.
+        source_mean: (d,) of the source hidden states that were fitted.
+        target_head: the head rows of the target tokens.
+    """
+
+    weights: Floats
+    intercept: Floats
+    core: Floats
+    source_mean: Floats
+    target_head: Readout
+
+
+def map_through(
+    hidden: HiddenMap,
+    source_head: Readout,
+    *,
+    source_ids: NDArray[np.int64],
+    target_ids: NDArray[np.int64],
+    diagnosis: Diagnosis,
+) -> "LinearMap":
+    """Make the map between logits of the source and target tokens out of that between hidden states."""
+    weights = Factors(source_head.weight * source_head.scale, hidden.core, hidden.target_head.weight)
+    if hidden.target_head.scale != 1.0:
+        weights = replace(weights, core=hidden.core * hidden.target_head.scale)
+    # at the mean of the rows that were fitted, both maps predict the same
+    mean = hidden.source_mean[None, :]
+    predicted = hidden.target_head.logits(mean @ hidden.weights + hidden.intercept)[0]
+    source_mean = source_head.logits(mean)[0]
+    intercept = predicted - ((source_mean @ weights.left) @ weights.core) @ weights.right.T
+    return LinearMap(source_ids, target_ids, weights, intercept, diagnosis, hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +163,7 @@ class LinearMap:
         weights: (p, q), dense or as factors.
         intercept: (q,).
         diagnosis: how it was found and how far to trust it.
-        hidden_weights: (d, q), dense or as factors, and
-        hidden_intercept: (q,), the same map from source hidden states, where it was fitted through them:
-            predictions then need no source logits.
+        hidden: the same map from source hidden states, where it was fitted through them.
     """
 
     source_ids: NDArray[np.int64]
@@ -133,12 +171,14 @@ class LinearMap:
     weights: Weights
     intercept: Floats
     diagnosis: Diagnosis
-    hidden_weights: Weights | None = None
-    hidden_intercept: Floats | None = None
+    hidden: "HiddenMap | None" = None
 
     def predict(self, logits: Floats) -> Floats:
         """Return target logits (n, q) for source logits (n, p)."""
-        return apply(logits, self.weights) + self.intercept
+        if isinstance(self.weights, Factors):
+            w = self.weights
+            return ((logits @ w.left) @ w.core) @ w.right.T + self.intercept
+        return logits @ self.weights + self.intercept
 
     def predict_from_hidden(self, hidden: Floats) -> Floats:
         """Return target logits (n, q) for source hidden states (n, d).
@@ -146,9 +186,11 @@ class LinearMap:
         Raises:
             ValueError: the map was fitted from logits.
         """
-        if self.hidden_weights is None or self.hidden_intercept is None:
+        if self.hidden is None:
             raise ValueError("this map was fitted from logits, not through hidden states")
-        return apply(hidden, self.hidden_weights) + self.hidden_intercept
+        states = hidden @ self.hidden.weights + self.hidden.intercept
+        logits: Floats = self.hidden.target_head.logits(states)
+        return logits
 
     def block(self, source_ids: Sequence[int], target_ids: Sequence[int]) -> Floats:
         """Return the weights between given source and target tokens, (len(source), len(target)).

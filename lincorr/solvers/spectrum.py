@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace
-from lincorr.metrics import mean_correlation
+from lincorr.metrics import Correlation, CrossMoments, mean_correlation
 from lincorr.solvers.cutoff import Cut, cut
 from lincorr.solvers.result import Diagnosis, LinearMap, PathPoint, RidgePath, relative
 
@@ -86,8 +86,8 @@ class Problem(Protocol):
         """Return some rows (len(positions), q) of W, without the others."""
         ...
 
-    def predict(self, coefficients: Array, source: Array) -> Array:
-        """Return target logits (n, q) for source data as the problem was set up with."""
+    def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
+        """Score a solution on rows whose moments, of such data as the problem is made of, are given."""
         ...
 
 
