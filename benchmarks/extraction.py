@@ -3,8 +3,8 @@
     python benchmarks/extraction.py [--subjects 2000] [--json extraction.json]
 
 All rows answer "{} lives in the city of" and "{} lives in the country of" for the same vocabulary tokens,
-with all cores, in one run. GFLOP/s counts what plain prompts would cost (2 · parameters · tokens): a prefix tree
-does less work for the same answer, which its own column shows.
+with all cores, in one run. GFLOP/s counts 2 · parameters · tokens that were computed; a prefix tree computes
+fewer of them for the same answer.
 """
 
 import argparse

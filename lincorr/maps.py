@@ -77,7 +77,7 @@ class MapStore:
             if "weights" in arrays:
                 if target_ids is not None:
                     raise BadInput(
-                        f"store: the map {relation!r} / {fit!r} was fitted from logits and has only its own targets"
+                        f"store: the map {relation!r} / {fit!r} has its own targets only: fitted from logits"
                     )
                 return LinearMap(**arrays, diagnosis=diagnosis)
             targets = arrays["target_ids"] if target_ids is None else target_ids

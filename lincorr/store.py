@@ -50,6 +50,7 @@ class Identity:
         config, weights, tokenizer: digests of the model.
         compute: precision of the model's weights.
         head: one phrase on the output head.
+        linear: whether logits were seen to be linear in the hidden state: then their rank is at most d.
         vocabulary_size, width: V and d.
         precision: float32 or float16, of stored logits and hidden states.
         hidden: whether hidden states are kept.
@@ -66,6 +67,7 @@ class Identity:
     tokenizer: str
     compute: str
     head: str
+    linear: bool
     vocabulary_size: int
     width: int
     precision: str

@@ -100,14 +100,13 @@ def set_up(store: LogitStore, inputs: FitInputs, source: Source) -> Problem:
             storage_eps=eps,
             rcond=inputs.rcond,
         )
-    linear = store.identity.hidden  # the head was proved linear, so the rank is at most the width
     return direct(
         _double(store.logits(inputs.source_template, ids, rows)),
         _double(store.logits(inputs.target_template, target_ids, rows)),
         source_ids=ids,
         target_ids=target_ids,
         storage_eps=eps,
-        rank_limit=store.identity.width if linear else None,
+        rank_limit=store.identity.width if store.identity.linear else None,
         rcond=inputs.rcond,
     )
 

@@ -197,6 +197,7 @@ class Run:
                 tokenizer=self.inputs.fingerprint.tokenizer,
                 compute=check.compute,
                 head=check.head,
+                linear=check.linear,
                 vocabulary_size=check.vocabulary_size,
                 width=check.width,
                 precision=settings.precision,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
 from lincorr.logits import LanguageModel
+from lincorr.prompts import batches, merge_prompts
 from lincorr.testing import toy_tokenizer
 
 TOKENIZER = toy_tokenizer()
@@ -80,10 +81,52 @@ def own_logits(model: LanguageModel) -> NDArray[np.float32]:
     return torch.stack(logits)[:, : len(TOKENIZER)].numpy()
 
 
+def states_and_logits(
+    model: LanguageModel, columns: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The last hidden states of plain prompts, and their logits."""
+    chain = merge_prompts([PROMPTS[0]]).shape
+    states, (logits,) = model.hidden_and_logits(PROMPTS, chain, [model.part_of_readout(columns)])
+    return states[:, 0], logits
+
+
+# What a tree asks: three prompts that begin alike, for five subjects.
+BRANCHES = [[subject, 40, 41, *end] for subject in range(5) for end in ([42, 43], [44], [])]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_trees_give_the_logits_of_their_prompts(name: str) -> None:
+    model = language_model(name)
+    assert model.check_trees().passed
+    trees = [merge_prompts(BRANCHES[start : start + 3]) for start in range(0, len(BRANCHES), 3)]
+    (batch,) = batches(trees, len(trees))
+    head = model.part_of_readout(None)
+    _, logits = model.hidden_and_logits(batch.ids, batch.shape, [head, head, head])
+    with torch.inference_mode():
+        own = [model.model(torch.tensor([prompt])).logits[0, -1, : len(TOKENIZER)] for prompt in BRANCHES]
+    found = np.stack(logits, axis=1).reshape(len(BRANCHES), -1)
+    np.testing.assert_allclose(found, torch.stack(own).numpy(), atol=1e-4)
+
+
+def test_a_model_that_does_not_take_trees_is_found_out() -> None:
+    config = transformers.BloomConfig(vocab_size=len(TOKENIZER), hidden_size=32, n_layer=2, n_head=4)
+    model = LanguageModel(AutoModelForCausalLM.from_config(config), TOKENIZER, "cpu")
+    assert model.check_readout().passed
+    assert not model.check_trees().passed
+
+
+def test_a_window_shorter_than_the_prompt_is_found_out() -> None:
+    """A mask of our own takes the place of the window's."""
+    torch.manual_seed(0)
+    sizes = CONFIGS["mistral"].to_dict() | {"sliding_window": 3, "initializer_range": 0.3}
+    model = AutoModelForCausalLM.from_config(transformers.MistralConfig(**sizes))
+    assert not LanguageModel(model, TOKENIZER, "cpu").check_trees().passed
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_read_out_hidden_states_are_the_models_logits(name: str) -> None:
     model = language_model(name)
-    hidden, logits = model.hidden_and_logits(PROMPTS, model.part_of_readout(None))
+    hidden, logits = states_and_logits(model)
     assert hidden.shape == (len(PROMPTS), model.width)
     np.testing.assert_allclose(logits, own_logits(model), atol=1e-4)
 
@@ -98,7 +141,7 @@ def test_logits_are_the_models(name: str) -> None:
 def test_some_columns_are_the_models_logits(name: str) -> None:
     model = language_model(name)
     columns = np.array([40, 3, 111])
-    _, logits = model.hidden_and_logits(PROMPTS, model.part_of_readout(columns))
+    _, logits = states_and_logits(model, columns)
     np.testing.assert_allclose(logits, own_logits(model)[:, columns], atol=1e-4)
 
 
@@ -172,7 +215,7 @@ def test_a_prompt_does_not_depend_on_its_batch() -> None:
 def test_low_precision_models_pass_the_check_and_give_float32(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     model = LanguageModel(AutoModelForCausalLM.from_config(CONFIGS["llama"], dtype=dtype), TOKENIZER, "cpu")
-    hidden, logits = model.hidden_and_logits(PROMPTS, model.part_of_readout(None))
+    hidden, logits = states_and_logits(model)
     assert {str(hidden.dtype), str(logits.dtype)} == {"float32"}
     assert model.dtype == str(dtype).removeprefix("torch.")
     assert model.check_readout().passed

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput
-from lincorr.prompts import batches, prompt_ids, prompt_template
+from lincorr.prompts import batches, merge_prompts, prompt_ids, prompt_template
 from lincorr.subjects import STRING
 from lincorr.testing import CITIES, COUNTRIES, sentencepiece_tokenizer, toy_tokenizer
 
@@ -93,10 +93,34 @@ def test_text_that_merges_with_every_word_is_refused() -> None:
 PROMPTS = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), max_size=40)
 
 
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=6))
+def test_a_tree_holds_its_prompts(prompts: list[list[int]]) -> None:
+    tree = merge_prompts(prompts)
+    visible, depths = tree.shape.visible(), tree.shape.depths()
+    for prompt, end in zip(prompts, tree.shape.ends, strict=True):
+        seen = np.flatnonzero(visible[end])
+        assert [tree.tokens[place] for place in seen] == prompt
+        assert depths[seen].tolist() == list(range(len(prompt)))
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=6))
+def test_a_tree_has_every_beginning_once(prompts: list[list[int]]) -> None:
+    beginnings = {tuple(prompt[: n + 1]) for prompt in prompts for n in range(len(prompt))}
+    assert len(merge_prompts(prompts).tokens) == len(beginnings)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "chain"), [([[1, 2, 3]], True), ([[1, 2], [1, 2]], True), ([[1], [2]], False)]
+)
+def test_one_prompt_is_a_chain(prompts: list[list[int]], chain: bool) -> None:
+    assert merge_prompts(prompts).shape.is_chain is chain
+
+
 @given(PROMPTS, st.integers(1, 9))
 def test_every_prompt_comes_once_and_every_batch_is_full(prompts: list[list[int]], size: int) -> None:
     seen: list[int] = []
-    for rows, ids in batches(prompts, size):
+    for batch in batches([merge_prompts([prompt]) for prompt in prompts], size):
+        rows, ids = batch.rows, batch.ids
         assert ids.shape == (size, len(prompts[rows[0]]))
         assert 0 < len(rows) <= size
         assert [prompts[row] for row in rows] == ids[: len(rows)].tolist()
@@ -108,4 +132,5 @@ def test_every_prompt_comes_once_and_every_batch_is_full(prompts: list[list[int]
 @given(PROMPTS, st.integers(1, 9))
 def test_no_more_batches_than_lengths_need(prompts: list[list[int]], size: int) -> None:
     _, counts = np.unique([len(prompt) for prompt in prompts], return_counts=True)
-    assert len(list(batches(prompts, size))) == int(np.ceil(counts / size).sum())
+    trees = [merge_prompts([prompt]) for prompt in prompts]
+    assert len(list(batches(trees, size))) == int(np.ceil(counts / size).sum())

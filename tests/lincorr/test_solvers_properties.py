@@ -5,7 +5,7 @@ reference always gets the logits that those make, written out.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.metrics import r2_score
 
 from lincorr.arrays import to_host
-from lincorr.metrics import mean_correlation
+from lincorr.metrics import CrossMoments, mean_correlation
 from lincorr.readout import Readout
 from lincorr.solvers.cutoff import EPS64
 from lincorr.solvers.direct import direct
-from lincorr.solvers.factored import factored
+from lincorr.solvers.factored import Factored, factored
 from lincorr.solvers.result import Factors, LinearMap
 from lincorr.solvers.spectrum import Problem, coefficients, leave_one_out, ridge_path, solve
 from lincorr.testing import hidden_problem
@@ -97,7 +98,7 @@ class Hidden:
         values = np.linalg.svd(self.source_head.weight, compute_uv=False)
         return float(values[0] / values[values > 1e-7 * values[0]][-1])
 
-    def problem(self, xp: Any = np, **options: Any) -> Problem:
+    def problem(self, xp: Any = np, **options: Any) -> Factored:
         def moved(head: Readout) -> Readout:
             bias = None if head.bias is None else xp.asarray(head.bias)
             return Readout(xp.asarray(head.weight), bias, head.scale, head.softcap)
@@ -224,7 +225,8 @@ def gelsd(case: Case, cond: float = 1e-11) -> tuple[Floats, Floats, int]:
 
 def dense(fitted: LinearMap) -> Floats:
     if isinstance(fitted.weights, Factors):
-        return np.asarray(fitted.weights.left @ fitted.weights.right.T)
+        w = fitted.weights
+        return np.asarray(w.left @ w.core @ w.right.T)
     return np.asarray(fitted.weights)
 
 
@@ -407,8 +409,45 @@ def test_hidden_states_predict_what_logits_predict(xp: Any, name: str, root_pena
     # the intercept cancels what the means contribute
     tolerance = 1e-12 * case.head_condition**2 * (np.abs(case.source) @ np.abs(dense(fitted))).max()
     np.testing.assert_allclose(fitted.predict_from_hidden(case.hidden_source), by_logits, atol=tolerance)
-    in_place = problem.predict(coefficients(problem, root_penalty), xp.asarray(case.hidden_source))
-    np.testing.assert_allclose(to_host(in_place), by_logits, atol=tolerance)
+
+
+SCORED = ["direct tall", "direct wide", "factored n<d", "factored n>p", "factored bias and scale, q>d"]
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_moments_score_as_predictions_do(xp: Any, name: str) -> None:
+    """Scored on rows that were not fitted, in blocks, against explicit predictions and SciPy."""
+    case = CASES[name]
+    problem = case.problem(xp)
+    n = len(case.source)
+    mixed = np.random.default_rng(0).standard_normal((n, n)) / np.sqrt(n)  # other rows of the same kind
+    data = (
+        (case.source, case.target) if isinstance(case, Logits) else (case.hidden_source, case.hidden_target)
+    )
+    x, y = (mixed @ part for part in data)
+    cut = n // 3
+    first, second = (
+        CrossMoments.of(xp.asarray(x[rows]), xp.asarray(y[rows])) for rows in (slice(cut), slice(cut, n))
+    )
+    found = problem.score(coefficients(problem, 0.1), first.merge(second))
+    fitted = solve(problem, 0.1)
+    if isinstance(case, Logits):
+        predicted, true = fitted.predict(x), y
+    else:
+        predicted, true = fitted.predict_from_hidden(x), np.asarray(case.target_head.logits(y))
+    expected = scipy.stats.pearsonr(predicted, true, axis=0).statistic
+    np.testing.assert_allclose(to_host(found.pearson()), expected, atol=1e-9)
+    r2 = r2_score(true, predicted, multioutput="raw_values")
+    np.testing.assert_allclose(to_host(found.r2()), r2, rtol=1e-6, atol=1e-9)
+
+
+def test_other_targets_need_no_new_decomposition() -> None:
+    case = CASES["factored n>p"]
+    assert isinstance(case, Hidden)
+    other = Readout(np.random.default_rng(5).standard_normal((3, case.target_head.weight.shape[1])))
+    fitted = solve(case.problem().for_targets(other, np.arange(3)), 0.1)
+    alone = solve(replace(case, target_head=other).problem(), 0.1)
+    np.testing.assert_allclose(dense(fitted), dense(alone), rtol=1e-10, atol=1e-12)
 
 
 @typical
