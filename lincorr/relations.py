@@ -21,7 +21,7 @@ import difflib
 import io
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -30,6 +30,7 @@ import yaml
 
 from lincorr import gazetteer
 from lincorr.errors import BadInput
+from lincorr.strict_yaml import load_strict
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 SLOT = "{}"
@@ -376,27 +377,10 @@ def _read(setting: Setting, read: Callable[[Path], tuple[T, ...]]) -> tuple[T, .
 # YAML and text
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses one key with two values, of which it would keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: dict[Hashable, Any] = {}
-        for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # "<<" may be overridden: that is its use
-                continue
-            key = self.construct_object(key_node, deep=True)
-            value = self.construct_object(value_node, deep=True)
-            if isinstance(key, Hashable) and seen.setdefault(key, value) != value:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} is given twice: keep one", key_node.start_mark
-                )
-        return super().construct_mapping(node, deep=deep)
-
-
 def _yaml(path: Path) -> Any:
     text = _text(path)
     try:
-        return yaml.load(text, Loader=_Loader)
+        return load_strict(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

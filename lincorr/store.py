@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from lincorr.chunks import MISSING_ID, MISSING_TEXT, checksummed, create_table, panel
 from lincorr.columns import Columns
-from lincorr.errors import BadInput, StoreDamaged
+from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.maps import MapStore
 from lincorr.readout import Readout
 from lincorr.relations import Template
@@ -222,8 +222,14 @@ class LogitStore:
 
     def templates(self) -> list[Template]:
         """Templates that have arrays here."""
-        group = cast(zarr.Group, self._group["logits"])
-        return [Template(name, str(array.attrs["text"])) for name, array in sorted(group.arrays())]
+        try:
+            arrays = sorted(cast(zarr.Group, self._group["logits"]).arrays())
+            return [Template(name, str(array.attrs["text"])) for name, array in arrays]
+        except (ValueError, KeyError) as problem:
+            raise StoreDamaged(
+                f"store: the arrays in {self.url!r} cannot be read ({problem}); restore zarr.json of the "
+                "template from a copy, or extract into another store"
+            ) from problem
 
     def check_template(self, template: Template, ids: NDArray[np.int64]) -> None:
         """Refuse a template that cannot be added or extended; change nothing.
@@ -286,14 +292,24 @@ class LogitStore:
         logits: NDArray[np.float32],
         hidden: NDArray[np.float32] | None,
     ) -> int:
-        """Write a shard's rows whole and then its record; return the bytes written."""
+        """Write a shard's rows whole and then its record; return the bytes written.
+
+        Raises:
+            LincorrError: a value is no finite number, as stored.
+        """
         rows = self.shard_slice(shard)
         record = [rows.stop - rows.start, 0, 0]
         written = 0
         for position, (kind, data) in enumerate((("logits", logits), ("hidden", hidden)), start=1):
             if data is not None:
                 array = self._array(f"{kind}/{name}")
-                stored = np.ascontiguousarray(data.astype(array.dtype))
+                with np.errstate(over="ignore"):  # told below, in our words
+                    stored = np.ascontiguousarray(data.astype(array.dtype))
+                if not np.isfinite(stored).all():
+                    raise LincorrError(
+                        f"store.precision: {kind} of template {name!r}, shard {shard}, are not all finite in "
+                        f"{array.dtype}; use float32, or a model.dtype in which the model does not overflow"
+                    )
                 array[rows] = stored
                 record[position] = zlib.crc32(stored.tobytes())
                 written += stored.nbytes

@@ -14,6 +14,7 @@ from lincorr.errors import BadInput, LincorrError
 from pipeline.flags import with_settings
 
 if TYPE_CHECKING:
+    from pipeline.config import RunConfig
     from pipeline.run import Run
 
 app = typer.Typer(
@@ -39,21 +40,27 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        app([a for a in arguments if a != "--debug"], standalone_mode=True)
-    except SystemExit as leaving:
-        if leaving.code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-            line = "interrupted; what was done is kept, the same command goes on from there"
-            return _fail(line, _INTERRUPTED)
-        return int(leaving.code or 0)
+        code = app([a for a in arguments if a != "--debug"], standalone_mode=False) or 0
     except LincorrError as problem:
         if debug:
             raise
         return _fail(str(problem), problem.exit_code)
     except Exception as problem:
+        if hasattr(problem, "format_message"):  # typer refuses a flag or an argument
+            return _refuse_usage(problem)
         if debug:
             raise
         return _fail(f"{type(problem).__name__}: {problem} (--debug shows where)", 1)
-    return 0
+    if code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+        return _fail("interrupted; what was done is kept, the same command goes on from there", code)
+    return int(code)
+
+
+def _refuse_usage(problem: Any) -> int:
+    if type(problem).__name__ == "NoArgsIsHelpError":  # a bare `lincorr store`: show its help
+        problem.show()
+        return 2
+    return _fail(f"{problem.format_message()} (--help lists commands and flags)", 2)
 
 
 def _fail(line: str, code: int) -> int:
@@ -160,7 +167,7 @@ def show(
     """Show the strongest targets of a source word, or the strongest sources of a target word."""
     from pipeline.show import show_word
 
-    found = show_word(_job(config, overrides, as_json), word, target=target, map_name=map_name, top=top)
+    found = show_word(_settings(config, overrides), word, target=target, map_name=map_name, top=top)
     if as_json:
         _print_json(found)
         return
@@ -253,14 +260,16 @@ def relations_list(
 
 
 def _job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":
-    from pipeline.config import load_config
     from pipeline.console import Narrator
-
-    overrides = _completed(config, overrides)
-    loaded = load_config(config, overrides)
     from pipeline.run import Run
 
-    return Run(loaded, Narrator(quiet=quiet))
+    return Run(_settings(config, overrides), Narrator(quiet=quiet))
+
+
+def _settings(config: Path | None, overrides: dict[str, str]) -> "RunConfig":
+    from pipeline.config import load_config
+
+    return load_config(config, _completed(config, overrides))
 
 
 def _completed(config: Path | None, overrides: dict[str, str]) -> dict[str, str]:

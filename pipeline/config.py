@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from lincorr.errors import BadInput
 from lincorr.models import ModelSpec, Precision, model_name
+from lincorr.strict_yaml import load_strict
 from lincorr.tokens import TokenClass
 
 
@@ -244,13 +245,14 @@ def _flag_value(text: str) -> Any:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
+        values = load_strict(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as problem:
         raise BadInput(f"configuration: {path} cannot be read ({problem})") from None
     except yaml.YAMLError as problem:
         where = getattr(problem, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise BadInput(f"configuration: {path}{line} is no valid YAML") from None
+        what = getattr(problem, "problem", None) or "it cannot be parsed"
+        raise BadInput(f"configuration: {path}{line} is no valid YAML: {what}") from None
     except (ValueError, RecursionError) as problem:  # such as the date 2026-13-01
         raise BadInput(f"configuration: {path} is no valid YAML ({problem})") from None
     if values is None:
@@ -282,6 +284,8 @@ def _refuse_contradictions(config: RunConfig) -> None:
     subjects, cluster = config.subjects, config.cluster
     if subjects.kind != "vocabulary" and subjects.file is None:
         raise BadInput(f"subjects.file: subjects.kind {subjects.kind} needs a file")
+    if subjects.kind == "vocabulary" and subjects.file is not None:
+        raise BadInput("subjects.file: subjects.kind vocabulary reads no file; use kind tokens or strings")
     if subjects.compat == "notebook" and (subjects.kind != "vocabulary" or subjects.count == "all"):
         raise BadInput(
             "subjects.compat: notebook draws from the vocabulary; it needs subjects.kind vocabulary and "
@@ -289,5 +293,7 @@ def _refuse_contradictions(config: RunConfig) -> None:
         )
     if cluster.kind == "address" and cluster.address is None:
         raise BadInput("cluster.address: cluster.kind address needs the scheduler's address")
+    if cluster.kind != "address" and cluster.address is not None:
+        raise BadInput(f"cluster.address: cluster.kind {cluster.kind} connects to none; use kind address")
     if not config.relations:
         raise BadInput("relations: the list is empty; name at least one relation")

@@ -92,18 +92,12 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     Raises:
         BadInput: a setting cannot be met.
     """
-    catalogue = load_catalogue(config.catalogue)
-    declared = {name: catalogue.describe(name) for name in config.relations}  # refuses early
+    folder, tokenizer, relations = _open(config, tell)
     spec = config.model.spec()
-    if needs_conversion(spec):
-        tell("Converting the GGUF file to safetensors (once; the result is cached)")
-    folder = locate(spec)
     sizes = load_config(folder, trust_remote_code=spec.trust_remote_code)
     sizes = getattr(sizes, "get_text_config", lambda: sizes)()
-    tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
     texts = token_texts(tokenizer)
     subjects, notes = _subjects(tokenizer, config.subjects)
-    relations = tuple(_in_tokens(catalogue.relation(name), tokenizer, config) for name in declared)
     templates, columns = _templates(relations)
     if config.store.logits == "all":
         columns = dict.fromkeys(columns, _every_column(texts))
@@ -120,6 +114,32 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
         head_softcap=getattr(sizes, "final_logit_softcapping", None),
         notes=notes,
     )
+
+
+def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], list[str]]:
+    """Return the relations in the model's tokens, and the text of every token; no subjects are drawn.
+
+    Raises:
+        BadInput: a setting cannot be met.
+    """
+    _, tokenizer, relations = _open(config, lambda _: None)
+    return relations, token_texts(tokenizer)
+
+
+def _open(
+    config: RunConfig, tell: Callable[[str], None]
+) -> tuple[Path, Tokenizer, tuple[RelationInputs, ...]]:
+    """Locate the model; return its folder, its tokenizer, and the relations in its tokens."""
+    catalogue = load_catalogue(config.catalogue)
+    for name in config.relations:
+        catalogue.describe(name)  # refuses an unknown one before anything slow
+    spec = config.model.spec()
+    if needs_conversion(spec):
+        tell("Converting the GGUF file to safetensors (once; the result is cached)")
+    folder = locate(spec)
+    tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
+    relations = tuple(_in_tokens(catalogue.relation(name), tokenizer, config) for name in config.relations)
+    return folder, tokenizer, relations
 
 
 def _subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Subjects, tuple[str, ...]]:

@@ -5,11 +5,15 @@ from typing import Any
 
 from lincorr.errors import BadInput
 from lincorr.solvers.result import LinearMap
+from lincorr.store import LogitStore
+from pipeline.config import RunConfig
 from pipeline.fit import FIT_NAMES
-from pipeline.run import Run
+from pipeline.prepare import prepare_relations
 
 
-def show_word(run: Run, word: str, *, target: bool, map_name: str | None, top: int) -> list[dict[str, Any]]:
+def show_word(
+    config: RunConfig, word: str, *, target: bool, map_name: str | None, top: int
+) -> list[dict[str, Any]]:
     """Return the strongest links of a word in every relation that has it, as JSON values.
 
     Args:
@@ -19,9 +23,10 @@ def show_word(run: Run, word: str, *, target: bool, map_name: str | None, top: i
     Raises:
         BadInput: no map has the word; the message suggests the nearest.
     """
-    store, texts = run.store(), run.inputs.token_texts
+    store = LogitStore.open(config.store_url())
+    relations, texts = prepare_relations(config)
     found, candidates = [], set()
-    for inputs in run.inputs.relations:
+    for inputs in relations:
         kept = [n for n in FIT_NAMES if store.maps.inputs(inputs.name, n) is not None]
         if map_name is not None and map_name not in kept:
             raise BadInput(f"--map: {map_name!r} is not kept; there are {', '.join(kept) or 'none'}")

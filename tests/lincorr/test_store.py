@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lincorr.columns import Columns
-from lincorr.errors import BadInput, StoreDamaged
+from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.readout import Readout
 from lincorr.relations import Template
 from lincorr.solvers.cutoff import Cut
@@ -436,6 +436,25 @@ def test_plain_xarray_opens_the_arrays(url: Path, kind: str) -> None:
     np.testing.assert_array_equal(data["city"].values, expected)
     assert np.isnan(data["country"].values).all()
     assert data["city"].dims[0] == "subject"
+
+
+@pytest.mark.parametrize(("precision", "value"), [("float16", 1e6), ("float32", np.inf), ("float32", np.nan)])
+def test_values_that_are_not_finite_are_refused_and_leave_no_record(
+    url: Path, precision: str, value: float
+) -> None:
+    store = make(url, written=False, precision=precision)
+    logits = np.zeros((SHARD, 3), np.float32)
+    logits[1, 2] = value
+    said = refusal(LincorrError, lambda: store.write_shard("city", 0, logits, HIDDEN[:SHARD]))
+    assert "'city', shard 0" in said
+    assert store.damage("city", 0) == "not extracted"
+
+
+def test_an_array_without_its_description_is_told(url: Path) -> None:
+    store = make(url)
+    path = url / "logits" / "city" / "zarr.json"
+    path.write_text(path.read_text()[:40])
+    assert "cannot be read" in refusal(StoreDamaged, lambda: LogitStore.open(store.url).templates())
 
 
 # --- maps ---------------------------------------------------------------------------------------------

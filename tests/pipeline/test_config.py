@@ -345,6 +345,18 @@ VALUES = st.recursive(
 )
 
 
+def test_a_key_with_two_values_is_refused(refusal):
+    assert "given twice" in refusal("model: x\nrelations: [a]\nrelations: [b]\n")
+
+
+def test_a_file_that_would_not_be_read_is_refused(refusal):
+    assert refusal("model: x\nsubjects: {file: names.txt}\n").startswith("subjects.file: ")
+
+
+def test_an_address_that_would_not_be_used_is_refused(refusal):
+    assert refusal("model: x\ncluster: {address: tcp://h:1}\n").startswith("cluster.address: ")
+
+
 def refusal_of(path: Path | None, flags: dict[str, str]) -> str:
     """The text of the refusal, empty if there is none; any other error is raised."""
     try:

@@ -78,7 +78,9 @@ def start(tmp_path: Path, flags: list[str]) -> Iterator[Callable[..., subprocess
     def start(workers: int = 2) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "pipeline", "extract", *flags, "--json"]
         command += ["--store", str(tmp_path / "run.zarr"), "--cluster-workers", str(workers)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+        )
         started.append(psutil.Process(process.pid))
         return process
 
@@ -87,6 +89,11 @@ def start(tmp_path: Path, flags: list[str]) -> Iterator[Callable[..., subprocess
         if process.is_running():
             for part in [*process.children(recursive=True), process]:
                 part.kill()
+
+
+def heed_interrupts() -> None:
+    """A shell starts what runs in its background deaf to them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], object]) -> None:
