@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
 from lincorr.models import load_config
+from lincorr.prompts import merge_prompts
 from lincorr.solvers.choose import Choice, choose
 from lincorr.store import DEFAULT_SHARD_ROWS, LogitStore
 from lincorr.subjects import split_rows
@@ -32,7 +33,7 @@ class Plan:
         n_shards: shards that hold them.
         prompts_needed: forward passes of one prompt that are still to be made.
         prompts_kept: those that the store has.
-        tokens: in the prompts that are needed.
+        tokens: of the merged prompts that are needed, estimated from a sample.
         bytes_to_write: to the store.
         flops: of extraction.
         flops_per_second: measured on this machine just now, times what extraction reaches of it.
@@ -90,20 +91,20 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
     hidden = store.identity.hidden if store else _keeps_hidden(config, inputs)
     fit, test = split_rows(inputs.subjects.texts, config.subjects.split, seed=config.subjects.seed)
     distinct = len(set(inputs.subjects.identifiers()))
-    needed = kept = tokens = to_write = 0
+    kept = to_write = 0
+    lacking: dict[str, int] = {}
     for name, template in inputs.templates.items():
         columns = inputs.columns[name]
         if store:
             store.check_template(template, columns.ids)
         have = _rows_kept(store, name, inputs)
         kept += have
-        needed += distinct - have
-        length = len(inputs.prompts[name].splice(0))
-        tokens += (distinct - have) * length
+        lacking[name] = distinct - have
         width = len(columns) + (inputs.width if hidden else 0)
         to_write += (distinct - have) * width * np.dtype(config.store.precision).itemsize
     if hidden and not (store and store.has_head()):
         to_write += len(inputs.token_texts) * inputs.width * 4
+    tokens = _tokens(inputs, lacking)
     return Plan(
         store=url,
         exists=store is not None,
@@ -111,7 +112,7 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         n_fit=len(fit),
         n_test=len(test),
         n_shards=-(-distinct // shard_rows),
-        prompts_needed=needed,
+        prompts_needed=sum(lacking.values()),
         prompts_kept=kept,
         tokens=tokens,
         bytes_to_write=to_write,
@@ -184,6 +185,15 @@ def _rows_kept(store: LogitStore | None, template: str, inputs: Inputs) -> int:
         mine = rows[rows // size == shard] - shard * size
         kept += int((mine < store.whole_rows(template, int(shard))).sum())
     return kept
+
+
+def _tokens(inputs: Inputs, lacking: dict[str, int]) -> int:
+    """Estimate the tokens of the forward passes that lack, from a sample of merged prompts."""
+    asked = [inputs.sample[name] for name, count in lacking.items() if count]
+    if not asked:
+        return 0
+    sizes = [len(merge_prompts(of_subject).tokens) for of_subject in zip(*asked, strict=True)]
+    return round(max(lacking.values()) * sum(sizes) / len(sizes))
 
 
 def _body_parameters(config: RunConfig, inputs: Inputs) -> int:

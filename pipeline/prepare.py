@@ -17,7 +17,7 @@ from lincorr.models import (
     locate,
     needs_conversion,
 )
-from lincorr.prompts import PromptTemplate, prompt_template
+from lincorr.prompts import prompt_ids, prompt_template
 from lincorr.relations import Relation, Template, load_catalogue, read_answers
 from lincorr.subjects import (
     Subjects,
@@ -31,6 +31,8 @@ from lincorr.subjects import (
 )
 from lincorr.tokens import Tokenizer, token_texts
 from pipeline.config import RunConfig, SubjectSettings
+
+SAMPLE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Inputs:
         relations: with their columns.
         columns: template name -> the columns whose logits are kept.
         templates: template name -> template.
-        prompts: template name -> its token ids.
+        sample: template name -> token ids of the prompts of the first subjects, `SAMPLE` at most.
         token_texts: surface text of every token.
         width, n_layers, head_softcap: of the model.
         notes: plain sentences for the plan and the report.
@@ -76,7 +78,7 @@ class Inputs:
     relations: tuple[RelationInputs, ...]
     columns: dict[str, Columns]
     templates: dict[str, Template]
-    prompts: dict[str, PromptTemplate]
+    sample: dict[str, list[list[int]]]
     token_texts: list[str]
     width: int
     head_softcap: float | None
@@ -108,7 +110,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
         relations=relations,
         columns=columns,
         templates=templates,
-        prompts={name: prompt_template(tokenizer, t.text) for name, t in templates.items()},
+        sample={name: _sample(tokenizer, t, subjects) for name, t in templates.items()},
         token_texts=texts,
         width=int(sizes.hidden_size),
         head_softcap=getattr(sizes, "final_logit_softcapping", None),
@@ -124,6 +126,12 @@ def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], li
     """
     _, tokenizer, relations = _open(config, lambda _: None)
     return relations, token_texts(tokenizer)
+
+
+def _sample(tokenizer: Tokenizer, template: Template, subjects: Subjects) -> list[list[int]]:
+    """Tokenise the first subjects' prompts; refuses a template that this tokenizer cannot splice."""
+    compiled = prompt_template(tokenizer, template.text)
+    return prompt_ids(tokenizer, compiled, subjects.ids[:SAMPLE].tolist(), subjects.texts[:SAMPLE])
 
 
 def _open(

@@ -96,7 +96,7 @@ def _table(columns: Sequence[str], rows: Iterable[Json]) -> bytes:
 # --- tables ---------------------------------------------------------------------------------
 
 FIT_COLUMNS = (
-    *("name", "label", "source_columns", "target_columns", "method", "r", "r_std", "r2"),
+    *("name", "label", "source_columns", "target_columns", "method", "r", "r_std", "r2", "r_all"),
     *("root_penalty", "rank", "sigma_1", "sigma_r", "sigma_next", "noise_floor", "identified"),
     *("normal_residual", "min_norm_residual"),
 )
@@ -169,7 +169,7 @@ class View:
     def best(self) -> dict[str, float]:
         """The best score of each kind among the fits, to set in bold."""
         fits = self.data["fits"]
-        scores = {name: [fit[name] for fit in fits] for name in ("r", "r2")}
+        scores = {name: [fit[name] for fit in fits] for name in ("r", "r2", "r_all")}
         for direction in DIRECTIONS:
             for rank in RANKS:
                 scores[f"{direction} {rank}"] = [hit(fit, direction, rank) for fit in fits]

@@ -52,6 +52,7 @@ def make_fit(name: str, tokens: list[str]) -> dict[str, Any]:
         "r": 0.807,
         "r_std": float("nan"),
         "r2": -0.25,
+        "r_all": 0.8125 if name.startswith("vocabulary") else None,
         "r_by_target": [{"token": t, "r": 0.5 + n / 20} for n, t in enumerate(tokens)],
         "hits": {
             "influenced target": {"1": 0.05, "3": 0.1, "5": 0.14, "of": 42},
@@ -268,6 +269,14 @@ class TestPage:
         shown = words.partition('"use strict"')[0]
         assert not re.search(r"\b(nan|None|inf|null)\b", shown)
 
+    def test_score_over_all_outputs_is_shown_where_there_is_one(self, text: str, tmp_path: Path) -> None:
+        assert ">r, all<" in text
+        relation = make_relation()
+        for fit in relation["fits"]:
+            fit["r_all"] = None
+        page = write_report(make_document(relation), tmp_path)
+        assert ">r, all<" not in page.read_text(encoding="utf-8")
+
     def test_one_relation_has_no_overview(self, text: str, tmp_path: Path) -> None:
         assert 'id="overview"' in text
         page = write_report(make_document(make_relation()), tmp_path)
@@ -294,6 +303,7 @@ class TestFiles:
         assert rows[0]["r_std"] == ""
         assert float(rows[0]["influenced_target_hit@5"]) == 0.14
         assert rows[0]["influencing_source_of"] == "30"
+        assert [row["r_all"] for row in rows[:4]] == ["", "", "0.8125", "0.8125"]
 
     def test_links_hold_the_exact_tokens(self, folder: Path) -> None:
         rows = read_csv(folder / "links.csv")
