@@ -171,6 +171,14 @@ class LogitStore:
                 what = refusal.format(old=old, new=new)
                 raise BadInput(f"{what} {mine.source!r} in {self.url!r}; use that, or name another store")
 
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the last run that extracted into this store; empty if none did."""
+        return dict(self._state().get("settings", {}))
+
+    def save_settings(self, settings: Mapping[str, Any]) -> None:
+        """Remember a run's settings: JSON values."""
+        self._update_state(settings=dict(settings))
+
     # --- subjects ---------------------------------------------------------------------------------
 
     @property

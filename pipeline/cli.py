@@ -177,7 +177,7 @@ def show(
         table.add_column("weight", justify="right")
         for link in relation["links"]:
             mark = " ✓" if link["right"] else ""
-            table.add_row(Text(repr(link["token"]) + mark), f"{link['weight']:+.4f}")
+            table.add_row(Text(repr(link["token"]) + mark), f"{link['weight']:+.3g}")
         Console().print(table)
 
 
@@ -223,7 +223,7 @@ def store_verify(path: str, as_json: Json = False) -> None:
         _print_json({"faults": faults})
     elif faults:
         print("\n".join(faults))
-        print(f"{len(faults)} faults; `lincorr extract` repairs them")
+        print(f"faults: {len(faults)}; `lincorr extract` repairs shards")
     else:
         print("every shard is whole and right")
     if faults:
@@ -269,23 +269,19 @@ def _job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":
 def _settings(config: Path | None, overrides: dict[str, str]) -> "RunConfig":
     from pipeline.config import load_config
 
-    return load_config(config, _completed(config, overrides))
+    return load_config(config, overrides, _remembered(config, overrides))
 
 
-def _completed(config: Path | None, overrides: dict[str, str]) -> dict[str, str]:
-    """Take model and relations from the store where only a store is named."""
+def _remembered(config: Path | None, overrides: dict[str, str]) -> dict[str, Any]:
+    """Return the settings that a store was made with, where only the store is named."""
     if config is not None or "model.source" in overrides or "store.path" not in overrides:
-        return overrides
+        return {}
     from lincorr.store import LogitStore
 
     url = overrides["store.path"]
     if not LogitStore.exists(url):
         raise BadInput(f"model: no model is named, and there is no store at {url!r} to take it from")
-    store = LogitStore.open(url)
-    kept = {"model.source": store.identity.source}
-    if store.maps.relations():
-        kept["relations"] = ",".join(store.maps.relations())
-    return kept | overrides
+    return LogitStore.open(url).settings()
 
 
 def _print_json(value: Any) -> None:

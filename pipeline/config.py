@@ -4,6 +4,7 @@ Every field is one flag: ``subjects.count`` is ``--subjects-count``. The descrip
 the text of its help and of the table in docs/configuration.md.
 """
 
+import copy
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
@@ -163,6 +164,17 @@ class RunConfig(Section):
     fit: FitSettings = FitSettings()
     report: ReportSettings = ReportSettings()
 
+    def to_remember(self) -> dict[str, Any]:
+        """Return what a store remembers of a run, as JSON values: what was asked, not where it ran."""
+        kept = self.model_dump(mode="json", exclude={"store", "cluster", "report"})
+        kept["catalogue"] = [str(path.absolute()) for path in self.catalogue]
+        for name in ("source_answers", "target_answers"):
+            path = getattr(self, name)
+            kept[name] = None if path is None else str(path.absolute())
+        file = self.subjects.file
+        kept["subjects"]["file"] = None if file is None else str(file.absolute())
+        return kept
+
     def store_url(self) -> str:
         """Where the store is."""
         name = model_name(self.model.source) or "store"
@@ -191,16 +203,21 @@ def settings() -> dict[str, tuple[str, Any]]:
     return leaves
 
 
-def load_config(path: Path | None, overrides: Mapping[str, str]) -> RunConfig:
+def load_config(
+    path: Path | None, overrides: Mapping[str, str], remembered: Mapping[str, Any] | None = None
+) -> RunConfig:
     """Read a YAML file and override it by flags.
 
     Args:
+        remembered: settings to begin with where there is no file: those that a store was made with.
         overrides: dotted setting -> value as text; "null" takes a value back.
 
     Raises:
         BadInput: the file cannot be read, or a setting is unknown, missing or wrong.
     """
-    values = {} if path is None else _read_yaml(path)
+    values = copy.deepcopy(dict(remembered or {})) if path is None else _read_yaml(path)
+    if "templates" in values or isinstance(values.get("relations"), dict):
+        raise BadInput(f"configuration: {path} is a catalogue of relations; give it with --catalogue")
     for name, section in RunConfig.model_fields.items():
         if isinstance(values.get(name), str) and _section(section.annotation) is not None:
             values[name] = {"source" if name == "model" else "path": values[name]}

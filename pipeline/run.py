@@ -233,6 +233,7 @@ class Run:
         store.add_subjects(self.inputs.subjects)
         for name, template in self.inputs.templates.items():
             store.add_template(template, self.inputs.columns[name])
+        store.save_settings(self.config.to_remember())
         return store
 
     def _model_spec(self, store: LogitStore) -> ModelSpec:
@@ -288,8 +289,9 @@ class Run:
         lacking = set(self.inputs.templates) - {t.name for t in store.templates()}
         if (rows < 0).any() or lacking:
             raise LincorrError(
-                f"store: {store.url!r} lacks {int((rows < 0).sum())} of the subjects and the templates "
-                f"{sorted(lacking)}; run `lincorr extract` first"
+                f"store: {store.url!r} lacks {int((rows < 0).sum()):,} of the subjects and "
+                f"{len(lacking)} of the templates; run `lincorr extract` first, or name the settings that "
+                "it was made with"
             )
         fit, test = self._split()
         chosen = choices(self.inputs, n_fit=len(fit), hidden=store.identity.hidden)

@@ -8,7 +8,7 @@ from lincorr.solvers.result import LinearMap
 from lincorr.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.fit import FIT_NAMES
-from pipeline.prepare import prepare_relations
+from pipeline.prepare import RelationInputs, prepare_relations
 
 
 def show_word(
@@ -39,7 +39,7 @@ def show_word(
         candidates |= set(by_text)
         token = _match(word, by_text)
         if token is not None:
-            links = _links(fitted, inputs.truth, token, target=target, top=top)
+            links = _links(fitted, inputs, token, target=target, top=top)
             found.append(
                 {
                     "relation": inputs.name,
@@ -52,25 +52,29 @@ def show_word(
                 }
             )
     if not found:
-        near = difflib.get_close_matches(word, [c.strip() for c in candidates], n=3)
+        near = difflib.get_close_matches(word, sorted({c.strip() for c in candidates}), n=3)
         hint = f"; near it are {', '.join(near)}" if near else ""
         raise BadInput(f"word: {word!r} is no {'target' if target else 'source'} token{hint}")
     return found
 
 
 def _match(word: str, by_text: dict[str, int]) -> int | None:
-    """Find a word as it is, with a leading space, or in other capitals; in this order."""
-    folded = {text.strip().casefold(): token for text, token in reversed(by_text.items())}
-    for known, key in ((by_text, " " + word), (by_text, word), (folded, word.strip().casefold())):
+    """Find a word with a leading space, so in other capitals, or as it is; in this order."""
+    folded = {text.casefold(): token for text, token in reversed(by_text.items()) if text[:1] == " "}
+    for known, key in ((by_text, " " + word), (folded, f" {word.strip()}".casefold()), (by_text, word)):
         if key in known:
             return known[key]
     return None
 
 
 def _links(
-    fitted: LinearMap, truth: dict[int, tuple[int, ...]], token: int, *, target: bool, top: int
+    fitted: LinearMap, inputs: RelationInputs, token: int, *, target: bool, top: int
 ) -> list[tuple[int, float, bool]]:
-    if target:
-        strongest = fitted.strongest_sources(token, top)
-        return [(source, w, token in truth.get(source, ())) for source, w in strongest]
-    return [(t, w, t in truth.get(token, ())) for t, w in fitted.strongest_targets(token, top)]
+    """Return (token, weight, right) of the strongest links: targets, or sources among the answers."""
+    truth = inputs.truth
+    if not target:
+        return [(t, w, t in truth.get(token, ())) for t, w in fitted.strongest_targets(token, top)]
+    sources = inputs.source.ids.tolist()
+    weights = fitted.block(sources, [token])[:, 0].tolist()
+    strongest = sorted(zip(sources, weights, strict=True), key=lambda link: -link[1])[:top]
+    return [(source, w, token in truth.get(source, ())) for source, w in strongest]

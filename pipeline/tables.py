@@ -25,7 +25,7 @@ def print_plan(plan: Plan, inputs: Inputs) -> None:
     """Print what a run would do."""
     subjects = inputs.subjects
     table = Table(title="Plan", show_header=False)
-    exists = "there already, extended" if plan.exists else "new"
+    exists = "there already" if plan.exists else "new"
     rows = {
         "store": f"{plan.store} ({exists})",
         "subjects": f"{plan.n_subjects:,}: {plan.n_fit:,} to fit, {plan.n_test:,} to test",
@@ -33,8 +33,9 @@ def print_plan(plan: Plan, inputs: Inputs) -> None:
         "left out": ", ".join(f"{n:,} {c}" for c, n in subjects.left_out.items()) or "none",
         "templates": "\n".join(f"{t.name}: {t.text!r}" for t in inputs.templates.values()),
         "columns": "\n".join(
-            f"{r.name}: {len(r.source):,} source, {len(r.target):,} target, "
-            f"{len(r.truth):,} sources with a known answer"
+            f"{r.name}: {len(r.source):,} of {len(r.source) + len(r.source.dropped):,} source answers, "
+            f"{len(r.target):,} of {len(r.target) + len(r.target.dropped):,} target answers, "
+            f"{len(r.truth):,} sources with a known target"
             for r in inputs.relations
         ),
         "shards": f"{plan.n_shards:,}",
@@ -87,7 +88,7 @@ def _scores_table(relation: dict[str, Any]) -> Table:
         f"hit@k: a right target is among the k strongest of a source's row of W, {found[0]} sources"
         if found
         else "",
-        "" if all(f["identified"] for f in relation["fits"]) else "(!) W is not identified: do not read it",
+        "" if all(f["identified"] for f in relation["fits"]) else "(!) the rank is not clear: do not read W",
     ]
     table.caption = "\n".join(note for note in notes if note)
     return table

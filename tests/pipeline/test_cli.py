@@ -412,7 +412,7 @@ def test_store_verify_names_what_is_not_extracted(with_store, capsys, monkeypatc
     assert main(["store", "verify", "run.zarr"]) == 1
     out = capsys.readouterr().out
     assert "template 'city', shard 0: not extracted" in out
-    assert "1 fault" in out
+    assert "faults: 1" in out
 
 
 # show
@@ -436,6 +436,33 @@ def test_show_looks_from_the_target_too(printed, with_store):
     (found,) = json.loads(printed(*arguments))
     assert {link["token"].strip() for link in found["links"]} == set(CITIES)
     assert [link["token"] for link in found["links"] if link["right"]] == [" Tokyo"]
+
+
+def test_show_ranks_the_answers_among_all_sources_of_a_full_vocabulary_map(printed, with_store):
+    arguments = ("show", "Japan", *with_store, "--target", "--map", "vocabulary-ridge", "--top", 99, "--json")
+    (found,) = json.loads(printed(*arguments))
+    assert {link["token"].strip() for link in found["links"]} == set(CITIES)
+    weights = [link["weight"] for link in found["links"]]
+    assert weights == sorted(weights, reverse=True)
+
+
+def test_a_store_alone_names_all_that_it_was_made_with(printed, finished):
+    """The model, a catalogue of one's own, the relation, and how many subjects."""
+    alone = ("--store", finished, "--json")
+    assert json.loads(printed("plan", *alone))["prompts_needed"] == 0
+    assert json.loads(printed("plan", *alone))["n_subjects"] == 60
+    assert json.loads(printed("fit", *alone)) == {"fitted": []}
+    assert json.loads(printed("show", "Tokyo", *alone))[0]["relation"] == "toy"
+
+
+def test_flags_change_what_a_store_was_made_with(printed, finished):
+    planned = json.loads(printed("plan", "--store", finished, "--subjects-count", 70, "--json"))
+    assert (planned["n_subjects"], planned["prompts_needed"]) == (70, 20)
+
+
+def test_a_catalogue_in_the_place_of_a_configuration(refusal, tmp_path):
+    write_catalogue(tmp_path / "toy.yaml")
+    assert "--catalogue" in refusal("run", tmp_path / "toy.yaml")
 
 
 @pytest.mark.parametrize("word", ["Tokyo", " Tokyo", "tokyo", "TOKYO"])
