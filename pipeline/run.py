@@ -86,16 +86,18 @@ class Run:
         plan = self.plan()
         with self._timed("extract"):
             if plan.exists:
-                todo = self._tasks(self._register(LogitStore.open(plan.store, write=True)))
-                if not todo and self._head_is_kept():
+                store = self._register(self.store(write=True))
+                tasks = self._tasks(store)
+                if not tasks and self._head_is_kept():
                     self.narrator.tell(f"Nothing to extract: {plan.store} has it all")
                     return []
             with self._executor() as executor:
                 if not plan.exists:
                     self._create(executor)
-                store = self._register(LogitStore.open(plan.store, write=True))
+                    store = self._register(self.store(write=True))
+                    tasks = self._tasks(store)
                 self._keep_head(executor, store)
-                return self._extract(executor, self._tasks(store))
+                return self._extract(executor, tasks)
 
     def fit(self) -> list[str]:
         """Fit every map that the store lacks; return "relation/fit" of the new ones."""
