@@ -1,20 +1,24 @@
 """One batch of prompts -> the last hidden states and the logits at the last position.
 
-Torch lives here and in `models.py`.
+Torch lives here, in `models.py` and in `transfer.py`.
 """
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DynamicCache
 
-from lincorr.prompts import TreeShape
+from lincorr.errors import LincorrError
+from lincorr.prompts import Batch, TreeShape
 from lincorr.readout import Readout
 from lincorr.tokens import Tokenizer
+from lincorr.transfer import Transfer
 
 # How far the read-out of hidden states may be from the model's own logits, in their standard deviations:
 # the model rounds its logits to its own precision, the read-out keeps float32.
@@ -22,6 +26,9 @@ _TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 _CHECK_PROMPTS = 8
 _CHECK_LENGTH = 6
 _CHECK_TREE = TreeShape(parents=(-1, 0, 1, 2, 3, 2, 5, 6), ends=(4, 7, 2))
+_CHECK_TRUNK = TreeShape(parents=(-1, 0, 1, 0, 2, 4, 3, 6), ends=(5, 7), trunk=(0, 0, 0, 0))
+
+Logits = list[NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,9 @@ class LanguageModel:
         self.device = device
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.readout = _readout(model, len(tokenizer))
+        self._transfer = Transfer(device)
         self._trees: dict[TreeShape, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._trunks: dict[tuple[TreeShape, tuple[int, ...]], list[tuple[torch.Tensor, torch.Tensor]]] = {}
         accepted = inspect.signature(model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
@@ -83,20 +92,46 @@ class LanguageModel:
             (batch, width), or (batch, k, width) for trees.
         """
         states = self._states(ids, shape)
-        return _host(states[:, -1] if shape is None else states[:, list(shape.ends)])
+        return _host(states[:, -1] if shape is None else _at_ends(states, shape))
 
-    @torch.inference_mode()
     def hidden_and_logits(
         self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Readout]
-    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    ) -> tuple[NDArray[np.float32], Logits]:
         """Return hidden states (batch, k, width) of trees, and their logits, end by end.
 
         Args:
+            ids: (batch, T) the trees' own token ids, without the trunk's.
             readouts: k parts of this model's own head, one for each end.
         """
-        states = self._states(ids, shape)[:, list(shape.ends)].float()
-        logits = [_host(head.logits(states[:, end])) for end, head in enumerate(readouts)]
-        return _host(states), logits
+        return self._begin(ids, shape, readouts)()
+
+    def passes(
+        self, batches: Iterable[Batch], readouts: Sequence[Readout]
+    ) -> Iterator[tuple[Batch, NDArray[np.float32], Logits]]:
+        """Make the forward passes of batches; yield each with its hidden states and logits.
+
+        One batch is always under way: a GPU computes it while the host takes in the one before. A batch
+        that the device cannot hold is cut in two, and so are its halves.
+
+        Raises:
+            LincorrError: not even one prompt tree fits.
+        """
+        under_way: deque[tuple[Batch, Callable[[], tuple[NDArray[np.float32], Logits]]]] = deque()
+        waiting = deque[Batch]()
+        for batch in batches:
+            waiting.append(batch)
+            while waiting:
+                next_one = waiting.popleft()
+                try:
+                    under_way.append((next_one, self._begin(next_one.ids, next_one.shape, readouts)))
+                except RuntimeError as problem:
+                    waiting.extendleft(reversed(_smaller(next_one, problem)))
+                    continue
+                if len(under_way) > 1:
+                    done, arrive = under_way.popleft()
+                    yield done, *arrive()
+        for done, arrive in under_way:
+            yield done, *arrive()
 
     @torch.inference_mode()
     def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -116,6 +151,25 @@ class LanguageModel:
         bias = None if head.bias is None else _host(head.bias)
         return Readout(_host(head.weight), bias, head.scale, head.softcap)
 
+    TRIAL_LENGTH = 8
+
+    def try_pass(self, tokens: int) -> bool:
+        """Make a forward pass of random prompts with so many tokens; False if the device cannot hold it."""
+        return self._try(self.hidden, tokens)
+
+    def try_whole_pass(self, tokens: int) -> bool:
+        """Likewise with the model's own head."""
+        return self._try(self.logits, tokens)
+
+    def _try(self, forward: Callable[[NDArray[np.int64]], NDArray[np.float32]], tokens: int) -> bool:
+        try:
+            forward(self._random_ids(self.TRIAL_LENGTH, max(1, tokens // self.TRIAL_LENGTH)))
+        except RuntimeError as problem:
+            if out_of_memory(problem):
+                return False
+            raise
+        return True
+
     def check_readout(self) -> Check:
         """Compare the read-out of hidden states with the model's own logits."""
         ids = self._random_ids(_CHECK_LENGTH)
@@ -129,17 +183,26 @@ class LanguageModel:
 
     def check_trees(self) -> Check:
         """Compare the hidden states of prompt trees with those of their prompts, one by one."""
-        ids = self._random_ids(len(_CHECK_TREE.parents))
+        return self._check_shape(_CHECK_TREE)
+
+    def check_trunk(self) -> Check:
+        """Likewise for prompt trees that grow from a trunk."""
+        trunk = self._random_ids(len(_CHECK_TRUNK.trunk), prompts=1)[0]
+        return self._check_shape(replace(_CHECK_TRUNK, trunk=tuple(trunk.tolist())))
+
+    def _check_shape(self, shape: TreeShape) -> Check:
+        own = self._random_ids(shape.own_tokens)
         try:
-            together = self.hidden(ids, _CHECK_TREE)
-        except Exception:  # whatever a model raises that takes no 4-D mask or no positions
+            together = self.hidden(own, shape)
+        except Exception:  # whatever a model raises that takes no 4-D mask, no positions or no cache
             return _FAILED
-        seen = _CHECK_TREE.visible()
-        alone = [self.hidden(ids[:, seen[end]]) for end in _CHECK_TREE.ends]
+        trunk = np.broadcast_to(np.array(shape.trunk, dtype=np.int64), (len(own), len(shape.trunk)))
+        whole, seen = np.concatenate([trunk, own], axis=1), shape.visible()
+        alone = [self.hidden(whole[:, seen[end]]) for end in shape.ends]
         return self._compare(np.stack(alone, axis=1), together)
 
-    def _random_ids(self, length: int) -> NDArray[np.int64]:
-        return np.random.default_rng(0).integers(self.vocabulary_size, size=(_CHECK_PROMPTS, length))
+    def _random_ids(self, length: int, prompts: int = _CHECK_PROMPTS) -> NDArray[np.int64]:
+        return np.random.default_rng(0).integers(self.vocabulary_size, size=(prompts, length))
 
     def _compare(self, own: NDArray[np.float32], ours: NDArray[np.float32]) -> Check:
         tolerance = _TOLERANCE.get(self.dtype, 1e-4) * float(own.std())
@@ -148,28 +211,79 @@ class LanguageModel:
     def _tensor(self, ids: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids)).to(self.device)
 
+    @torch.inference_mode()
+    def _begin(
+        self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Readout]
+    ) -> Callable[[], tuple[NDArray[np.float32], Logits]]:
+        """Start a forward pass; what is returned waits for its hidden states and logits."""
+        states = _at_ends(self._states(ids, shape), shape).float()
+        logits = [self._transfer.start(head.logits(states[:, end])) for end, head in enumerate(readouts)]
+        hidden = self._transfer.start(states)
+        return lambda: (hidden(), [one() for one in logits])
+
     def _states(self, ids: NDArray[np.int64], shape: TreeShape | None) -> torch.Tensor:
         """Run the model without its head: (batch, T, width)."""
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = {"use_cache": False}
         if shape is not None and not shape.is_chain:
-            mask, positions = self._tree(shape)
-            extra = {
-                "attention_mask": mask.expand(len(ids), 1, *mask.shape[2:]),
-                "position_ids": positions.expand(len(ids), -1),
-            }
-        output = self.model.base_model(self._tensor(ids), use_cache=False, **extra)
+            extra = self._tree(shape, len(ids))
+        output = self.model.base_model(self._tensor(ids), **extra)
         states: torch.Tensor = output.last_hidden_state
         return states
 
-    def _tree(self, shape: TreeShape) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the additive mask (1, 1, T, T) and the positions (1, T) of a shape."""
+    def _tree(self, shape: TreeShape, n_trees: int) -> dict[str, Any]:
+        """Return what tells the model how the tokens of trees hang together."""
         if shape not in self._trees:
+            own = slice(len(shape.trunk), None)
             lowest = torch.finfo(self.model.dtype).min
-            hidden = torch.from_numpy(~shape.visible())
+            hidden = torch.from_numpy(~shape.visible()[own])
             mask = torch.zeros(hidden.shape, dtype=self.model.dtype).masked_fill(hidden, lowest)
-            positions = torch.from_numpy(shape.depths())
+            positions = torch.from_numpy(shape.depths()[own])
             self._trees[shape] = (mask[None, None].to(self.device), positions[None].to(self.device))
-        return self._trees[shape]
+        mask, positions = self._trees[shape]
+        arguments: dict[str, Any] = {
+            "attention_mask": mask.expand(n_trees, 1, *mask.shape[2:]),
+            "position_ids": positions.expand(n_trees, -1),
+            "use_cache": False,
+        }
+        if shape.trunk:
+            layers = [
+                (k.expand(n_trees, -1, -1, -1), v.expand(n_trees, -1, -1, -1)) for k, v in self._trunk(shape)
+            ]
+            arguments |= {"past_key_values": DynamicCache(layers), "use_cache": True}
+        return arguments
+
+    def _trunk(self, shape: TreeShape) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the keys and values of a shape's trunk, layer by layer; computed once."""
+        key = (shape.trunk_shape, shape.trunk)
+        if key not in self._trunks:
+            arguments = self._tree(key[0], 1) | {"past_key_values": DynamicCache(), "use_cache": True}
+            output = self.model.base_model(self._tensor(np.array([shape.trunk])), **arguments)
+            self._trunks[key] = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
+        return self._trunks[key]
+
+
+def _at_ends(states: torch.Tensor, shape: TreeShape) -> torch.Tensor:
+    """Pick the states (batch, k, width) where prompts end."""
+    return states[:, [end - len(shape.trunk) for end in shape.ends]]
+
+
+def _smaller(batch: Batch, problem: RuntimeError) -> list[Batch]:
+    """Cut a batch that the device could not hold in two; raise what is another problem."""
+    if not out_of_memory(problem):
+        raise problem
+    if len(batch.ids) == 1:
+        raise LincorrError(
+            f"extract: the device has no memory for one prompt tree of {batch.shape.own_tokens} tokens; "
+            "take a smaller model.dtype, fewer relations, or a larger device"
+        ) from problem
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return [half for half in batch.halves() if len(half.rows)]
+
+
+def out_of_memory(problem: BaseException) -> bool:
+    """Whether torch failed for want of memory, on a GPU or on the host."""
+    return isinstance(problem, torch.OutOfMemoryError) or "can't allocate memory" in str(problem)
 
 
 def _host(tensor: torch.Tensor) -> NDArray[np.float32]:

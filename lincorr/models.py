@@ -209,6 +209,13 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def threads_in_use() -> int:
+    """Return how many threads the models of this process compute with."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 def fingerprint(folder: Path) -> Fingerprint:
     """Hash what decides the logits: configuration, weight files and tokenizer files.
 

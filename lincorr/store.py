@@ -34,11 +34,13 @@ from lincorr.readout import Readout
 from lincorr.relations import Template
 from lincorr.subjects import Subjects
 
-FORMAT = 1
+FORMAT = 2
 DEFAULT_SHARD_ROWS = 256
+GPU_SHARD_ROWS = 4096
 _RECORD = ("rows", "logits_crc32", "hidden_crc32")
 
 Kind = Literal["logits", "hidden"]
+Passes = Literal["trunk", "trees", "plain", "whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,10 @@ class Identity:
         precision: float32 or float16, of stored logits and hidden states.
         hidden: whether hidden states are kept.
         shard_rows: subjects in a shard.
-        batch_size: subjects in a forward pass; every pass of one tree shape has this many.
-        passes: how forward passes are made: "trees" (prompts merged where they begin alike), "plain" (one
-            template at a time), or "whole" (likewise, with the model's own head).
+        batch_tokens: tokens in a forward pass, about: passes of one tree shape have one number of subjects.
+        passes: how forward passes are made: "trunk" (prompts merged where they begin alike, and what all
+            begin with computed once), "trees" (merged only), "plain" (one template at a time), or "whole"
+            (likewise, with the model's own head).
     """
 
     source: str
@@ -73,8 +76,8 @@ class Identity:
     precision: str
     hidden: bool
     shard_rows: int
-    batch_size: int
-    passes: Literal["trees", "plain", "whole"]
+    batch_tokens: int
+    passes: Passes
 
 
 # What a different value of an identity's field means, and which setting mends it.
@@ -86,7 +89,7 @@ _REFUSALS = {
     "precision": "store.precision: {new} where the store keeps {old} of",
     "hidden": "store.hidden: {new} where the store has {old} for",
     "shard_rows": "store.shard_rows: {new} where the store has {old} for",
-    "batch_size": "cluster.batch_size: {new} where the store has {old} for",
+    "batch_tokens": "cluster.batch_tokens: {new} where the store has {old} for",
 }
 
 

@@ -15,10 +15,12 @@ from distributed.scheduler import KilledWorker
 from lincorr.errors import BadInput, LincorrError
 from lincorr.models import use_threads
 from pipeline.config import ClusterSettings
+from pipeline.device import compute
 from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
 
 _RETRIES = 2
-_WINDOW = 3  # tasks in flight per worker: enough to keep it busy, few enough to stay light
+_TASKS_AT_ONCE = 2  # of a worker: one computes, the other prepares or writes
+_WINDOW = 4  # tasks in flight per worker: enough to keep it busy, few enough to stay light
 _BYTES_BESIDE_MODEL = 1_500_000_000  # libraries, activations and one shard
 
 _SCHEDULER_SETTINGS = {
@@ -80,7 +82,7 @@ class DaskExecutor:
         def submit_next() -> None:
             for index, task in waiting:
                 future = self._client.submit(
-                    stage.function,
+                    *((stage.function,) if stage.overlapping else (compute, stage.function)),
                     task,
                     key=f"{stage.name}-{getattr(task, 'key', index)}-{index}-{mine}",
                     retries=_RETRIES,
@@ -106,7 +108,7 @@ def _result(future: Any, stage: str) -> Any:
     except KilledWorker as problem:
         raise LincorrError(
             f"{stage}: workers died again and again on one task, out of memory perhaps; set "
-            "cluster.workers or cluster.batch_size lower. What was done is kept: run again to go on"
+            "cluster.workers lower. What was done is kept: run again to go on"
         ) from problem
 
 
@@ -154,7 +156,7 @@ def open_executor(
         with (
             LocalCluster(
                 n_workers=workers,
-                threads_per_worker=1,
+                threads_per_worker=_TASKS_AT_ONCE,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,

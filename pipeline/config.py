@@ -97,7 +97,9 @@ class StoreSettings(Section):
         description="Logits to keep beside it: of the answers, or of the full vocabulary.",
     )
     shard_rows: int | None = Field(
-        None, ge=1, description="Subjects in a shard, the unit of work and of commit; default 256."
+        None,
+        ge=1,
+        description="Subjects in a shard, the unit of work and of commit; default 256, 4096 on a GPU.",
     )
 
 
@@ -115,8 +117,8 @@ class ClusterSettings(Section):
     threads: int | None = Field(
         None, ge=1, description="Compute threads of a worker; default cores / workers."
     )
-    batch_size: int | None = Field(
-        None, ge=1, description="Prompts in a forward pass; fixed in a store; default 64."
+    batch_tokens: int | None = Field(
+        None, ge=1, description="Tokens in a forward pass; fixed in a store; default: tried out."
     )
 
 

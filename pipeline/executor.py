@@ -17,19 +17,34 @@ class Receipt:
 
     Attributes:
         key: the task's own name.
+        worker: host and process that ran it.
         rows: subjects computed (forward passes a template).
         bytes_written: to the store.
-        seconds: wall time of the task.
+        began, ended: seconds since the epoch, on the worker's clock; loading the model is not counted.
         compute_seconds: of that, in forward passes.
+        cut_batches: passes more than planned, because the device could not hold a batch.
         peak_bytes: the worker's resident memory at the end.
     """
 
     key: str
+    worker: str
     rows: int
     bytes_written: int
-    seconds: float
+    began: float
+    ended: float
     compute_seconds: float
+    cut_batches: int
     peak_bytes: int
+
+
+def waiting_share(receipts: Sequence[Receipt]) -> float:
+    """Return which part of the time between a worker's first and last task its device did not compute."""
+    spans: dict[str, tuple[float, float]] = {}
+    for receipt in receipts:
+        first, last = spans.get(receipt.worker, (receipt.began, receipt.ended))
+        spans[receipt.worker] = (min(first, receipt.began), max(last, receipt.ended))
+    total = sum(last - first for first, last in spans.values())
+    return max(0.0, 1 - sum(receipt.compute_seconds for receipt in receipts) / total) if total else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +55,13 @@ class Stage(Generic[Task, Result]):
         name: shown while it runs.
         function: of one task; writes what is large itself and returns what is small.
         tasks: small, picklable; `str(task.key)` names one.
+        overlapping: whether a worker may have two under way: the function itself takes turns at the device.
     """
 
     name: str
     function: Callable[[Task], Result]
     tasks: Sequence[Task]
+    overlapping: bool = False
 
 
 class Executor(Protocol):

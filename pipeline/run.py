@@ -9,29 +9,40 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
+
+import psutil
 
 from lincorr.errors import BadInput, LincorrError
-from lincorr.models import ModelSpec, Precision, model_name, shared_model
-from lincorr.store import DEFAULT_SHARD_ROWS, Identity, LogitStore
+from lincorr.models import ModelSpec, Precision, model_name, shared_model, threads_in_use
+from lincorr.store import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS, Identity, LogitStore, Passes
 from lincorr.subjects import split_rows
+from lincorr.tuning import tune_batch_tokens
 from pipeline.config import RunConfig
 from pipeline.console import Narrator
 from pipeline.evaluate import evaluate_relation
-from pipeline.executor import Executor, Receipt, Stage
+from pipeline.executor import Executor, Receipt, Stage, waiting_share
 from pipeline.extract import ExtractTask, extract_shard
 from pipeline.fit import FitInputs, fit_relation
 from pipeline.plan import Plan, choices, make_plan, shards_to_do
 from pipeline.prepare import Inputs, prepare
 from pipeline.report import write_report
 
-DEFAULT_BATCH_SIZE = 64
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
 
 
+# What a user is told of the way that a model takes.
+_HOW: dict[Passes, str] = {
+    "trunk": "Prompts are merged where they begin alike",
+    "trees": "Prompts are merged where they begin alike; a constant beginning is computed for every subject",
+    "plain": "Prompts that begin alike cannot be merged for this model; slower",
+    "whole": "Hidden states do not lead to this model's logits; every pass computes all of them",
+}
+
+
 @dataclass(frozen=True, slots=True)
-class HeadCheck:
-    """What a worker found out about the model: sizes, precision, and whether hidden states will do."""
+class ModelCheck:
+    """What a worker found out about the model: sizes, precision, and which short cuts may be taken."""
 
     vocabulary_size: int
     width: int
@@ -39,16 +50,28 @@ class HeadCheck:
     device: str
     head: str
     linear: bool
-    passes: Literal["trees", "plain", "whole"]
+    passes: Passes
+    batch_tokens: int
+    shard_rows: int
     difference: float
 
 
 @dataclass(frozen=True, slots=True)
-class HeadTask:
-    """Load the model, check its read-out; with a store, keep the output head there."""
+class CheckTask:
+    """Load the model and find out what it can do."""
 
     model: ModelSpec
-    store: str | None
+    batch_tokens: int | None
+    shard_rows: int | None
+    key: str = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadTask:
+    """Load the model and keep its output head in a store."""
+
+    model: ModelSpec
+    store: str
     key: str = "head"
 
 
@@ -64,6 +87,7 @@ class Run:
         self.config = config
         self.narrator = narrator or Narrator(quiet=True)
         self.seconds: dict[str, float] = {}
+        self.waiting: float | None = None  # share of extraction in which the device did not compute
         self._inputs: Inputs | None = None
 
     @property
@@ -139,6 +163,7 @@ class Run:
             },
             "store": store.url,
             "seconds": self.seconds,
+            "device_waited": self.waiting,
             "subjects": {
                 "from": self.config.subjects.kind,
                 "count": len(subjects),
@@ -177,8 +202,10 @@ class Run:
 
     def _create(self, executor: Executor) -> None:
         """Make the store, now that a worker has seen what the model is."""
-        check = executor.run(Stage("check", check_head, [HeadTask(self.config.model.spec(), None)]))[0]
-        wanted = self.config.store.hidden
+        settings, cluster = self.config.store, self.config.cluster
+        task = CheckTask(self.config.model.spec(), cluster.batch_tokens, settings.shard_rows)
+        check = executor.run(Stage("check", check_model, [task]))[0]
+        wanted = settings.hidden
         if wanted and not check.linear:
             raise BadInput(
                 f"store.hidden: this model's logits are not a linear function of its hidden states "
@@ -186,9 +213,6 @@ class Run:
             )
         if not check.linear:
             self.narrator.tell("Hidden states do not stand for logits in this model; only logits are kept")
-        if check.passes != "trees":
-            self.narrator.tell("Prompts that begin alike cannot be merged for this model; slower")
-        settings, cluster = self.config.store, self.config.cluster
         LogitStore.create(
             self.config.store_url(),
             Identity(
@@ -204,11 +228,12 @@ class Run:
                 width=check.width,
                 precision=settings.precision,
                 hidden=check.linear if wanted is None else wanted,
-                shard_rows=settings.shard_rows or DEFAULT_SHARD_ROWS,
-                batch_size=cluster.batch_size or DEFAULT_BATCH_SIZE,
+                shard_rows=check.shard_rows,
+                batch_tokens=check.batch_tokens,
                 passes=check.passes,
             ),
         )
+        self.narrator.tell(f"{_HOW[check.passes]}; {check.batch_tokens:,} tokens a pass")
 
     def _require(self, store: LogitStore) -> None:
         """Refuse a store that was made otherwise than the configuration says."""
@@ -224,7 +249,7 @@ class Run:
                 precision=settings.precision,
                 hidden=mine.hidden if settings.hidden is None else settings.hidden,
                 shard_rows=settings.shard_rows or mine.shard_rows,
-                batch_size=cluster.batch_size or mine.batch_size,
+                batch_tokens=cluster.batch_tokens or mine.batch_tokens,
             )
         )
 
@@ -256,13 +281,22 @@ class Run:
 
     def _keep_head(self, executor: Executor, store: LogitStore) -> None:
         if store.identity.hidden and not store.has_head():
-            executor.run(Stage("head", check_head, [HeadTask(self._model_spec(store), store.url)]))
+            executor.run(Stage("head", keep_head, [HeadTask(self._model_spec(store), store.url)]))
 
     def _extract(self, executor: Executor, tasks: list[ExtractTask]) -> list[Receipt]:
-        stage = Stage("extract", extract_shard, tasks)
+        stage = Stage("extract", extract_shard, tasks, overlapping=True)
         total = sum(self._task_rows(task) for task in tasks)
         with self.narrator.progress("Extracting", total, "prompts") as advance:
-            return executor.run(stage, lambda receipt: advance(receipt.rows))
+            receipts = executor.run(stage, lambda receipt: advance(receipt.rows))
+        self.waiting = waiting_share(receipts)
+        self.narrator.tell(f"The device waited {self.waiting:.0%} of the time")
+        cut = sum(receipt.cut_batches for receipt in receipts)
+        if cut:
+            self.narrator.tell(
+                f"Out of memory: {cut} batches were cut in two, and their last bits may differ; set "
+                "cluster.batch_tokens lower next time"
+            )
+        return receipts
 
     def _task_rows(self, task: ExtractTask) -> int:
         """Forward passes that a task has to make."""
@@ -314,16 +348,23 @@ class Run:
         self.seconds[stage] = time.perf_counter() - began
 
 
-def check_head(task: HeadTask) -> HeadCheck:
-    """Compare the read-out of hidden states with the model's logits; keep the head if there is a store."""
+def check_model(task: CheckTask) -> ModelCheck:
+    """Compare the short cuts with the model's own way, and try out how many tokens a pass should have."""
     model = shared_model(task.model)
     check = model.check_readout()
-    passes: Literal["trees", "plain", "whole"] = "whole"
+    passes: Passes = "whole"
     if check.passed:
-        passes = "trees" if model.check_trees().passed else "plain"
-    if task.store is not None:
-        LogitStore.open(task.store, write=True).write_head(model.host_readout())
-    return HeadCheck(
+        passes = "plain"
+        if model.check_trees().passed:
+            passes = "trunk" if model.check_trunk().passed else "trees"
+    on_gpu = model.device.startswith("cuda")
+    shard_rows = task.shard_rows or (GPU_SHARD_ROWS if on_gpu else DEFAULT_SHARD_ROWS)
+    tokens = task.batch_tokens or tune_batch_tokens(
+        model.try_pass if passes != "whole" else model.try_whole_pass,
+        most=shard_rows * model.TRIAL_LENGTH,
+        memory_bytes=psutil.virtual_memory().available // max(1, (os.cpu_count() or 1) // threads_in_use()),
+    )
+    return ModelCheck(
         vocabulary_size=model.vocabulary_size,
         width=model.width,
         compute=model.dtype,
@@ -331,5 +372,12 @@ def check_head(task: HeadTask) -> HeadCheck:
         head=model.readout.describe(),
         linear=check.passed and model.readout.kind == "linear",
         passes=passes,
+        batch_tokens=tokens,
+        shard_rows=shard_rows,
         difference=check.max_difference,
     )
+
+
+def keep_head(task: HeadTask) -> None:
+    """Write the model's output head into a store."""
+    LogitStore.open(task.store, write=True).write_head(shared_model(task.model).host_readout())

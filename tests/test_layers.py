@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(path for room in ("lincorr", "pipeline") for path in (ROOT / room).rglob("*.py"))
 
 # The one room of each heavy library.
-MODEL_ROOMS = {"lincorr.models", "lincorr.logits", "lincorr.testing"}
+MODEL_ROOMS = {"lincorr.models", "lincorr.logits", "lincorr.transfer", "lincorr.testing"}
 ROOMS = {
     "torch": MODEL_ROOMS | {"pipeline.plan"},  # plan counts parameters on no device
     "transformers": MODEL_ROOMS | {"pipeline.plan"},

@@ -1,5 +1,6 @@
 """Hidden states and logits of many architectures, against the models' own forward pass."""
 
+import copy
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,9 @@ import transformers
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
+from lincorr.errors import LincorrError
 from lincorr.logits import LanguageModel
-from lincorr.prompts import batches, merge_prompts
+from lincorr.prompts import PromptTemplate, batches, merge_prompts, trunk_of
 from lincorr.testing import toy_tokenizer
 
 TOKENIZER = toy_tokenizer()
@@ -99,7 +101,7 @@ def test_trees_give_the_logits_of_their_prompts(name: str) -> None:
     model = language_model(name)
     assert model.check_trees().passed
     trees = [merge_prompts(BRANCHES[start : start + 3]) for start in range(0, len(BRANCHES), 3)]
-    (batch,) = batches(trees, len(trees))
+    (batch,) = batches(trees, 1000, len(trees))
     head = model.part_of_readout(None)
     _, logits = model.hidden_and_logits(batch.ids, batch.shape, [head, head, head])
     with torch.inference_mode():
@@ -108,11 +110,143 @@ def test_trees_give_the_logits_of_their_prompts(name: str) -> None:
     np.testing.assert_allclose(found, torch.stack(own).numpy(), atol=1e-4)
 
 
+# Three templates whose beginnings are the same for every subject, under one start-of-text token.
+LATE = [[0, 40, 41, 42, "X", 43], [0, 40, 41, 44, "X"], [0, "X", 40, 41]]
+
+
+def late_prompts(subject: int) -> list[list[int]]:
+    return [[subject if token == "X" else int(token) for token in prompt] for prompt in LATE]
+
+
+def late_templates() -> list[PromptTemplate]:
+    place = [prompt.index("X") for prompt in LATE]
+    return [
+        PromptTemplate(tuple(prompt[:i]), tuple(prompt[i + 1 :]), "")  # type: ignore[arg-type]
+        for prompt, i in zip(LATE, place, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_trunk_gives_the_logits_of_its_prompts(name: str) -> None:
+    """What stands before X comes from the cache, and the prompts' logits are the model's own."""
+    model = language_model(name)
+    assert model.check_trunk().passed
+    trunk = trunk_of(late_templates())
+    assert trunk.tokens == (0, 40, 41, 42, 44)
+    trees = [merge_prompts(late_prompts(subject), trunk) for subject in range(5)]
+    (batch,) = batches(trees, 1000, len(trees))
+    assert batch.ids.shape == (5, 2 + 1 + 3)  # the tokens after X, and X itself after each beginning
+    head = model.part_of_readout(None)
+    for _ in range(2):  # the second time from the cache
+        _, logits = model.hidden_and_logits(batch.ids, batch.shape, [head, head, head])
+        for subject in range(5):
+            for end, prompt in enumerate(late_prompts(subject)):
+                with torch.inference_mode():
+                    own = model.model(torch.tensor([prompt])).logits[0, -1, : len(TOKENIZER)]
+                np.testing.assert_allclose(logits[end][subject], own.numpy(), atol=1e-4)
+
+
+def test_passes_bring_home_every_batch_in_order() -> None:
+    model = language_model("llama")
+    trees = [merge_prompts([prompt.tolist()]) for prompt in PROMPTS]
+    head = model.part_of_readout(None)
+    rows = []
+    for batch, states, (logits,) in model.passes(batches(trees, 1000, 2), [head]):
+        count = len(batch.rows)
+        np.testing.assert_allclose(states[:count, 0], model.hidden(PROMPTS[batch.rows]), atol=1e-5)
+        np.testing.assert_allclose(logits[:count], own_logits(model)[batch.rows], atol=1e-4)
+        rows += batch.rows.tolist()
+    assert rows == list(range(len(PROMPTS)))
+
+
+class Narrow:
+    """A device that holds only so many prompts: torch says so as it does."""
+
+    def __init__(self, model: LanguageModel, most: int, error: Exception) -> None:
+        self.model, self.most, self.error = model, most, error
+        self.forward = model.model.base_model.forward
+        self.seen: list[int] = []
+
+    def __enter__(self) -> "Narrow":
+        def forward(ids: torch.Tensor, **extra: Any) -> Any:
+            self.seen.append(len(ids))
+            if len(ids) > self.most:
+                raise self.error
+            return self.forward(ids, **extra)
+
+        self.model.model.base_model.forward = forward
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        del self.model.model.base_model.forward
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["gpu", "cpu"])
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_batch_that_does_not_fit_is_cut_in_halves(error: Exception, most: int) -> None:
+    model = language_model("llama")
+    trees = [merge_prompts([prompt.tolist()]) for prompt in PROMPTS]
+    head = model.part_of_readout(None)
+    found = np.full((len(PROMPTS), len(TOKENIZER)), np.nan)
+    with Narrow(model, most, error) as device:
+        for batch, _, (logits,) in model.passes(batches(trees, 1000, 8), [head]):
+            assert len(batch.ids) <= most
+            found[batch.rows] = logits[: len(batch.rows)]
+    assert device.seen[0] == 8
+    np.testing.assert_allclose(found, own_logits(model), atol=1e-4)
+
+
+def test_a_prompt_that_does_not_fit_alone_is_refused() -> None:
+    model = language_model("llama")
+    trees = [merge_prompts([prompt.tolist()]) for prompt in PROMPTS]
+    with (
+        Narrow(model, 0, OUT_OF_MEMORY[0]),
+        pytest.raises(LincorrError, match="no memory for one prompt tree"),
+    ):
+        list(model.passes(batches(trees, 1000, 8), [model.part_of_readout(None)]))
+
+
+def test_another_failure_is_not_taken_for_want_of_memory() -> None:
+    model = language_model("llama")
+    trees = [merge_prompts([prompt.tolist()]) for prompt in PROMPTS]
+    broken = Narrow(model, 0, RuntimeError("shape mismatch"))
+    with broken, pytest.raises(RuntimeError, match="shape mismatch"):
+        list(model.passes(batches(trees, 1000, 8), [model.part_of_readout(None)]))
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["gpu", "cpu"])
+def test_a_trial_says_whether_it_fits(error: Exception) -> None:
+    model = language_model("llama")
+    with Narrow(model, 4, error):
+        assert model.try_pass(4 * model.TRIAL_LENGTH)
+        assert not model.try_pass(8 * model.TRIAL_LENGTH)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_logits_of_the_cpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    torch.manual_seed(0)
+    own = AutoModelForCausalLM.from_config(CONFIGS["llama"])
+    expected = LanguageModel(copy.deepcopy(own), TOKENIZER, "cpu").logits(PROMPTS)
+    model = LanguageModel(own, TOKENIZER, "cuda")
+    trees = [merge_prompts([prompt.tolist()]) for prompt in PROMPTS]
+    for batch, _, (logits,) in model.passes(batches(trees, 1000, 2), [model.part_of_readout(None)]):
+        np.testing.assert_allclose(logits[: len(batch.rows)], expected[batch.rows], atol=1e-3)
+
+
 def test_a_model_that_does_not_take_trees_is_found_out() -> None:
     config = transformers.BloomConfig(vocab_size=len(TOKENIZER), hidden_size=32, n_layer=2, n_head=4)
     model = LanguageModel(AutoModelForCausalLM.from_config(config), TOKENIZER, "cpu")
     assert model.check_readout().passed
     assert not model.check_trees().passed
+    assert not model.check_trunk().passed
 
 
 def test_a_window_shorter_than_the_prompt_is_found_out() -> None:

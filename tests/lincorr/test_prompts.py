@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput
-from lincorr.prompts import batches, merge_prompts, prompt_ids, prompt_template
+from lincorr.prompts import (
+    PromptTemplate,
+    batches,
+    group_templates,
+    merge_prompts,
+    prompt_ids,
+    prompt_template,
+    trunk_of,
+)
 from lincorr.subjects import STRING
 from lincorr.testing import CITIES, COUNTRIES, sentencepiece_tokenizer, toy_tokenizer
 
@@ -119,7 +127,7 @@ def test_one_prompt_is_a_chain(prompts: list[list[int]], chain: bool) -> None:
 @given(PROMPTS, st.integers(1, 9))
 def test_every_prompt_comes_once_and_every_batch_is_full(prompts: list[list[int]], size: int) -> None:
     seen: list[int] = []
-    for batch in batches([merge_prompts([prompt]) for prompt in prompts], size):
+    for batch in batches([merge_prompts([prompt]) for prompt in prompts], 1000, size):
         rows, ids = batch.rows, batch.ids
         assert ids.shape == (size, len(prompts[rows[0]]))
         assert 0 < len(rows) <= size
@@ -133,4 +141,82 @@ def test_every_prompt_comes_once_and_every_batch_is_full(prompts: list[list[int]
 def test_no_more_batches_than_lengths_need(prompts: list[list[int]], size: int) -> None:
     _, counts = np.unique([len(prompt) for prompt in prompts], return_counts=True)
     trees = [merge_prompts([prompt]) for prompt in prompts]
-    assert len(list(batches(trees, size))) == int(np.ceil(counts / size).sum())
+    assert len(list(batches(trees, 1000, size))) == int(np.ceil(counts / size).sum())
+
+
+@given(PROMPTS, st.integers(1, 200), st.booleans())
+def test_batches_keep_to_the_budget(prompts: list[list[int]], budget: int, free_text: bool) -> None:
+    trees = [merge_prompts([prompt]) for prompt in prompts]
+    for batch in batches(trees, budget, 16, free_text=free_text):
+        rows, length = batch.ids.shape
+        assert rows & (rows - 1) == 0  # a power of two, so that it divides a shard
+        assert rows == 1 or (rows <= 16 and rows * length * (4 if free_text else 1) <= budget)
+        assert rows == 16 or 2 * rows * length * (4 if free_text else 1) > budget
+
+
+SUBJECT = 9
+LATE = st.lists(
+    st.tuples(st.lists(st.integers(0, 2), max_size=4), st.lists(st.integers(0, 2), max_size=3)),
+    min_size=1,
+    max_size=5,
+)
+
+
+def late_templates(sides: list[tuple[list[int], list[int]]]) -> list[PromptTemplate]:
+    return [PromptTemplate(tuple(before), tuple(after), "") for before, after in sides]
+
+
+@given(LATE)
+def test_trees_on_a_trunk_hold_their_prompts(sides: list[tuple[list[int], list[int]]]) -> None:
+    templates = late_templates(sides)
+    trunk = trunk_of(templates)
+    prompts = [template.splice(SUBJECT) for template in templates]
+    tree = merge_prompts(prompts, trunk)
+    whole = [*trunk.tokens, *tree.tokens]
+    visible = tree.shape.visible()
+    for prompt, end in zip(prompts, tree.shape.ends, strict=True):
+        assert [whole[place] for place in np.flatnonzero(visible[end])] == prompt
+        assert end >= len(trunk.tokens)
+
+
+@given(LATE)
+def test_a_trunk_takes_what_does_not_depend_on_the_subject(sides: list[tuple[list[int], list[int]]]) -> None:
+    templates = late_templates(sides)
+    trunk = trunk_of(templates)
+    beginnings = {tuple(before[: n + 1]) for before, _ in sides for n in range(len(before))}
+    assert len(trunk.tokens) == len(beginnings)
+    tree = merge_prompts([template.splice(SUBJECT) for template in templates], trunk)
+    whole = merge_prompts([template.splice(SUBJECT) for template in templates])
+    assert len(tree.tokens) + len(trunk.tokens) == len(whole.tokens)
+    assert tree.shape.own_tokens == len(tree.tokens)
+
+
+def test_a_free_text_prompt_may_end_within_the_trunk() -> None:
+    """Its last state is asked for all the same."""
+    trunk = trunk_of([PromptTemplate((1, 2, 3), (5,), "")])
+    tree = merge_prompts([[1, 2], [1, 2, 3, 4, 5]], trunk)
+    assert tree.shape.ends[0] >= len(trunk.tokens)
+    whole, visible = [*trunk.tokens, *tree.tokens], tree.shape.visible()
+    assert [whole[place] for place in np.flatnonzero(visible[tree.shape.ends[0]])] == [1, 2]
+
+
+def test_templates_that_begin_alike_are_asked_together() -> None:
+    templates = {
+        f"{first}{last}": PromptTemplate((), (first,) * 30 + (last,), "")
+        for first in (7, 5)
+        for last in range(3)
+    } | {f"other {n}": PromptTemplate((), (20 + n,) * 40, "") for n in range(4)}
+    groups = group_templates(templates)
+    assert sorted(name for group in groups for name in group) == sorted(templates)
+    for group in groups:
+        tree = merge_prompts([templates[name].splice(1) for name in group])
+        assert len(tree.tokens) <= 128
+    together = {name: i for i, group in enumerate(groups) for name in group}
+    assert together["50"] == together["51"] == together["52"]
+    assert together["70"] == together["71"] == together["72"]
+    assert len(groups) == 2
+
+
+def test_a_template_too_large_for_a_tree_is_asked_by_itself() -> None:
+    templates = {"long": PromptTemplate((), (1,) * 300, ""), "short": PromptTemplate((), (1, 2), "")}
+    assert sorted(map(sorted, group_templates(templates))) == [["long"], ["short"]]

@@ -38,7 +38,7 @@ IDENTITY = Identity(
     precision="float32",
     hidden=True,
     shard_rows=SHARD,
-    batch_size=2,
+    batch_tokens=2,
     passes="trees",
 )
 CITY = Template("city", "{} lives in the city of")
@@ -144,7 +144,7 @@ def test_the_same_identity_is_accepted_from_anywhere(url: Path) -> None:
         ("precision", "float16", "store.precision: float16"),
         ("hidden", False, "store.hidden: False"),
         ("shard_rows", 8, "store.shard_rows: 8"),
-        ("batch_size", 4, "batch_size: 4"),
+        ("batch_tokens", 4, "batch_tokens: 4"),
     ],
 )
 def test_another_identity_is_refused(url: Path, field: str, value: Any, says: str) -> None:

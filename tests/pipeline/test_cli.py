@@ -174,7 +174,7 @@ def test_another_model_than_the_stores(verb, refusal, with_store, other_model):
         ("--model-dtype", "bfloat16", "model.dtype: bfloat16"),
         ("--store-hidden", "false", "store.hidden: False"),
         ("--store-shard-rows", "8", "store.shard_rows: 8"),
-        ("--cluster-batch-size", "8", "cluster.batch_size: 8"),
+        ("--cluster-batch-tokens", "8", "cluster.batch_tokens: 8"),
     ],
 )
 def test_another_precision_or_shape_than_the_stores(flag, value, setting, refusal, with_store):

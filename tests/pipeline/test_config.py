@@ -252,7 +252,7 @@ WRONG = {
     "store.shard_rows": "0",
     "cluster.kind": "slurm",
     "cluster.workers": "many",
-    "cluster.batch_size": "1.5",
+    "cluster.batch_tokens": "1.5",
     "model.dtype": "int8",
     "fit.rcond": "1",
     "report.sources": "0",

@@ -51,7 +51,7 @@ def flags(folder: Path, toy_model: Path) -> list[str]:
         "--subjects-kind": "strings",
         "--subjects-file": folder / "subjects.txt",
         "--store-shard-rows": SHARD_ROWS,
-        "--cluster-batch-size": 4,
+        "--cluster-batch-tokens": 128,
     }
     return [str(part) for option in options.items() for part in option]
 

@@ -1,0 +1,40 @@
+"""From the device to the host while the device goes on. Torch lives here too."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Arrival = Callable[[], NDArray[np.float32]]
+
+
+class Transfer:
+    """Copies tensors to the host, as float32.
+
+    On a GPU the copy goes into pinned memory on a stream of its own, so that the next forward pass need not
+    wait for it; whoever calls what `start` returns waits for that copy alone. On a CPU nothing is copied.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._stream = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
+
+    def start(self, tensor: torch.Tensor) -> Arrival:
+        """Begin to copy a tensor; the function that is returned waits for it and gives the array."""
+        tensor = tensor.detach().float()
+        if self._stream is None:
+            array: NDArray[np.float32] = tensor.numpy()
+            return lambda: array
+        self._stream.wait_stream(torch.cuda.current_stream(tensor.device))
+        with torch.cuda.stream(self._stream):
+            pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            pinned.copy_(tensor, non_blocking=True)
+            tensor.record_stream(self._stream)  # its memory may be used again only after the copy
+            copied = self._stream.record_event()
+
+        def arrive() -> NDArray[np.float32]:
+            copied.synchronize()
+            here: NDArray[np.float32] = pinned.numpy()
+            return here
+
+        return arrive

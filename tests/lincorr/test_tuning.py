@@ -1,0 +1,87 @@
+"""How many tokens a forward pass is given, with devices whose speed and size are made up."""
+
+from collections.abc import Callable
+
+import pytest
+
+import lincorr.tuning
+from lincorr.tuning import FIRST_TOKENS, tune_batch_tokens
+
+PLENTY = 2**40
+
+
+class Device:
+    """Takes `seconds(tokens)` for a pass, on a clock of its own, and holds `most` tokens."""
+
+    def __init__(self, seconds: Callable[[int], float], most: int = 2**30) -> None:
+        self.seconds, self.most = seconds, most
+        self.now = 0.0
+        self.tried: list[int] = []
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def trial(self, tokens: int) -> bool:
+        self.tried.append(tokens)
+        if tokens > self.most:
+            return False
+        self.now += self.seconds(tokens)
+        return True
+
+
+def tuned(monkeypatch: pytest.MonkeyPatch, device: Device, most: int = 2**16, memory: int = PLENTY) -> int:
+    monkeypatch.setattr(lincorr.tuning, "time", device)
+    return tune_batch_tokens(device.trial, most, memory)
+
+
+def test_a_device_that_gains_from_size_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launching costs a millisecond: 95 % of the rate needs 19 milliseconds of work."""
+    assert tuned(monkeypatch, Device(lambda tokens: 1e-3 + tokens * 1e-6)) == 2**14
+
+
+def test_a_device_that_gains_nothing_keeps_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tuned(monkeypatch, Device(lambda tokens: tokens * 1e-6)) == FIRST_TOKENS
+
+
+def test_larger_batches_that_are_slower_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(lambda tokens: (1e-4 + tokens * 1e-6) * (1 if tokens <= 1024 else 2))
+    assert tuned(monkeypatch, device) == 1024
+
+
+def test_a_slow_device_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(lambda tokens: tokens * 0.2)
+    assert tuned(monkeypatch, device) == FIRST_TOKENS
+    assert device.tried == [FIRST_TOKENS] * 2
+
+
+def test_trials_take_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(lambda tokens: 1e-3 * tokens**0.9)
+    tuned(monkeypatch, device)
+    assert device.now < 10
+
+
+def test_what_a_device_cannot_hold_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tuned(monkeypatch, Device(lambda tokens: 0.1 + tokens * 1e-9, most=300)) == 256
+
+
+def test_a_device_that_holds_next_to_nothing_is_given_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tuned(monkeypatch, Device(lambda tokens: 1e-3, most=10)) == FIRST_TOKENS // 2
+
+
+def test_no_more_than_a_shard_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(lambda tokens: 1e-3)
+    assert tuned(monkeypatch, device, most=512) == 512
+    assert max(device.tried) == 512
+
+
+def test_memory_that_grows_beyond_its_share_ends_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(lambda tokens: 1e-3)
+    sizes = iter([0, 10, 30, 60, 120, 240])  # resident bytes before, and after each size
+
+    class Process:
+        def memory_info(self) -> "Process":
+            self.rss = next(sizes)
+            return self
+
+    monkeypatch.setattr(lincorr.tuning.psutil, "Process", Process)
+    assert tuned(monkeypatch, device, memory=200) == 512
