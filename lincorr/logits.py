@@ -20,8 +20,8 @@ from lincorr.readout import Readout
 from lincorr.tokens import Tokenizer
 from lincorr.transfer import Transfer
 
-# How far the read-out of hidden states may be from the model's own logits, in their standard deviations:
-# the model rounds its logits to its own precision, the read-out keeps float32.
+# How far a short cut may be from the model's own way, in standard deviations of what is compared: both
+# round in the model's precision, but not alike.
 _TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 _CHECK_PROMPTS = 8
 _CHECK_LENGTH = 6
@@ -36,17 +36,17 @@ class Check:
     """A short cut against the model's own way, on a few random prompts.
 
     Attributes:
-        max_difference: largest absolute difference.
-        tolerance: the largest that is accepted.
+        difference: what was found, and
+        tolerance: what is accepted, in the same unit.
     """
 
-    max_difference: float
+    difference: float
     tolerance: float
 
     @property
     def passed(self) -> bool:
         """Whether the short cut may be taken with this model."""
-        return self.max_difference <= self.tolerance
+        return self.difference <= self.tolerance
 
 
 _FAILED = Check(float("inf"), 0.0)
@@ -179,7 +179,8 @@ class LanguageModel:
             _, (ours,) = self.hidden_and_logits(ids, chain, [self.part_of_readout(None)])
         except (AttributeError, TypeError, RuntimeError):  # no plain decoder under the head
             return _FAILED
-        return self._compare(own, ours)
+        tolerance = _TOLERANCE.get(self.dtype, 1e-4) * float(own.std())
+        return Check(float(np.abs(own - ours).max()), tolerance)
 
     def check_trees(self) -> Check:
         """Compare the hidden states of prompt trees with those of their prompts, one by one."""
@@ -201,12 +202,14 @@ class LanguageModel:
         alone = [self.hidden(whole[:, seen[end]]) for end in shape.ends]
         return self._compare(np.stack(alone, axis=1), together)
 
+    def _compare(self, alone: NDArray[np.float32], together: NDArray[np.float32]) -> Check:
+        """Take the median over prompts, the worst over ends: a wrong mask spoils every prompt of an end, while
+        rounding alone may spoil a single prompt, if special tokens make its state large (seen: SmolLM2)."""
+        by_prompt = (together - alone).std(axis=-1) / alone.std(axis=-1)
+        return Check(float(np.median(by_prompt, axis=0).max()), _TOLERANCE.get(self.dtype, 1e-4))
+
     def _random_ids(self, length: int, prompts: int = _CHECK_PROMPTS) -> NDArray[np.int64]:
         return np.random.default_rng(0).integers(self.vocabulary_size, size=(prompts, length))
-
-    def _compare(self, own: NDArray[np.float32], ours: NDArray[np.float32]) -> Check:
-        tolerance = _TOLERANCE.get(self.dtype, 1e-4) * float(own.std())
-        return Check(float(np.abs(own - ours).max()), tolerance)
 
     def _tensor(self, ids: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids)).to(self.device)

@@ -374,7 +374,7 @@ def check_model(task: CheckTask) -> ModelCheck:
         passes=passes,
         batch_tokens=tokens,
         shard_rows=shard_rows,
-        difference=check.max_difference,
+        difference=check.difference,
     )
 
 

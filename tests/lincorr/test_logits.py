@@ -336,7 +336,7 @@ def test_a_wrong_head_does_not_pass_the_check() -> None:
     model.forward = scaled
     check = LanguageModel(model, TOKENIZER, "cpu").check_readout()
     assert not check.passed
-    assert check.max_difference > check.tolerance
+    assert check.difference > check.tolerance
 
 
 def test_a_prompt_does_not_depend_on_its_batch() -> None:
@@ -353,3 +353,5 @@ def test_low_precision_models_pass_the_check_and_give_float32(dtype: torch.dtype
     assert {str(hidden.dtype), str(logits.dtype)} == {"float32"}
     assert model.dtype == str(dtype).removeprefix("torch.")
     assert model.check_readout().passed
+    assert model.check_trees().passed
+    assert model.check_trunk().passed
