@@ -203,8 +203,11 @@ class LanguageModel:
         return self._compare(np.stack(alone, axis=1), together)
 
     def _compare(self, alone: NDArray[np.float32], together: NDArray[np.float32]) -> Check:
-        """Take the median over prompts, the worst over ends: a wrong mask spoils every prompt of an end, while
-        rounding alone may spoil a single prompt, if special tokens make its state large (seen: SmolLM2)."""
+        """Take the median over prompts, the worst over ends.
+
+        A wrong mask spoils every prompt of an end; rounding alone spoils a single prompt at times, where
+        special tokens make its state large (seen: SmolLM2).
+        """
         by_prompt = (together - alone).std(axis=-1) / alone.std(axis=-1)
         return Check(float(np.median(by_prompt, axis=0).max()), _TOLERANCE.get(self.dtype, 1e-4))
 
