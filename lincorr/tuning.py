@@ -7,7 +7,7 @@ import psutil
 
 FIRST_TOKENS = 128
 _SECONDS = 2.0  # no single trial is expected to take longer
-_ENOUGH = 0.95  # of the best rate: smaller batches answer sooner and waste less on filling
+_ENOUGH = 0.98  # of the best rate: smaller batches answer sooner and waste less on filling
 _MEMORY_SHARE = 0.5  # of what is free, for activations
 
 

@@ -1,6 +1,7 @@
 """The whole way on a real language model, against Hugging Face, scikit-learn and SciPy by themselves."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,24 @@ def test_every_logit_is_the_models_own(run: dict[str, Any], own_logits: Any, nam
     assert np.abs(store.logits(name, kept, rows) - own_logits[name][:, kept]).max() < 1e-3
     everything = np.arange(store.identity.vocabulary_size)
     assert np.abs(store.logits(name, everything, rows) - own_logits[name]).max() < 1e-3
+
+
+def test_half_precision_keeps_every_column(
+    run: dict[str, Any], own_logits: Any, real_model: str, tmp_path: Path
+) -> None:
+    """The bound that docs/store.md states, for kept logits and for those made of kept hidden states."""
+    arguments = ["extract", "--model", real_model, "--store", str(tmp_path / "half.zarr")]
+    arguments += ["--subjects-count", str(N_SUBJECTS), "--store-precision", "float16"]
+    assert main([*arguments, "--cluster-kind", "serial"]) == 0
+    half, rows = LogitStore.open(str(tmp_path / "half.zarr")), np.arange(N_SUBJECTS)
+    assert half.subjects().ids.tolist() == run["store"].subjects().ids.tolist()
+    everything = np.arange(half.identity.vocabulary_size)
+    for name, exact in own_logits.items():
+        for ids in (half.column_ids(name), everything):
+            kept = half.logits(name, ids, rows).astype(np.float64)
+            r = pearsonr(kept, exact[:, ids].astype(np.float64), axis=0).statistic
+            assert r.min() > 0.99998
+            assert np.mean(r < 0.99999) < 0.005
 
 
 def test_the_fit_is_scikit_learns_and_the_score_scipys(run: dict[str, Any], own_logits: Any) -> None:
