@@ -66,7 +66,7 @@ def test_every_logit_is_the_models_own(run: dict[str, Any], own_logits: Any, nam
 def test_half_precision_keeps_every_column(
     run: dict[str, Any], own_logits: Any, real_model: str, tmp_path: Path
 ) -> None:
-    """The bound that docs/store.md states, for kept logits and for those made of kept hidden states."""
+    """The bound that docs/store.md states, for kept logits of answers and for those made of kept hidden states."""
     arguments = ["extract", "--model", real_model, "--store", str(tmp_path / "half.zarr")]
     arguments += ["--subjects-count", str(N_SUBJECTS), "--store-precision", "float16"]
     assert main([*arguments, "--cluster-kind", "serial"]) == 0
@@ -74,11 +74,11 @@ def test_half_precision_keeps_every_column(
     assert half.subjects().ids.tolist() == run["store"].subjects().ids.tolist()
     everything = np.arange(half.identity.vocabulary_size)
     for name, exact in own_logits.items():
-        for ids in (half.column_ids(name), everything):
+        for ids, bound in ((half.column_ids(name), 0.99999), (everything, 0.99996)):
             kept = half.logits(name, ids, rows).astype(np.float64)
             r = pearsonr(kept, exact[:, ids].astype(np.float64), axis=0).statistic
-            assert r.min() > 0.99998
-            assert np.mean(r < 0.99999) < 0.005
+            assert r.min() > bound
+        assert np.median(r) > 0.99999
 
 
 def test_the_fit_is_scikit_learns_and_the_score_scipys(run: dict[str, Any], own_logits: Any) -> None:
