@@ -66,7 +66,7 @@ def test_every_logit_is_the_models_own(run: dict[str, Any], own_logits: Any, nam
 def test_half_precision_keeps_every_column(
     run: dict[str, Any], own_logits: Any, real_model: str, tmp_path: Path
 ) -> None:
-    """The bound that docs/store.md states, for kept logits of answers and for those made of kept hidden states."""
+    """The bounds that docs/store.md states: of kept logits, and of those made of kept hidden states."""
     arguments = ["extract", "--model", real_model, "--store", str(tmp_path / "half.zarr")]
     arguments += ["--subjects-count", str(N_SUBJECTS), "--store-precision", "float16"]
     assert main([*arguments, "--cluster-kind", "serial"]) == 0
