@@ -568,5 +568,5 @@ def test_a_spoilt_map_is_found(url: Path, fit: str, part: str, spoil: Callable[[
 def test_scores_come_back_and_are_missed(url: Path) -> None:
     maps = LogitStore.create(str(url), IDENTITY).maps
     assert "has no scores of 'lives-in'" in refusal(BadInput, lambda: maps.load_scores("lives-in"))
-    maps.save_scores("lives-in", {"r": [0.5, float("nan")]})
+    maps.save_scores("lives-in", {"r": [0.5, float("nan")]}, "digest")
     assert LogitStore.open(str(url)).maps.load_scores("lives-in") == {"r": [0.5, None]}
