@@ -120,12 +120,11 @@ class MapStore:
         Raises:
             BadInput: nothing was kept.
         """
-        key = f"scores/{relation}"
-        if key not in self._group or "scores" not in self._group[key].attrs:
+        if self.score_inputs(relation) is None:
             raise BadInput(
                 f"store: {self._url!r} has no scores of {relation!r}; run `lincorr evaluate` first"
             )
-        return cast(dict[str, Any], json.loads(str(self._group[key].attrs["scores"])))
+        return cast(dict[str, Any], json.loads(str(self._group[f"scores/{relation}"].attrs["scores"])))
 
 
 def _array(group: zarr.Group, name: str) -> NDArray[Any]:
