@@ -49,7 +49,7 @@ def replicated_pearson(predicted: Array, true: Array, counts: NDArray[np.uint16]
     unit_x, unit_y = (xp.sqrt(xp.where(known, moment / n, one)) for moment in (whole.xx, whole.yy))
     sums = xp.zeros((counts.shape[0], 5 * q), dtype=xp.float64)
     for start in range(0, n, _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
+        rows = slice(start, min(start + _BLOCK_ROWS, n))
         x, y = (predicted[rows, :] - whole.mean_x) / unit_x, (true[rows, :] - whole.mean_y) / unit_y
         weights = xp.asarray(counts[:, rows].astype(np.float64))
         sums = sums + weights @ xp.concat([x, y, x * x, y * y, x * y], axis=1)
