@@ -18,17 +18,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lincorr.strict_json import finite
-from pipeline.plots import (
-    Json,
-    Plot,
-    label,
-    minus,
-    path_plot,
-    pearson_plot,
-    visible,
-    weight_map,
-    weights_plot,
-)
+from pipeline.plots.figure import Json, Plot
+from pipeline.plots.path import path_plot
+from pipeline.plots.pearson import pearson_plot
+from pipeline.plots.text import label, minus, visible
+from pipeline.plots.weights import weight_map, weights_plot
 
 PAPER_FIT, READING_FIT = "domain", "vocabulary-ridge"
 """The two fits of the headline: the paper's method, and the one from which W reads best."""

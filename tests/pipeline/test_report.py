@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.plots import _decade, label, visible, weight_map
+from pipeline.plots.path import _decade
+from pipeline.plots.text import label, visible
+from pipeline.plots.weights import weight_map
 from pipeline.report import count, fixed, moment, short, write_report
 
 HOSTILE = [
@@ -417,7 +419,7 @@ def test_pyplot_stays_out() -> None:
     """Importing pyplot would choose a backend for the user's whole session."""
     code = (
         "import sys, matplotlib; before = dict(matplotlib.rcParams.copy())\n"
-        "from pipeline.plots import pearson_plot\n"
+        "from pipeline.plots.pearson import pearson_plot\n"
         "fit = {'name': 'domain', 'label': 'x', 'r': 0.5, 'r_by_target': [{'r': 0.5}]}\n"
         "assert pearson_plot({'fits': [fit]}, 'k').png\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
