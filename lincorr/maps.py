@@ -98,10 +98,21 @@ class MapStore:
                 f"its folder `maps/{relation}/{fit}` and run `lincorr fit` again"
             ) from problem
 
-    def save_scores(self, relation: str, scores: Mapping[str, Any]) -> None:
-        """Keep what evaluation found: JSON values."""
+    def save_scores(self, relation: str, scores: Mapping[str, Any], inputs: str) -> None:
+        """Keep what evaluation found.
+
+        Args:
+            scores: JSON values.
+            inputs: digest of all that they depend on.
+        """
         group = self._group.require_group(f"scores/{relation}")
-        group.attrs["scores"] = json.dumps(finite(scores))
+        group.attrs.update({"scores": json.dumps(finite(scores)), "inputs": inputs})
+
+    def score_inputs(self, relation: str) -> str | None:
+        """Return the digest of what the kept scores depend on, None if there are no scores."""
+        key = f"scores/{relation}"
+        found = self._group[key].attrs.get("inputs") if key in self._group else None
+        return None if found is None else str(found)
 
     def load_scores(self, relation: str) -> dict[str, Any]:
         """Return what evaluation found.
@@ -109,12 +120,11 @@ class MapStore:
         Raises:
             BadInput: nothing was kept.
         """
-        key = f"scores/{relation}"
-        if key not in self._group or "scores" not in self._group[key].attrs:
+        if self.score_inputs(relation) is None:
             raise BadInput(
                 f"store: {self._url!r} has no scores of {relation!r}; run `lincorr evaluate` first"
             )
-        return cast(dict[str, Any], json.loads(str(self._group[key].attrs["scores"])))
+        return cast(dict[str, Any], json.loads(str(self._group[f"scores/{relation}"].attrs["scores"])))
 
 
 def _array(group: zarr.Group, name: str) -> NDArray[Any]:

@@ -100,6 +100,7 @@ class LogitStore:
         self.url = url
         self.maps = MapStore(url, group, self.readout)
         self._group = group
+        self._head: Readout | None = None
 
     @classmethod
     def exists(cls, url: str) -> bool:
@@ -430,6 +431,7 @@ class LogitStore:
 
     def write_head(self, readout: Readout) -> None:
         """Keep the output head: weight (V, d) and bias (V,) in float32, scale as attribute."""
+        self._head = None
         group = self._group.require_group("head")
         for name, value in (("weight", readout.weight), ("bias", readout.bias)):
             if value is not None:
@@ -450,11 +452,16 @@ class LogitStore:
         group.attrs.update({"scale": readout.scale, "softcap": readout.softcap, "complete": True})
 
     def readout(self) -> Readout:
-        """Return the output head as it was kept.
+        """Return the output head as it was kept, read-only; it is read once for an opened store.
 
         Raises:
             StoreDamaged: it is missing or damaged.
         """
+        if self._head is None:
+            self._head = self._read_head()
+        return self._head
+
+    def _read_head(self) -> Readout:
         if not self.has_head():
             raise StoreDamaged(f"store: {self.url!r} keeps no output head; run `lincorr extract` again")
         group = cast(zarr.Group, self._group["head"])
@@ -468,6 +475,9 @@ class LogitStore:
                 f"store: the output head in {self.url!r} is damaged ({problem}); delete its folder "
                 "`head` and run `lincorr extract` again"
             ) from problem
+        for array in (weight, bias):
+            if array is not None:
+                array.flags.writeable = False
         scale, softcap = group.attrs["scale"], group.attrs["softcap"]
         return Readout(weight, bias, cast(float, scale), cast("float | None", softcap))
 
@@ -491,7 +501,7 @@ class LogitStore:
                     faults.append(f"template {template.name!r}, shard {shard}: {fault}")
         if self.identity.hidden and self.templates():
             try:
-                self.readout()
+                self._read_head()
             except StoreDamaged as problem:
                 faults.append(f"head: {problem}")
         return faults

@@ -1,52 +1,153 @@
-"""Score fitted maps on held-out subjects, block by block, and read them against the truth."""
+"""Score fitted maps on held-out subjects, and say what the scores are worth."""
 
+import hashlib
+import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array
+from lincorr.bootstrap import LEVEL, REPLICATES, mean_interval, replicated_pearson, row_counts
 from lincorr.errors import BadInput
-from lincorr.metrics import CrossMoments, Hits, finite_mean, hits
+from lincorr.metrics import CrossMoments, finite_mean
+from lincorr.ranks import spearman
 from lincorr.solvers.factored import Factored
-from lincorr.solvers.result import LinearMap, RidgePath
+from lincorr.solvers.result import Diagnosis, LinearMap, RidgePath
 from lincorr.solvers.spectrum import Problem, coefficients
 from lincorr.store import LogitStore
+from pipeline.controls import OtherPrompt, OtherTargets, mean_logit_r, other_prompt, shuffled_r
 from pipeline.fit import FIT_NAMES, FitInputs, Source, held_out_moments, input_digest, set_up
+from pipeline.predictions import Floats, HeldOut
+from pipeline.prepare import RelationInputs
+from pipeline.reading import heatmap, hit_rates, hits_of_solution, strongest
 
+_SCORES = 1  # raised when an evaluation finds more or other things: kept scores are then made again
 _LABELS = {
     "domain": "domain columns, least squares",
     "domain-ridge": "domain columns, ridge",
     "vocabulary": "full vocabulary, least squares",
     "vocabulary-ridge": "full vocabulary, ridge",
 }
-_STRONGEST = 5
+_SAMPLED_OUTPUTS = 512  # all of 49,152 would take minutes for 25,000 held-out rows: each is sorted twice
+_FEW_ROWS = 100
+_INTERPOLATES = 0.9  # a rank of this share of the rows: W follows their noise
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One source's decomposed problem and held-out rows, shared by its maps."""
+
+    store: LogitStore
+    inputs: FitInputs
+    source: Source
+    other: OtherPrompt | None
+    counts: NDArray[np.uint16]
+
+    @cached_property
+    def problem(self) -> Problem:
+        return set_up(self.store, self.inputs, self.source)
+
+    @cached_property
+    def moments(self) -> CrossMoments:
+        return held_out_moments(self.store, self.inputs, self.source)
+
+    @cached_property
+    def rows(self) -> HeldOut:
+        return HeldOut.read(self.store, self.inputs, self.source)
+
+    @cached_property
+    def everything(self) -> Problem | None:
+        """The same problem for every token as output, where hidden states tell it."""
+        if not isinstance(self.problem, Factored):
+            return None
+        head = self.store.readout().as_float64()
+        return self.problem.for_targets(head, np.arange(head.weight.shape[0]))
+
+    @cached_property
+    def mean_logit(self) -> float:
+        return mean_logit_r(self.store, self.inputs, self.source)
+
+    @cached_property
+    def other_targets(self) -> OtherTargets | None:
+        return None if self.other is None else OtherTargets(self.store, self.other, self.source)
 
 
 def evaluate_relation(
-    store: LogitStore, inputs: FitInputs, token_texts: list[str], n_sources: int
-) -> dict[str, Any]:
-    """Return the scores of every kept map of a relation, as JSON values (see `pipeline.report`).
+    store: LogitStore,
+    inputs: FitInputs,
+    relations: Sequence[RelationInputs],
+    token_texts: list[str],
+    n_sources: int,
+) -> None:
+    """Score every kept map of a relation and keep the scores (see `pipeline.report`), unless they are there.
 
     Args:
+        relations: of the run, of which one may serve as a control.
         token_texts: surface text of every token.
         n_sources: well-known sources to read out.
 
     Raises:
         StoreDamaged, BadInput: rows or maps are missing, damaged, or fitted for other settings.
     """
-    names = [f"{source}{kind}" for source in inputs.choices for kind in ("", "-ridge")]
-    maps = {name: store.maps.load(inputs.relation.name, name) for name in FIT_NAMES if name in names}
-    for name in maps:
-        if store.maps.inputs(inputs.relation.name, name) != input_digest(store, inputs, _source_of(name)):
+    name = inputs.relation.name
+    for source in inputs.choices:
+        _require_maps(store, inputs, source)
+    for template in (inputs.source_template, inputs.target_template):
+        store.require_whole(template, inputs.test_rows)
+    other = other_prompt(store, inputs, relations)
+    digest = _digest(store, inputs, other, n_sources)
+    if store.maps.score_inputs(name) != digest:
+        store.maps.save_scores(name, _scores(store, inputs, other, token_texts, n_sources), digest)
+
+
+def _require_maps(store: LogitStore, inputs: FitInputs, source: Source) -> None:
+    name = inputs.relation.name
+    for fit in (source, f"{source}-ridge"):
+        found = store.maps.inputs(name, fit)
+        if found is None:
+            raise BadInput(f"store: {store.url!r} has no map {name!r} / {fit!r}; run `lincorr fit` first")
+        if found != input_digest(store, inputs, source):
             raise BadInput(
-                f"store: the map {inputs.relation.name!r} / {name!r} in {store.url!r} was fitted to other "
+                f"store: the map {name!r} / {fit!r} in {store.url!r} was fitted to other "
                 "subjects or settings than these; run `lincorr fit` first"
             )
-    held_out = {
-        source: (set_up(store, inputs, source), held_out_moments(store, inputs, source))
-        for source in inputs.choices
+
+
+def _digest(store: LogitStore, inputs: FitInputs, other: OtherPrompt | None, n_sources: int) -> str:
+    """Hash all that the scores depend on: what the maps were made of, held-out rows, truth, controls."""
+    relation = inputs.relation
+    templates = [inputs.source_template, inputs.target_template]
+    rows = [inputs.test_rows]
+    if other is not None:
+        templates.append(other.inputs.target_template)
+        rows.append(inputs.fit_rows)
+    told = [
+        _SCORES,
+        [(source, input_digest(store, inputs, source)) for source in inputs.choices],
+        [store.content_digest(template, part) for template in templates for part in rows],
+        [part.tolist() for part in rows],
+        list(relation.truth.items()),
+        [_side(inputs, role) for role in ("source", "target")],
+        relation.relation.family,
+        None if other is None else other.relation,
+        templates,
+        n_sources,
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _scores(
+    store: LogitStore, inputs: FitInputs, other: OtherPrompt | None, token_texts: list[str], n_sources: int
+) -> dict[str, Any]:
+    counts = row_counts(len(inputs.test_rows))
+    sides = {source: _Side(store, inputs, source, other, counts) for source in inputs.choices}
+    maps = {
+        name: store.maps.load(inputs.relation.name, name) for name in FIT_NAMES if _source_of(name) in sides
     }
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
@@ -56,11 +157,12 @@ def evaluate_relation(
         "family": inputs.relation.relation.family,
         "source": _side(inputs, "source"),
         "target": _side(inputs, "target"),
-        "fits": [
-            _score(store, inputs, name, fitted, *held_out[_source_of(name)]) for name, fitted in maps.items()
-        ],
-        "strongest": [_strongest(read_out, inputs, token, token_texts) for token in shown],
-        "heatmap": _heatmap(reading, maps[reading], inputs, shown, token_texts),
+        "interval": {"of": "mean r", "level": LEVEL, "replicates": REPLICATES, "rows": len(inputs.test_rows)},
+        "other_prompt": other and _other(other),
+        "warnings": _warnings(inputs, maps),
+        "fits": [_score(sides[_source_of(name)], name, fitted) for name, fitted in maps.items()],
+        "strongest": [strongest(read_out, inputs, token, token_texts) for token in shown],
+        "heatmap": heatmap(reading, maps[reading], inputs, shown, token_texts),
     }
 
 
@@ -80,18 +182,41 @@ def _side(inputs: FitInputs, role: str) -> dict[str, Any]:
     }
 
 
-def _score(
-    store: LogitStore,
-    inputs: FitInputs,
-    name: str,
-    fitted: LinearMap,
-    problem: Problem,
-    moments: CrossMoments,
-) -> dict[str, Any]:
-    solution = coefficients(problem, fitted.diagnosis.root_penalty)
-    correlation = problem.score(solution, moments)
-    r, diagnosis = correlation.pearson(), fitted.diagnosis
-    cut, texts = diagnosis.cut, inputs.relation.target.texts
+def _other(other: OtherPrompt) -> dict[str, Any]:
+    template = other.inputs.relation.relation.target.template
+    return {"relation": other.relation, "template": template.name, "text": template.text}
+
+
+def _warnings(inputs: FitInputs, maps: dict[str, LinearMap]) -> list[str]:
+    """Return plain sentences on scores that are not to be trusted."""
+    found = []
+    if len(inputs.test_rows) < _FEW_ROWS:
+        found.append(
+            f"only {len(inputs.test_rows)} subjects are held out: every score is rough; give more subjects"
+        )
+    found += [
+        f"{name}: {words}" for name, fitted in maps.items() if (words := _interpolates(fitted.diagnosis))
+    ]
+    return found
+
+
+def _interpolates(diagnosis: Diagnosis) -> str | None:
+    rank, rows = diagnosis.cut.rank, diagnosis.n_rows
+    if diagnosis.penalty > 0 or rank < _INTERPOLATES * (rows - 1):
+        return None
+    return (
+        f"{rows:,} subjects are fitted with {rank:,} free directions and no ridge, so that W follows "
+        "their noise; read the ridge fit, or give more subjects"
+    )
+
+
+def _score(side: _Side, name: str, fitted: LinearMap) -> dict[str, Any]:
+    diagnosis = fitted.diagnosis
+    solution = coefficients(side.problem, diagnosis.root_penalty)
+    correlation = side.problem.score(solution, side.moments)
+    r, cut = correlation.pearson(), diagnosis.cut
+    rho, low, high = _of_predictions(side, fitted)
+    columns = zip(side.inputs.relation.target.texts, r, rho, strict=True)
     return {
         "name": name,
         "label": _LABELS[name],
@@ -111,72 +236,70 @@ def _score(
         "min_norm_residual": diagnosis.min_norm_residual,
         "r": finite_mean(r),
         "r_std": float(np.nanstd(r)) if not np.isnan(r).all() else math.nan,
+        "r_low": low,
+        "r_high": high,
         "r2": finite_mean(correlation.r2()),
-        "r_all": _score_all(store, problem, solution, moments),
-        "r_by_target": [{"token": text, "r": float(value)} for text, value in zip(texts, r, strict=True)],
-        "hits": _hits(fitted, inputs),
-        "path": _path(inputs, fitted, problem, moments),
+        "spearman": finite_mean(rho),
+        **_all_outputs(side, fitted, solution),
+        **_controls(side, diagnosis.root_penalty),
+        "r_by_target": [
+            {"token": text, "r": float(pearson), "spearman": float(rank)} for text, pearson, rank in columns
+        ],
+        "hits": hit_rates(fitted, side.inputs),
+        "path": _path(side, fitted),
     }
 
 
-def _score_all(store: LogitStore, problem: Problem, solution: Array, moments: CrossMoments) -> float | None:
-    """Return the mean r over every token of the vocabulary as output, where hidden states tell it."""
-    if not isinstance(problem, Factored):
-        return None
-    head = store.readout().as_float64()
-    everything = problem.for_targets(head, np.arange(head.weight.shape[0]))
-    return finite_mean(everything.score(solution, moments).pearson())
+def _of_predictions(side: _Side, fitted: LinearMap) -> tuple[Floats, float, float]:
+    """Return what no moments tell: rho of each answer's column, and the interval of the mean r."""
+    rho, replicated = [], []
+    for predicted, true in side.rows.answers(fitted):
+        rho.append(spearman(predicted, true))
+        replicated.append(replicated_pearson(predicted, true, side.counts))
+    return np.concatenate(rho), *mean_interval(np.concatenate(replicated, axis=1))
 
 
-def _hits(fitted: LinearMap, inputs: FitInputs) -> dict[str, Any] | None:
-    """Return hit@k both ways: a source's row of W, and a target's column among the domain's sources."""
-    truth = inputs.relation.truth
-    if not truth:
-        return None
-    sources = inputs.relation.source.ids.tolist()
-    domain = fitted.block(sources, fitted.target_ids.tolist())
-    by_source, by_target = _positions(inputs)
+def _all_outputs(side: _Side, fitted: LinearMap, solution: Array) -> dict[str, Any]:
+    """Return the mean r over every token of the vocabulary as output, and rho over a fixed sample of them."""
+    if side.everything is None:
+        return {"r_all": None, "spearman_sample": None, "sampled_outputs": None}
+    tokens = side.inputs.n_tokens
+    size = min(_SAMPLED_OUTPUTS, tokens)
+    sample = np.sort(np.random.default_rng(0).choice(tokens, size=size, replace=False))
+    rho = [spearman(predicted, true) for predicted, true in side.rows.outputs(fitted, sample)]
     return {
-        "influenced target": _as_json(hits(domain, by_source)),
-        "influencing source": _as_json(hits(domain.T, by_target)),
+        "r_all": finite_mean(side.everything.score(solution, side.moments).pearson()),
+        "spearman_sample": finite_mean(np.concatenate(rho)),
+        "sampled_outputs": size,
     }
 
 
-def _positions(inputs: FitInputs) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
-    """Return the truth in positions of the domain's columns: by source and by target."""
-    row = {token: i for i, token in enumerate(inputs.relation.source.ids.tolist())}
-    column = {token: i for i, token in enumerate(inputs.relation.target.ids.tolist())}
-    by_source = {row[token]: [column[t] for t in targets] for token, targets in inputs.relation.truth.items()}
-    by_target: dict[int, list[int]] = {}
-    for source, targets in by_source.items():
-        for target in targets:
-            by_target.setdefault(target, []).append(source)
-    return by_source, by_target
+def _controls(side: _Side, root_penalty: float) -> dict[str, Any]:
+    """Return what r a map of this penalty reaches without the relation (see `pipeline.controls`)."""
+    other = side.other_targets
+    shuffled, shuffled_std = shuffled_r(side.problem, root_penalty, side.moments)
+    return {
+        "r_shuffled": shuffled,
+        "r_shuffled_std": shuffled_std,
+        "r_mean_logit": side.mean_logit,
+        "r_other_prompt": None if other is None else other.r(side.problem, root_penalty),
+    }
 
 
-def _as_json(found: Hits) -> dict[str, Any]:
-    return {str(k): share for k, share in found.at.items()} | {"of": found.of}
-
-
-def _path(
-    inputs: FitInputs, fitted: LinearMap, problem: Problem, moments: CrossMoments
-) -> list[dict[str, Any]]:
+def _path(side: _Side, fitted: LinearMap) -> list[dict[str, Any]]:
     """Follow the ridge path that chose a map's penalty on held-out rows and truth."""
     path = fitted.diagnosis.path
     if path is None:
         return []
-    by_source, _ = _positions(inputs)
-    rows = _positions_of_sources(fitted, list(inputs.relation.truth))
-    truth = dict(enumerate(by_source.values()))
     points = []
     for point in path.points:
-        solution = coefficients(problem, point.root_penalty)
-        at = hits(np.asarray(problem.rows(solution, rows)), truth).at if truth else {}
+        solution = coefficients(side.problem, point.root_penalty)
+        at = hits_of_solution(side.problem, solution, fitted, side.inputs)
         points.append(
             {
                 "root_penalty": point.root_penalty,
                 "loo_r": point.score,
-                "r": finite_mean(problem.score(solution, moments).pearson()),
+                "r": finite_mean(side.problem.score(solution, side.moments).pearson()),
                 "hit1": at.get(1),
                 "hit5": at.get(5),
                 "chosen": _chosen(path, point.root_penalty),
@@ -189,38 +312,3 @@ def _chosen(path: RidgePath, root_penalty: float) -> str | None:
     if root_penalty == path.reading:
         return "reading"
     return "best" if root_penalty == path.best else None
-
-
-def _positions_of_sources(fitted: LinearMap, tokens: list[int]) -> NDArray[np.int64]:
-    place = {token: i for i, token in enumerate(fitted.source_ids.tolist())}
-    return np.array([place[token] for token in tokens], dtype=np.int64)
-
-
-def _strongest(maps: dict[str, LinearMap], inputs: FitInputs, token: int, texts: list[str]) -> dict[str, Any]:
-    right = set(inputs.relation.truth.get(token, ()))
-    return {
-        "source": texts[token],
-        "truth": [texts[t] for t in inputs.relation.truth.get(token, ())],
-        "by_fit": {
-            name: [
-                {"token": texts[target], "weight": weight, "right": target in right}
-                for target, weight in fitted.strongest_targets(token, _STRONGEST)
-            ]
-            for name, fitted in maps.items()
-        },
-    }
-
-
-def _heatmap(
-    name: str, fitted: LinearMap, inputs: FitInputs, sources: list[int], texts: list[str]
-) -> dict[str, Any]:
-    truth = inputs.relation.truth
-    targets = list(dict.fromkeys(t for token in sources for t in truth.get(token, ())))
-    targets = targets or inputs.relation.target.ids[: len(sources)].tolist()
-    return {
-        "fit": name,
-        "sources": [texts[token] for token in sources],
-        "targets": [texts[token] for token in targets],
-        "weights": fitted.block(sources, targets).tolist(),
-        "right": [[t in truth.get(token, ()) for t in targets] for token in sources],
-    }

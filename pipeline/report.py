@@ -18,17 +18,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lincorr.strict_json import finite
-from pipeline.plots import (
-    Json,
-    Plot,
-    label,
-    minus,
-    path_plot,
-    pearson_plot,
-    visible,
-    weight_map,
-    weights_plot,
-)
+from pipeline.plots.figure import Json, Plot
+from pipeline.plots.path import path_plot
+from pipeline.plots.pearson import pearson_plot
+from pipeline.plots.text import label, minus, visible
+from pipeline.plots.weights import weight_map, weights_plot
 
 PAPER_FIT, READING_FIT = "domain", "vocabulary-ridge"
 """The two fits of the headline: the paper's method, and the one from which W reads best."""
@@ -96,18 +90,21 @@ def _table(columns: Sequence[str], rows: Iterable[Json]) -> bytes:
 # --- tables ---------------------------------------------------------------------------------
 
 FIT_COLUMNS = (
-    *("name", "label", "source_columns", "target_columns", "method", "r", "r_std", "r2", "r_all"),
+    *("name", "label", "source_columns", "target_columns", "method", "r", "r_std", "r_low", "r_high", "r2"),
+    *("spearman", "r_all", "spearman_sample", "sampled_outputs"),
+    *("r_shuffled", "r_shuffled_std", "r_mean_logit", "r_other_prompt"),
     *("root_penalty", "rank", "sigma_1", "sigma_r", "sigma_next", "noise_floor", "identified"),
     *("normal_residual", "min_norm_residual"),
 )
 HIT_COLUMNS = tuple(
-    f"{direction.replace(' ', '_')}_{'of' if rank == 'of' else f'hit@{rank}'}"
+    f"{direction.replace(' ', '_')}_{what}"
     for direction in DIRECTIONS
-    for rank in (*RANKS, "of")
+    for what in (*(f"hit@{rank}" for rank in RANKS), "of", *(f"chance@{rank}" for rank in RANKS))
 )
 SCORE_COLUMNS = (
     "relation",
     "family",
+    "other_prompt",
     *("fit" if name == "name" else name for name in FIT_COLUMNS),
     *HIT_COLUMNS,
 )
@@ -119,8 +116,16 @@ def score_rows(document: Json) -> Iterable[dict[str, Any]]:
     for relation in document["relations"]:
         for fit in relation["fits"]:
             values = [fit[name] for name in FIT_COLUMNS]
-            hits = [hit(fit, side, rank) for side in DIRECTIONS for rank in (*RANKS, "of")]
-            row = [relation["name"], relation["family"], *values, *hits]
+            hits = [
+                value
+                for side in DIRECTIONS
+                for value in (
+                    *(hit(fit, side, rank) for rank in (*RANKS, "of")),
+                    *(chance(fit, side, rank) for rank in RANKS),
+                )
+            ]
+            other = (relation["other_prompt"] or {}).get("template")
+            row = [relation["name"], relation["family"], other, *values, *hits]
             yield dict(zip(SCORE_COLUMNS, row, strict=True))
 
 
@@ -140,6 +145,13 @@ def hit(fit: Json, direction: str, rank: str) -> float | None:
     """The share of known sources (or targets) with a right one among the `rank` strongest."""
     scores = (fit["hits"] or {}).get(direction) or {}
     value: float | None = scores.get(rank)
+    return value
+
+
+def chance(fit: Json, direction: str, rank: str) -> float | None:
+    """The share of `hit` that weights in random order would have."""
+    scores = (fit["hits"] or {}).get(direction) or {}
+    value: float | None = (scores.get("chance") or {}).get(rank)
     return value
 
 
@@ -169,7 +181,7 @@ class View:
     def best(self) -> dict[str, float]:
         """The best score of each kind among the fits, to set in bold."""
         fits = self.data["fits"]
-        scores = {name: [fit[name] for fit in fits] for name in ("r", "r2", "r_all")}
+        scores = {name: [fit[name] for fit in fits] for name in ("r", "r2", "r_all", "spearman")}
         for direction in DIRECTIONS:
             for rank in RANKS:
                 scores[f"{direction} {rank}"] = [hit(fit, direction, rank) for fit in fits]
@@ -267,6 +279,7 @@ def _page(document: Json, relations: Sequence[View]) -> str:
     environment.filters |= {
         "token": token_markup,
         "fixed": fixed,
+        "interval": interval,
         "short": short,
         "count": count,
         "percent": _percent,
@@ -283,6 +296,7 @@ def _page(document: Json, relations: Sequence[View]) -> str:
         directions=DIRECTIONS,
         ranks=RANKS,
         hit=hit,
+        chance=chance,
         most_rows=MAX_COLUMN_ROWS,
     )
 
@@ -296,6 +310,11 @@ def fixed(value: float | None, digits: int = 3) -> str:
         return MISSING
     text = f"{value:.{digits}f}"
     return minus(text.lstrip("-") if float(text) == 0 else text)
+
+
+def interval(fit: Json) -> str:
+    """Both ends of the mean r's interval."""
+    return f"{fixed(fit['r_low'])} to {fixed(fit['r_high'])}"
 
 
 def short(value: float | None, digits: int = 3) -> str:

@@ -134,13 +134,13 @@ class Run:
         return done
 
     def evaluate(self) -> dict[str, Any]:
-        """Score the maps on held-out subjects; keep and return the scores."""
+        """Score the maps on held-out subjects where the store lacks it; return all scores."""
         store = self.store(write=True)
+        texts, n_sources = self.inputs.token_texts, self.config.report.sources
         with self._timed("evaluate"):
             for inputs in self._fit_inputs(store):
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
-                scores = evaluate_relation(store, inputs, self.inputs.token_texts, self.config.report.sources)
-                store.maps.save_scores(inputs.relation.name, scores)
+                evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources)
         return self.document()
 
     def document(self) -> dict[str, Any]:

@@ -60,6 +60,10 @@ def print_results(document: dict[str, Any]) -> None:
     console = Console()
     for relation in document["relations"]:
         console.print(_scores_table(relation))
+        console.print(_worth_table(relation))
+        for words in (_worth_notes(relation), *(f"Warning: {text}" for text in relation["warnings"])):
+            console.print(words, markup=False, highlight=False)
+        console.print()
         console.print(_links_table(relation))
 
 
@@ -83,15 +87,53 @@ def _scores_table(relation: dict[str, Any]) -> Table:
             _figure(fitted["r2"]),
             *(_figure(found.get(k), 2) for k in ("1", "3", "5")),
         )
-    found = [f["hits"]["influenced target"]["of"] for f in relation["fits"] if f["hits"]]
+    known = [f["hits"]["influenced target"] for f in relation["fits"] if f["hits"]]
+    if known:
+        chance = known[0]["chance"]
+        table.add_row("by chance", *[""] * 4, *(_figure(chance[k], 2) for k in ("1", "3", "5")))
     notes = [
-        f"hit@k: a right target is among the k strongest of a source's row of W, {found[0]} sources"
-        if found
+        f"hit@k: a right target is among the k strongest of a source's row of W, {known[0]['of']} sources"
+        if known
         else "",
         "" if all(f["identified"] for f in relation["fits"]) else "(!) the rank is not clear: do not read W",
     ]
     table.caption = "\n".join(note for note in notes if note)
     return table
+
+
+def _worth_table(relation: dict[str, Any]) -> Table:
+    """The interval of r, and what r is without the relation (see `pipeline.controls`)."""
+    table = Table(
+        title=f"{relation['name']}: what r is worth",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    other = relation["other_prompt"]
+    table.add_column("fit", no_wrap=True)
+    headings = ["95 % of r", "Spearman", "shuffled", "mean logit", *(["other prompt"] if other else [])]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for fitted in relation["fits"]:
+        cells = [
+            f"{_figure(fitted['r_low'])}–{_figure(fitted['r_high'])}",
+            _figure(fitted["spearman"]),
+            f"{_figure(fitted['r_shuffled'], 2)} ± {_figure(fitted['r_shuffled_std'], 2)}",
+            _figure(fitted["r_mean_logit"]),
+            *([_figure(fitted["r_other_prompt"])] if other else []),
+        ]
+        table.add_row(fitted["name"], *cells)
+    return table
+
+
+def _worth_notes(relation: dict[str, Any]) -> str:
+    other = relation["other_prompt"]
+    prompt = f", or for the same tokens after another prompt, {other['text']!r}" if other else ""
+    return (
+        "95 % of r: interval of the mean r over subjects (± above is over columns). The columns right of "
+        "Spearman are r where the relation cannot help: with shuffled targets, from nothing but a subject's "
+        f"mean logit{prompt}."
+    )
 
 
 def _links_table(relation: dict[str, Any]) -> Table:

@@ -24,7 +24,7 @@ ROOMS = {
     "distributed": {"pipeline.clusters"},
     "typer": {"pipeline.cli", "pipeline.flags"},
     "pydantic": {"pipeline.config"},
-    "matplotlib": {"pipeline.plots"},
+    "matplotlib": {f"pipeline.plots.{name}" for name in ("figure", "pearson", "path", "weights")},
     "jinja2": {"pipeline.report"},
 }
 

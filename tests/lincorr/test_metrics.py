@@ -130,7 +130,20 @@ def test_hit_at_k(truth: dict[int, list[int]], expected: dict[int, float]) -> No
 def test_no_question_no_hit_rate() -> None:
     found = hits(WEIGHTS, {})
     assert found.of == 0
-    assert all(math.isnan(rate) for rate in found.at.values())
+    assert all(math.isnan(rate) for rate in (*found.at.values(), *found.chance.values()))
+
+
+@pytest.mark.parametrize("truth", [{0: [4]}, {0: [1, 5]}, {0: [0, 1, 2, 3, 4]}, {0: [2], 1: [0, 3, 4]}])
+def test_chance_is_what_all_orders_of_the_weights_give(truth: dict[int, list[int]]) -> None:
+    orders = [np.array([order, order], float) for order in itertools.permutations(range(6))]
+    for k in (1, 3, 5):
+        rates = [hits(weights, truth, ks=(k,)).at[k] for weights in orders]
+        assert hits(orders[0], truth, ks=(k,)).chance[k] == pytest.approx(np.mean(rates))
+
+
+def test_more_places_than_columns_are_always_hit() -> None:
+    found = hits(WEIGHTS, {0: [3]}, ks=(5,))
+    assert found.at == found.chance == {5: 1.0}
 
 
 @given(st.integers(0, 99))

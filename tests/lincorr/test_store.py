@@ -414,6 +414,18 @@ def test_a_head_comes_back_as_it_was(url: Path, head: Readout) -> None:
     np.testing.assert_array_equal(found.logits(HIDDEN), head.logits(HIDDEN))
 
 
+def test_a_head_is_read_once_and_checked_on_disk(url: Path) -> None:
+    store = make(url)
+    head = store.readout()
+    assert store.readout() is head
+    with pytest.raises(ValueError, match="read-only"):
+        head.weight[0, 0] = 1.0
+    store.write_head(Readout(HEAD.weight + 1))
+    np.testing.assert_array_equal(store.readout().weight, HEAD.weight + 1)
+    next(path for path in (url / "head" / "weight" / "c").rglob("*") if path.is_file()).unlink()
+    assert any("head" in fault for fault in store.verify())
+
+
 # --- other readers ------------------------------------------------------------------------------------
 
 
@@ -568,5 +580,7 @@ def test_a_spoilt_map_is_found(url: Path, fit: str, part: str, spoil: Callable[[
 def test_scores_come_back_and_are_missed(url: Path) -> None:
     maps = LogitStore.create(str(url), IDENTITY).maps
     assert "has no scores of 'lives-in'" in refusal(BadInput, lambda: maps.load_scores("lives-in"))
-    maps.save_scores("lives-in", {"r": [0.5, float("nan")]})
+    assert maps.score_inputs("lives-in") is None
+    maps.save_scores("lives-in", {"r": [0.5, float("nan")]}, "digest")
+    assert maps.score_inputs("lives-in") == "digest"
     assert LogitStore.open(str(url)).maps.load_scores("lives-in") == {"r": [0.5, None]}

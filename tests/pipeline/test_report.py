@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.plots import _decade, label, visible, weight_map
+from pipeline.plots.path import _decade
+from pipeline.plots.text import label, visible
+from pipeline.plots.weights import weight_map
 from pipeline.report import count, fixed, moment, short, write_report
 
 HOSTILE = [
@@ -26,6 +28,7 @@ HOSTILE = [
     "",
 ]
 FITS = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
+CHANCE = {"1": 0.011, "3": 0.033, "5": 0.055}
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -51,12 +54,21 @@ def make_fit(name: str, tokens: list[str]) -> dict[str, Any]:
         "min_norm_residual": float("inf"),
         "r": 0.807,
         "r_std": float("nan"),
+        "r_low": 0.791,
+        "r_high": 0.824,
         "r2": -0.25,
+        "spearman": 0.772,
         "r_all": 0.8125 if name.startswith("vocabulary") else None,
-        "r_by_target": [{"token": t, "r": 0.5 + n / 20} for n, t in enumerate(tokens)],
+        "spearman_sample": 0.761 if name.startswith("vocabulary") else None,
+        "sampled_outputs": 512 if name.startswith("vocabulary") else None,
+        "r_shuffled": -0.013,
+        "r_shuffled_std": 0.088,
+        "r_mean_logit": 0.365,
+        "r_other_prompt": 0.757,
+        "r_by_target": [{"token": t, "r": 0.5 + n / 20, "spearman": 0.4} for n, t in enumerate(tokens)],
         "hits": {
-            "influenced target": {"1": 0.05, "3": 0.1, "5": 0.14, "of": 42},
-            "influencing source": {"1": 0.2, "3": 0.3, "5": None, "of": 30},
+            "influenced target": {"1": 0.05, "3": 0.1, "5": 0.14, "of": 42, "chance": CHANCE},
+            "influencing source": {"1": 0.2, "3": 0.3, "5": None, "of": 30, "chance": CHANCE},
         },
         "path": [
             {"root_penalty": x, "loo_r": 0.87, "r": 0.8, "hit1": 0.3, "hit5": None, "chosen": c}
@@ -88,6 +100,13 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             "answers": 252,
             "dropped": 86,
         },
+        "interval": {"of": "mean r", "level": 0.95, "replicates": 400, "rows": 500},
+        "other_prompt": {
+            "relation": "city-food",
+            "template": "food",
+            "text": "{} likes the <i>food</i> of",
+        },
+        "warnings": ["only 50 <u>subjects</u> are held out"],
         "fits": [make_fit(fit, targets) for fit in FITS],
         "strongest": [
             {
@@ -269,13 +288,32 @@ class TestPage:
         shown = words.partition('"use strict"')[0]
         assert not re.search(r"\b(nan|None|inf|null)\b", shown)
 
+    def test_what_r_is_worth_is_shown(self, page: Page, text: str) -> None:
+        assert page.tags("i", "u") == []
+        words = " ".join("".join(page.words).split())
+        assert "95 % interval over subjects 0.791 to 0.824" in words
+        row = re.search(r'<table class="sortable worth".*?<tbody>.*?</tr>', text, flags=re.DOTALL)
+        assert row is not None
+        cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', row[0])
+        assert cells[2:] == ["0.772", "–", "−0.01 ± 0.09", "0.365", "0.757"]
+        assert "the same tokens after another prompt, X likes the <i>food</i> of" in words
+        assert "⚠ only 50 <u>subjects</u> are held out" in words
+        assert "by chance 0.01 0.03 0.06" in words
+
+    def test_without_another_prompt_the_page_says_how_to_get_one(self, tmp_path: Path) -> None:
+        page = write_report(make_document(make_relation() | {"other_prompt": None}), tmp_path)
+        text = page.read_text(encoding="utf-8")
+        assert "other prompt" not in text
+        assert "a second relation in the run" in text
+
     def test_score_over_all_outputs_is_shown_where_there_is_one(self, text: str, tmp_path: Path) -> None:
         assert ">r, all<" in text
         relation = make_relation()
         for fit in relation["fits"]:
-            fit["r_all"] = None
+            fit["r_all"] = fit["spearman_sample"] = None
         page = write_report(make_document(relation), tmp_path)
         assert ">r, all<" not in page.read_text(encoding="utf-8")
+        assert ">Spearman, all<" not in page.read_text(encoding="utf-8")
 
     def test_one_relation_has_no_overview(self, text: str, tmp_path: Path) -> None:
         assert 'id="overview"' in text
@@ -304,6 +342,10 @@ class TestFiles:
         assert float(rows[0]["influenced_target_hit@5"]) == 0.14
         assert rows[0]["influencing_source_of"] == "30"
         assert [row["r_all"] for row in rows[:4]] == ["", "", "0.8125", "0.8125"]
+        assert [row["sampled_outputs"] for row in rows[:4]] == ["", "", "512", "512"]
+        controls = ("r_low", "r_high", "r_shuffled", "r_shuffled_std", "r_mean_logit", "r_other_prompt")
+        assert [float(rows[0][name]) for name in controls] == [0.791, 0.824, -0.013, 0.088, 0.365, 0.757]
+        assert (rows[0]["other_prompt"], rows[0]["influencing_source_chance@5"]) == ("food", "0.055")
 
     def test_links_hold_the_exact_tokens(self, folder: Path) -> None:
         rows = read_csv(folder / "links.csv")
@@ -377,7 +419,7 @@ def test_pyplot_stays_out() -> None:
     """Importing pyplot would choose a backend for the user's whole session."""
     code = (
         "import sys, matplotlib; before = dict(matplotlib.rcParams.copy())\n"
-        "from pipeline.plots import pearson_plot\n"
+        "from pipeline.plots.pearson import pearson_plot\n"
         "fit = {'name': 'domain', 'label': 'x', 'r': 0.5, 'r_by_target': [{'r': 0.5}]}\n"
         "assert pearson_plot({'fits': [fit]}, 'k').png\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

@@ -15,14 +15,16 @@ import torch
 import yaml
 import zarr
 from scipy.linalg import lstsq
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LinearRegression, Ridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lincorr.store import LogitStore
 from lincorr.subjects import split_rows
 from lincorr.testing import CITIES, COUNTRIES
+from pipeline import evaluate
 from pipeline.cli import main
+from pipeline.tables import print_results
 
 TEMPLATES = {
     "city": "{} lives in the city of",
@@ -236,6 +238,93 @@ def agree_in_score(fit: dict[str, Any], predicted: np.ndarray, true: np.ndarray)
     np.testing.assert_allclose([target["r"] for target in fit["r_by_target"]], r, atol=1e-5)
     assert fit["r"] == pytest.approx(np.mean(r), abs=1e-5)
     assert fit["r_std"] == pytest.approx(np.std(r), abs=1e-5)
+    rho = [spearmanr(predicted[:, column], true[:, column]).statistic for column in range(true.shape[1])]
+    # two neighbours that change places move rho by 6e-5
+    np.testing.assert_allclose([target["spearman"] for target in fit["r_by_target"]], rho, atol=3e-4)
+    assert fit["spearman"] == pytest.approx(np.mean(rho), abs=3e-4)
+    drawn = np.random.default_rng(7).integers(len(true), size=(1000, len(true)))
+    means = [mean_r(predicted[rows], true[rows]) for rows in drawn]
+    low, high = np.percentile(means, [2.5, 97.5])
+    assert (fit["r_low"], fit["r_high"]) == pytest.approx((low, high), abs=0.25 * (high - low))
+
+
+def mean_r(predicted: np.ndarray, true: np.ndarray) -> float:
+    return float(np.mean(pearsonr(predicted, true, axis=0).statistic))
+
+
+def test_all_outputs_are_scored_as_if_predicted(finished, answers):
+    x, y = answers["city"], answers["country"]
+    fit = finished.fits["vocabulary-ridge"]
+    model = Ridge(alpha=fit["penalty"], solver="svd").fit(x[::2], y[::2])
+    predicted, true = model.predict(x[1::2]), y[1::2]
+    assert fit["r_all"] == pytest.approx(mean_r(predicted, true), abs=1e-5)
+    rho = [spearmanr(predicted[:, column], true[:, column]).statistic for column in range(VOCABULARY)]
+    assert fit["sampled_outputs"] == VOCABULARY  # fewer than would be sampled
+    assert fit["spearman_sample"] == pytest.approx(np.mean(rho), abs=1e-4)
+
+
+def test_only_a_sample_of_many_outputs_is_ranked(rerun, answers, monkeypatch):
+    monkeypatch.setattr(evaluate, "_SAMPLED_OUTPUTS", 5)
+    fits = {fit["name"]: fit for fit in rerun("evaluate", report_sources=3)["relations"][0]["fits"]}
+    fit = fits["vocabulary-ridge"]
+    x, y = answers["city"], answers["country"]
+    model = Ridge(alpha=fit["penalty"], solver="svd").fit(x[::2], y[::2])
+    columns = np.random.default_rng(0).choice(VOCABULARY, 5, replace=False)
+    predicted = model.predict(x[1::2])
+    rho = [spearmanr(predicted[:, column], y[1::2, column]).statistic for column in columns]
+    assert fit["sampled_outputs"] == 5
+    assert fit["spearman_sample"] == pytest.approx(np.mean(rho), abs=1e-3)
+    assert fits["domain"]["spearman_sample"] is None
+
+
+# Controls
+
+
+@pytest.mark.parametrize("name", ["domain", "domain-ridge", "vocabulary-ridge"])
+def test_shuffled_targets_are_fitted_as_by_scikit_learn(name, finished, answers, ids):
+    x = answers["city"][:, ids["city"]] if name.startswith("domain") else answers["city"]
+    y = answers["country"][:, ids["country"]]
+    fit, rng, found = finished.fits[name], np.random.default_rng(0), []
+    for _ in range(8):
+        order = rng.permutation(50)
+        model = Ridge(alpha=fit["penalty"], solver="svd") if fit["penalty"] else LinearRegression()
+        model.fit(x[::2], y[::2][order])
+        found.append(mean_r(model.predict(x[1::2]), y[1::2]))
+    assert fit["r_shuffled"] == pytest.approx(np.mean(found), abs=1e-4)
+    assert fit["r_shuffled_std"] == pytest.approx(np.std(found), abs=1e-4)
+
+
+def test_one_number_a_subject_is_a_source_of_its_own(finished, answers, ids):
+    y = answers["country"][:, ids["country"]]
+    for name, x in (("domain", answers["city"][:, ids["city"]]), ("vocabulary-ridge", answers["city"])):
+        mean = x.mean(axis=1, keepdims=True)
+        predicted = LinearRegression().fit(mean[::2], y[::2]).predict(mean[1::2])
+        r = finished.fits[name]["r_mean_logit"]
+        assert r == pytest.approx(mean_r(predicted, y[1::2]), abs=1e-4)
+
+
+def test_another_relations_prompt_is_a_control(rerun, reference, answers, ids):
+    document = rerun("run", relations="toy,second")
+    toy, second = document["relations"]
+    assert toy["other_prompt"] == {"relation": "second", "template": "late", "text": TEMPLATES["late"]}
+    assert second["other_prompt"] == {
+        "relation": "toy",
+        "template": "country",
+        "text": TEMPLATES["country"],
+    }
+    rest = reference.tokenizer.encode("in the city of")
+    late = reference.logits([[*rest, token] for token in rerun.subjects()])[:, ids["country"]]
+    for fit in toy["fits"]:
+        x = answers["city"][:, ids["city"]] if fit["name"].startswith("domain") else answers["city"]
+        if fit["name"] != "vocabulary":  # whose minimum norm scikit-learn's cutoff does not give
+            model = Ridge(alpha=fit["penalty"], solver="svd") if fit["penalty"] else LinearRegression()
+            predicted = model.fit(x[::2], late[::2]).predict(x[1::2])
+            assert fit["r_other_prompt"] == pytest.approx(mean_r(predicted, late[1::2]), abs=1e-4)
+
+
+def test_without_another_relation_there_is_no_other_prompt(finished):
+    assert finished.document["relations"][0]["other_prompt"] is None
+    assert {fit["r_other_prompt"] for fit in finished.fits.values()} == {None}
 
 
 def test_hits_are_counted_as_by_hand(finished):
@@ -525,7 +614,83 @@ def test_a_fit_that_was_broken_off_is_made_again(rerun):
     assert "toy/domain" not in again
 
 
+# Scores are found once
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The relations that are scored, in order."""
+    names: list[str] = []
+    score = evaluate._scores
+
+    def note(store: Any, inputs: Any, *rest: Any) -> dict[str, Any]:
+        names.append(inputs.relation.name)
+        return score(store, inputs, *rest)
+
+    monkeypatch.setattr(evaluate, "_scores", note)
+    return names
+
+
+def test_scores_are_kept_until_something_they_depend_on_changes(rerun, scored):
+    again = rerun("evaluate")
+    assert scored == []
+    assert again["relations"] == rerun.document["relations"]
+    rerun("evaluate", report_sources=3)
+    rerun("evaluate", report_sources=3)
+    assert scored == ["toy"]
+    rerun("fit", fit_rcond=1e-3)
+    rerun("evaluate", fit_rcond=1e-3)
+    assert scored == ["toy"] * 2
+    rerun("run", relations="toy,second")  # which brings a control
+    assert scored == ["toy"] * 3 + ["second"]
+
+
+def test_scores_are_found_again_when_the_truth_changes(rerun, scored):
+    catalogue = yaml.safe_load(rerun.flags["catalogue"].read_text())
+    catalogue["relations"]["toy"]["truth"] = [["Tokyo", "Peru"]]
+    rerun.flags["catalogue"].write_text(yaml.safe_dump(catalogue))
+    found = rerun("evaluate")["relations"][0]["fits"][0]["hits"]["influenced target"]
+    assert (scored, found["of"]) == (["toy"], 1)
+
+
+def test_kept_scores_are_not_told_of_damaged_rows(rerun, capsys):
+    chunk = next(path for path in (Path(rerun.flags["store"]) / "hidden/city/c").rglob("*") if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[::-1])
+    assert main(["evaluate", *(f"--{name}={value}" for name, value in rerun.flags.items())]) == 1
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_the_head_is_read_once_for_all_maps(rerun, monkeypatch):
+    reads = []
+    read = LogitStore._read_head
+    monkeypatch.setattr(LogitStore, "_read_head", lambda store: reads.append(1) or read(store))
+    rerun("evaluate", report_sources=3)
+    assert reads == [1]
+
+
 # The report
+
+
+def test_few_rows_and_interpolation_are_warned_of(rerun, finished):
+    assert [words[:30] for words in finished.document["relations"][0]["warnings"]] == [
+        "only 50 subjects are held out:"
+    ]
+    warnings = rerun("run", subjects_count=60)["relations"][0]["warnings"]
+    assert warnings[0].startswith("only 30 subjects")
+    assert warnings[1].startswith("vocabulary: 30 subjects are fitted with 29 free directions")
+    assert len(warnings) == 2  # with ridge W does not follow the noise
+
+
+def test_the_terminal_shows_what_r_is_worth(finished, capsys):
+    print_results(finished.document)
+    printed = capsys.readouterr().out
+    fit = finished.fits["domain-ridge"]
+    row = next(line for line in printed.splitlines() if "–" in line and line.strip().startswith("domain-r"))
+    assert f"{fit['r_low']:.3f}–{fit['r_high']:.3f}" in row
+    assert f"{fit['r_shuffled']:.2f} ± {fit['r_shuffled_std']:.2f}" in row
+    assert printed.split("by chance")[1].split()[:3] == ["0.10", "0.30", "0.50"]  # one of ten is right
+    assert "other prompt" not in printed
+    assert "Warning: only 50 subjects are held out" in printed
 
 
 def test_a_run_writes_the_page_and_its_numbers(finished):

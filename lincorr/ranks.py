@@ -1,0 +1,48 @@
+"""Rank correlation: Spearman's rho of held-out predictions, output by output."""
+
+import math
+
+from lincorr.arrays import Array, namespace
+from lincorr.metrics import Correlation
+
+
+def spearman(predicted: Array, true: Array) -> Array:
+    """Return Spearman's rho per column: Pearson's r of the average ranks.
+
+    Unlike r it has no moments that merge over rows: it needs every row of a column at once.
+
+    Args:
+        predicted, true: (n, q) float64.
+
+    Returns:
+        (q,) float64; NaN where predictions or truths do not vary.
+    """
+    xp = namespace(predicted, true)
+    rho = Correlation.of(average_ranks(predicted), average_ranks(true)).pearson()
+    varies = ~xp.isnan(Correlation.of(predicted, true).pearson())  # else the ranks are those of rounding
+    return xp.where(varies, rho, xp.full_like(rho, math.nan))
+
+
+def average_ranks(values: Array) -> Array:
+    """Return the rank of each value in its column, from 1; equal values share their mean rank.
+
+    Args:
+        values: (n, q), no NaN.
+
+    Returns:
+        (n, q) float64.
+    """
+    xp = namespace(values)
+    return xp.stack([_column_ranks(values[:, j]) for j in range(values.shape[1])]).T
+
+
+def _column_ranks(column: Array) -> Array:
+    xp = namespace(column)
+    order = xp.argsort(column, stable=False)
+    place = xp.argsort(order, stable=False)  # where each value stands in order
+    ordered = xp.take(column, order, axis=0)
+    if not bool(xp.any(ordered[1:] == ordered[:-1])):
+        return xp.astype(place + 1, xp.float64)
+    first = xp.searchsorted(ordered, ordered, side="left")
+    last = xp.searchsorted(ordered, ordered, side="right")
+    return xp.take(xp.astype(first + last + 1, xp.float64) / 2, place, axis=0)

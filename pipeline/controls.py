@@ -1,0 +1,135 @@
+"""What r is worth: the r that is reached where the relation between the two prompts cannot help.
+
+- *shuffled*: the targets of the fit rows are permuted, so that nothing is left to be learned.
+- *mean logit*: one number a subject, the mean of its source logits, predicts every output: what all logits of
+  a subject have in common.
+- *other prompt*: the same source predicts the same tokens after a prompt of another relation: what any two
+  prompts have in common about a subject.
+
+All are scored on the same held-out rows and outputs as the map itself, and share its decomposed source.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.arrays import namespace
+from lincorr.metrics import Correlation, CrossMoments, finite_mean
+from lincorr.relations import Side
+from lincorr.solvers.spectrum import Problem, coefficients
+from lincorr.store import LogitStore
+from pipeline.fit import FitInputs, Source, held_out_moments
+from pipeline.prepare import RelationInputs
+
+SHUFFLES = 8  # one alone is off by as much as their standard deviation: outputs go together
+_BLOCK_ROWS = 4096
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherPrompt:
+    """A relation's target prompt exchanged for one of another relation of the run; the tokens stay.
+
+    Attributes:
+        relation: the other relation.
+        inputs: of the first relation, with the other's prompt as target.
+    """
+
+    relation: str
+    inputs: FitInputs
+
+
+def other_prompt(
+    store: LogitStore, inputs: FitInputs, relations: Sequence[RelationInputs]
+) -> OtherPrompt | None:
+    """Choose a prompt of another relation, None where the run has none that can be used.
+
+    The first relation of another family comes before the first of the same one, and a target prompt before a
+    source prompt. Its logits of this relation's target tokens must be kept, or hidden states to make them.
+    """
+    mine = inputs.relation.relation
+    taken = {inputs.source_template, inputs.target_template}
+    others = [r.relation for r in relations if r.name != mine.name]
+    for other in sorted(others, key=lambda other: other.family == mine.family):
+        for side in (other.target, other.source):
+            name = side.template.name
+            if name in taken:
+                continue
+            if store.identity.hidden or np.isin(inputs.relation.target.ids, store.column_ids(name)).all():
+                exchanged = replace(mine, target=Side(side.template, mine.target.answers))
+                relation = replace(inputs.relation, relation=exchanged)
+                return OtherPrompt(other.name, replace(inputs, relation=relation))
+    return None
+
+
+def shuffled_r(
+    problem: Problem, root_penalty: float, moments: CrossMoments, *, seed: int = 0
+) -> tuple[float, float]:
+    """Return the mean held-out r of fits to permuted targets: mean and standard deviation over shuffles."""
+    xp = namespace(problem.targets)
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(SHUFFLES):
+        order = xp.asarray(rng.permutation(problem.targets.shape[0]))
+        found.append(_mean_r(problem, xp.take(problem.targets, order, axis=0), root_penalty, moments))
+    return float(np.mean(found)), float(np.std(found))
+
+
+class OtherTargets:
+    """The other prompt's answers to the same subjects, read once for all maps of a source."""
+
+    def __init__(self, store: LogitStore, other: OtherPrompt, source: Source) -> None:
+        inputs = other.inputs
+        if inputs.choices[source].method == "factored":
+            targets = store.hidden(inputs.target_template, inputs.fit_rows)
+        else:
+            targets = store.logits(inputs.target_template, inputs.relation.target.ids, inputs.fit_rows)
+        self._targets = targets.astype(np.float64)
+        self._targets -= self._targets.mean(axis=0)
+        self._moments = held_out_moments(store, inputs, source)
+
+    def r(self, problem: Problem, root_penalty: float) -> float:
+        """Return the mean held-out r of a fit to the other prompt's logits."""
+        targets = namespace(problem.targets).asarray(self._targets)
+        return _mean_r(problem, targets, root_penalty, self._moments)
+
+
+def _mean_r(problem: Problem, targets: Floats, root_penalty: float, moments: CrossMoments) -> float:
+    exchanged: Problem = replace(problem, targets=targets)  # type: ignore[type-var]
+    return finite_mean(exchanged.score(coefficients(exchanged, root_penalty), moments).pearson())
+
+
+def mean_logit_r(store: LogitStore, inputs: FitInputs, source: Source) -> float:
+    """Return the mean held-out r of the least-squares line from a subject's mean source logit."""
+    fit, test = (_mean_logit(store, inputs, source, rows) for rows in (inputs.fit_rows, inputs.test_rows))
+    y_fit, y_test = (
+        store.logits(inputs.target_template, inputs.relation.target.ids, rows).astype(np.float64)
+        for rows in (inputs.fit_rows, inputs.test_rows)
+    )
+    return line_r(fit, y_fit, test, y_test)
+
+
+def line_r(x_fit: Floats, y_fit: Floats, x_test: Floats, y_test: Floats) -> float:
+    """Return the mean r over columns of y (n, q) of the least-squares lines from one x (n,)."""
+    centred = x_fit - x_fit.mean()
+    slopes = centred @ (y_fit - y_fit.mean(axis=0))  # but for a factor that r does not see
+    return finite_mean(Correlation.of(x_test[:, None] * slopes, y_test).pearson())
+
+
+def _mean_logit(store: LogitStore, inputs: FitInputs, source: Source, rows: NDArray[np.int64]) -> Floats:
+    ids = inputs.source_ids(source)
+    if inputs.choices[source].method == "factored":
+        mean = (
+            store.readout().columns(ids).weight.mean(axis=0, dtype=np.float64)
+        )  # a bias moves all rows alike
+        states: Floats = store.hidden(inputs.source_template, rows).astype(np.float64)
+        projected: Floats = states @ mean
+        return projected
+    means = np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        means[part] = store.logits(inputs.source_template, ids, rows[part]).mean(axis=1, dtype=np.float64)
+    return means

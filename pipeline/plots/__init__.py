@@ -1,0 +1,1 @@
+"""The plots of a relation: one file each, all drawn through `figure`."""

@@ -1,0 +1,43 @@
+"""Rank correlation against SciPy's, ties and all, in any array library."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lincorr.arrays import to_host
+from lincorr.ranks import average_ranks, spearman
+
+
+@given(arrays(np.float64, (9, 2), elements=st.sampled_from([-2.5, -0.0, 0.0, 1.0, 1e9, 1e-300])))
+def test_equal_values_share_their_mean_rank(values: Any) -> None:
+    np.testing.assert_array_equal(average_ranks(values), scipy.stats.rankdata(values, axis=0))
+
+
+@pytest.mark.parametrize("n", [5, 500])
+@pytest.mark.parametrize("digits", [0, 9], ids=["ties", "no ties"])
+def test_spearman_is_scipys(xp: Any, n: int, digits: int) -> None:
+    rng = np.random.default_rng(n)
+    true = (n * rng.uniform(size=(n, 3))).round(digits)
+    predicted = (true + n * rng.uniform(size=(n, 3))).round(digits)
+    rho = to_host(spearman(xp.asarray(predicted), xp.asarray(true)))
+    expected = [scipy.stats.spearmanr(predicted[:, j], true[:, j]).statistic for j in range(3)]
+    np.testing.assert_allclose(rho, expected, atol=1e-12)
+
+
+def test_spearman_sees_order_only() -> None:
+    x = np.random.default_rng(0).standard_normal((30, 1))
+    assert spearman(np.exp(5 * x), x) == pytest.approx(1.0)
+    assert spearman(-(x**3), x) == pytest.approx(-1.0)
+
+
+def test_columns_that_vary_by_rounding_only_have_no_rank_correlation(xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    constant = 1234.5 + 1e-12 * rng.standard_normal((40, 1))
+    varied = rng.standard_normal((40, 1))
+    for predicted, true in ((constant, varied), (varied, constant)):
+        assert np.isnan(to_host(spearman(xp.asarray(predicted), xp.asarray(true)))).all()
