@@ -4,8 +4,8 @@
 
 All ways answer the same templates for the same vocabulary tokens with all cores, in one run. GFLOP/s counts
 2 · parameters · tokens that were computed; a prefix tree computes fewer of them for the same answer. The peak
-is that of float32 matrix products of the model's own shapes. The pipeline is measured as users run it, from
-its workers' receipts: Dask, Zarr and their overlap are in, loading the model is not.
+is that of the float32 matrix products by the model's own weights, all layers in turn. The pipeline is measured
+as users run it, from its workers' receipts: Dask, Zarr and their overlap are in, loading the model is not.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import os
 import platform
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,7 @@ class Bench:
         total = time.perf_counter() - began
         asked = [prompt_template(self.model.tokenizer, t.text) for t in run.inputs.templates.values()]
         tokens = len(merge_prompts([template.splice(-1) for template in asked]).tokens) / n_templates
-        seconds = span(receipts) / (n_subjects * n_templates)
+        seconds = 1 / prompts_per_second(receipts)
         row = {"way": f"{n_subjects:,} subjects, {n_templates} templates"} | self.rates(seconds, tokens)
         row |= {
             "waited": waiting_share(receipts),
@@ -173,23 +174,31 @@ class Bench:
         return row | ({"times_notebook": notebook / row["ms_per_prompt"]} if notebook else {})
 
 
-def span(receipts: list[Receipt]) -> float:
-    """Seconds from the first worker's start, its model loaded, to the last one's end."""
-    return max(receipt.ended for receipt in receipts) - min(receipt.began for receipt in receipts)
+def prompts_per_second(receipts: list[Receipt]) -> float:
+    """The workers' rates together, each from its first task, its model loaded, to the end of its last."""
+    by_worker: dict[str, list[Receipt]] = defaultdict(list)
+    for receipt in receipts:
+        by_worker[receipt.worker].append(receipt)
+    return sum(
+        sum(r.rows for r in mine) / (max(r.ended for r in mine) - min(r.began for r in mine))
+        for mine in by_worker.values()
+    )
 
 
 def sgemm_peak(body: torch.nn.Module, tokens: int = 1024) -> float:
-    """The best float32 rate seen over one layer's own matrix products, GFLOP/s."""
-    shapes = [tuple(p.shape) for name, p in body.named_parameters() if ".0." in name and p.ndim == 2]
-    pairs = [(torch.randn(tokens, inner), torch.randn(outer, inner)) for outer, inner in shapes]
-    flops = sum(2 * tokens * outer * inner for outer, inner in shapes)
+    """The best float32 rate seen over the matrix products of all the model's layers in turn, GFLOP/s.
+
+    What a forward pass would reach if it did nothing but multiply by its weights.
+    """
+    weights = [m.weight.detach() for m in body.modules() if isinstance(m, torch.nn.Linear)]
+    inputs = {w.shape[1]: torch.randn(tokens, w.shape[1]) for w in weights}
+    flops = sum(2 * tokens * w.numel() for w in weights)
     rates = []
-    for _ in range(30):
+    for _ in range(10):
         began = time.perf_counter()
-        for _ in range(5):
-            for x, weight in pairs:
-                linear(x, weight)
-        rates.append(5 * flops / (time.perf_counter() - began) / 1e9)
+        for weight in weights:
+            linear(inputs[weight.shape[1]], weight)
+        rates.append(flops / (time.perf_counter() - began) / 1e9)
     return max(rates)
 
 

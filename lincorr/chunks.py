@@ -6,7 +6,7 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 CHUNK_BYTES = 16 * 2**20  # column panels read well, and no file is tiny
-_TABLE_ROWS = 65536
+_TABLE_ROWS = 4096
 # What a lost chunk of ids or of texts reads as; no token has such an id or such a text.
 MISSING_ID = -2
 MISSING_TEXT = "\ue000missing"

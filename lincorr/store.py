@@ -202,9 +202,11 @@ class LogitStore:
 
     def subjects(self, rows: slice | NDArray[np.int64] | None = None) -> Subjects:
         """Return the subjects of `rows`, or all of them."""
-        chosen = slice(0, self.n_subjects) if rows is None else rows
+        # a slice, such as a shard, is read without the rest: a task must not cost what all subjects cost
+        part, chosen = (rows, slice(None)) if isinstance(rows, slice) else (slice(0, self.n_subjects), rows)
         ids, texts, classes = (
-            self._table(f"subjects/{name}", self.n_subjects)[chosen] for name in ("id", "text", "class")
+            self._table(f"subjects/{name}", part)[slice(None) if chosen is None else chosen]
+            for name in ("id", "text", "class")
         )
         return Subjects(ids.astype(np.int64), tuple(map(str, texts)), tuple(map(str, classes)), {})
 
@@ -491,7 +493,7 @@ class LogitStore:
         tables += [(f"columns/{t.name}/{part}", None) for t in self.templates() for part in ("id", "text")]
         for key, rows in tables:
             try:
-                self._table(key, rows)
+                self._table(key, slice(rows))
             except StoreDamaged as problem:
                 faults.append(str(problem))
         for template in self.templates():
@@ -527,14 +529,14 @@ class LogitStore:
         except (ValueError, OSError, RuntimeError):
             return np.array([-1, 0, 0])
 
-    def _table(self, key: str, rows: int | None = None) -> NDArray[Any]:
-        """The first rows of a table, or all of it.
+    def _table(self, key: str, rows: slice = slice(None)) -> NDArray[Any]:
+        """Some consecutive rows of a table, or all of it.
 
         Raises:
             StoreDamaged: it is not what was written.
         """
         try:
-            table = np.asarray(self._array(key)[:rows])
+            table = np.asarray(self._array(key)[rows])
             missing = bool(np.any(table == (MISSING_ID if table.dtype.kind == "i" else MISSING_TEXT)))
         except (ValueError, OSError, RuntimeError, KeyError):
             missing = True

@@ -37,7 +37,7 @@ class Narrator:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self.console) as bar:
+        with Progress(*columns, console=self.console, refresh_per_second=2) as bar:
             task = bar.add_task(what, total=total, rate="")
 
             def advance(steps: int) -> None:
