@@ -4,8 +4,8 @@
 
 All ways answer the same templates for the same vocabulary tokens with all cores, in one run. GFLOP/s counts
 2 · parameters · tokens that were computed; a prefix tree computes fewer of them for the same answer. The peak
-is that of the float32 matrix products by the model's own weights, all layers in turn. The pipeline is measured
-as users run it, from its workers' receipts: Dask, Zarr and their overlap are in, loading the model is not.
+is that of the float32 matrix products by the model's own weights, layer by layer. The pipeline is measured as
+users run it, from its workers' receipts: Dask, Zarr and their overlap are in, loading the model is not.
 """
 
 import argparse
