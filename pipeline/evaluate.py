@@ -276,11 +276,12 @@ def _all_outputs(side: _Side, fitted: LinearMap, solution: Array) -> dict[str, A
 
 def _controls(side: _Side, root_penalty: float) -> dict[str, Any]:
     """Return what r a map of this penalty reaches without the relation (see `pipeline.controls`)."""
-    problem, other = side.problem, side.other_targets
+    problem = side.problem
     shuffled, shuffled_std, after_other = math.nan, math.nan, None
     if isinstance(problem, WithTargets):
         shuffled, shuffled_std = shuffled_r(problem, root_penalty, side.moments)
-        after_other = None if other is None else other.r(problem, root_penalty)
+        if side.other_targets is not None:
+            after_other = side.other_targets.r(problem, root_penalty)
     return {
         "r_shuffled": shuffled,
         "r_shuffled_std": shuffled_std,
