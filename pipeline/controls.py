@@ -4,7 +4,7 @@
 - *mean logit*: one number a subject, the mean of its source logits, predicts every output: what all logits of
   a subject have in common.
 - *other prompt*: the same source predicts the same tokens after a prompt of another relation: what any two
-  prompts have in common about a subject.
+  prompts have in common about a subject, and a high bar where the other relation is close.
 
 All are scored on the same held-out rows and outputs as the map itself, and share its decomposed source.
 """
@@ -15,18 +15,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import namespace
+from lincorr.arrays import Array, namespace
 from lincorr.metrics import Correlation, CrossMoments, finite_mean
 from lincorr.relations import Side
-from lincorr.solvers.spectrum import Problem, coefficients
+from lincorr.solvers.direct import Direct
+from lincorr.solvers.factored import Factored
+from lincorr.solvers.spectrum import coefficients
 from lincorr.store import LogitStore
 from pipeline.fit import FitInputs, Source, held_out_moments
+from pipeline.predictions import logit_blocks
 from pipeline.prepare import RelationInputs
 
 SHUFFLES = 8  # one alone is off by as much as their standard deviation: outputs go together
-_BLOCK_ROWS = 4096
 
 Floats = NDArray[np.float64]
+WithTargets = Direct | Factored  # problems that hold their targets, so that others can take their place
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def other_prompt(
 
 
 def shuffled_r(
-    problem: Problem, root_penalty: float, moments: CrossMoments, *, seed: int = 0
+    problem: WithTargets, root_penalty: float, moments: CrossMoments, *, seed: int = 0
 ) -> tuple[float, float]:
     """Return the mean held-out r of fits to permuted targets: mean and standard deviation over shuffles."""
     xp = namespace(problem.targets)
@@ -91,14 +94,14 @@ class OtherTargets:
         self._targets -= self._targets.mean(axis=0)
         self._moments = held_out_moments(store, inputs, source)
 
-    def r(self, problem: Problem, root_penalty: float) -> float:
+    def r(self, problem: WithTargets, root_penalty: float) -> float:
         """Return the mean held-out r of a fit to the other prompt's logits."""
         targets = namespace(problem.targets).asarray(self._targets)
         return _mean_r(problem, targets, root_penalty, self._moments)
 
 
-def _mean_r(problem: Problem, targets: Floats, root_penalty: float, moments: CrossMoments) -> float:
-    exchanged: Problem = replace(problem, targets=targets)  # type: ignore[type-var]
+def _mean_r(problem: WithTargets, targets: Array, root_penalty: float, moments: CrossMoments) -> float:
+    exchanged = replace(problem, targets=targets)
     return finite_mean(exchanged.score(coefficients(exchanged, root_penalty), moments).pearson())
 
 
@@ -128,8 +131,5 @@ def _mean_logit(store: LogitStore, inputs: FitInputs, source: Source, rows: NDAr
         states: Floats = store.hidden(inputs.source_template, rows).astype(np.float64)
         projected: Floats = states @ mean
         return projected
-    means = np.empty(len(rows))
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        part = slice(start, start + _BLOCK_ROWS)
-        means[part] = store.logits(inputs.source_template, ids, rows[part]).mean(axis=1, dtype=np.float64)
-    return means
+    means = [block.mean(axis=1) for block in logit_blocks(store, inputs.source_template, ids, rows)]
+    return np.concatenate(means)

@@ -20,7 +20,7 @@ from lincorr.solvers.factored import Factored
 from lincorr.solvers.result import Diagnosis, LinearMap, RidgePath
 from lincorr.solvers.spectrum import Problem, coefficients
 from lincorr.store import LogitStore
-from pipeline.controls import OtherPrompt, OtherTargets, mean_logit_r, other_prompt, shuffled_r
+from pipeline.controls import OtherPrompt, OtherTargets, WithTargets, mean_logit_r, other_prompt, shuffled_r
 from pipeline.fit import FIT_NAMES, FitInputs, Source, held_out_moments, input_digest, set_up
 from pipeline.predictions import Floats, HeldOut
 from pipeline.prepare import RelationInputs
@@ -276,13 +276,17 @@ def _all_outputs(side: _Side, fitted: LinearMap, solution: Array) -> dict[str, A
 
 def _controls(side: _Side, root_penalty: float) -> dict[str, Any]:
     """Return what r a map of this penalty reaches without the relation (see `pipeline.controls`)."""
-    other = side.other_targets
-    shuffled, shuffled_std = shuffled_r(side.problem, root_penalty, side.moments)
+    problem = side.problem
+    shuffled, shuffled_std, after_other = math.nan, math.nan, None
+    if isinstance(problem, WithTargets):
+        shuffled, shuffled_std = shuffled_r(problem, root_penalty, side.moments)
+        if side.other_targets is not None:
+            after_other = side.other_targets.r(problem, root_penalty)
     return {
         "r_shuffled": shuffled,
         "r_shuffled_std": shuffled_std,
         "r_mean_logit": side.mean_logit,
-        "r_other_prompt": None if other is None else other.r(side.problem, root_penalty),
+        "r_other_prompt": after_other,
     }
 
 

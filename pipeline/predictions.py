@@ -11,7 +11,7 @@ from lincorr.store import LogitStore
 from pipeline.fit import FitInputs, Source
 
 PANEL = 256
-_BLOCK_ROWS = 4096
+_BLOCK_BYTES = 2**28
 
 Floats = NDArray[np.float64]
 
@@ -48,11 +48,8 @@ class HeldOut:
             yield from self.outputs(fitted, fitted.target_ids)
             return
         rows, inputs = self.inputs.test_rows, self.inputs
-        predicted = np.empty((len(rows), len(fitted.target_ids)))
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            part = slice(start, start + _BLOCK_ROWS)
-            x = self.store.logits(inputs.source_template, fitted.source_ids, rows[part])
-            predicted[part] = fitted.predict(x.astype(np.float64))
+        blocks = logit_blocks(self.store, inputs.source_template, fitted.source_ids, rows)
+        predicted = np.concatenate([fitted.predict(block) for block in blocks])
         true = self.store.logits(inputs.target_template, fitted.target_ids, rows)
         for start in range(0, predicted.shape[1], PANEL):
             panel = slice(start, start + PANEL)
@@ -68,3 +65,12 @@ class HeldOut:
         for start in range(0, len(token_ids), PANEL):
             columns = head.columns(token_ids[start : start + PANEL]).as_float64()
             yield columns.logits(predicted), columns.logits(target)
+
+
+def logit_blocks(
+    store: LogitStore, template: str, ids: NDArray[np.int64], rows: NDArray[np.int64]
+) -> Iterator[Floats]:
+    """Yield the float64 logits (rows, ids) of a template, as many rows at a time as keep a block small."""
+    size = max(1, _BLOCK_BYTES // (8 * len(ids)))
+    for start in range(0, len(rows), size):
+        yield store.logits(template, ids, rows[start : start + size]).astype(np.float64)

@@ -127,12 +127,12 @@ def _worth_table(relation: dict[str, Any]) -> Table:
 
 
 def _worth_notes(relation: dict[str, Any]) -> str:
-    other = relation["other_prompt"]
-    prompt = f", or for the same tokens after another prompt, {other['text']!r}" if other else ""
+    controls = ["with shuffled targets", "from nothing but a subject's mean logit"]
+    if relation["other_prompt"]:
+        controls.append(f"for the same tokens after another prompt, {relation['other_prompt']['text']!r}")
     return (
         "95 % of r: interval of the mean r over subjects (± above is over columns). The columns right of "
-        "Spearman are r where the relation cannot help: with shuffled targets, from nothing but a subject's "
-        f"mean logit{prompt}."
+        f"Spearman are r where the relation cannot help: {', '.join(controls[:-1])}, or {controls[-1]}."
     )
 
 

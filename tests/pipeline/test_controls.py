@@ -1,0 +1,78 @@
+"""Which prompt may serve as a control, and what one number a subject predicts."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+from sklearn.linear_model import LinearRegression
+
+from lincorr.relations import Relation, Side, Template
+from pipeline.controls import line_r, other_prompt
+from pipeline.fit import FitInputs
+from pipeline.prepare import RelationInputs
+
+TARGET_IDS = np.array([4, 9])
+
+
+def relation(name: str, family: str, source: str, target: str) -> RelationInputs:
+    sides = [Side(Template(part, f"{part}: {{}}"), ()) for part in (source, target)]
+    return RelationInputs(
+        Relation(name, family, *sides, ()),
+        SimpleNamespace(ids=TARGET_IDS),
+        SimpleNamespace(ids=TARGET_IDS),
+        {},
+    )
+
+
+def store(*, hidden: bool = True, **kept: list[int]) -> Any:
+    return SimpleNamespace(
+        identity=SimpleNamespace(hidden=hidden), column_ids=lambda name: np.array(kept.get(name, []))
+    )
+
+
+MINE = relation("mine", "places", "city", "country")
+KIN = relation("kin", "places", "city", "continent")
+ALIEN = relation("alien", "food", "dish", "taste")
+HALF = relation("half", "food", "dish", "country")
+SAME = relation("same", "places", "country", "city")
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([], None),
+        ([KIN], ("kin", "continent")),
+        ([KIN, ALIEN], ("alien", "taste")),  # of another family, though named later
+        ([ALIEN, KIN], ("alien", "taste")),
+        ([HALF], ("half", "dish")),  # its target is ours
+        ([SAME], None),  # the same two prompts
+    ],
+)
+def test_a_prompt_of_another_family_is_preferred(
+    others: list[RelationInputs], expected: tuple[str, str] | None
+) -> None:
+    inputs = FitInputs(MINE, np.arange(3), np.arange(3), {}, 10, None)
+    found = other_prompt(store(), inputs, [MINE, *others])
+    assert (found and (found.relation, found.inputs.target_template)) == expected
+    if found:
+        assert found.inputs.source_template == "city"
+        assert found.inputs.relation.target is MINE.target  # the tokens stay
+
+
+def test_without_hidden_states_the_prompts_logits_must_be_kept() -> None:
+    inputs = FitInputs(MINE, np.arange(3), np.arange(3), {}, 10, None)
+    assert other_prompt(store(hidden=False, taste=[4]), inputs, [MINE, ALIEN]) is None
+    found = other_prompt(store(hidden=False, dish=[1, 4, 9]), inputs, [MINE, ALIEN])
+    assert found is not None
+    assert found.inputs.target_template == "dish"
+
+
+def test_a_line_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(60) + 5
+    y = np.outer(x, [1.0, -2.0, 0.1]) + rng.standard_normal((60, 3))
+    predicted = LinearRegression().fit(x[:30, None], y[:30]).predict(x[30:, None])
+    expected = np.mean(pearsonr(predicted, y[30:], axis=0).statistic)
+    assert line_r(x[:30], y[:30], x[30:], y[30:]) == pytest.approx(expected)
