@@ -18,7 +18,7 @@ ROOMS = {
     "torch": MODEL_ROOMS | {"pipeline.plan"},  # plan counts parameters on no device
     "transformers": MODEL_ROOMS | {"pipeline.plan"},
     "tokenizers": {"lincorr.testing"},
-    "zarr": {"lincorr.store", "lincorr.maps", "lincorr.chunks"},
+    "zarr": {"lincorr.store", "lincorr.maps", "lincorr.scratch", "lincorr.chunks"},
     "cupy": {"lincorr.arrays"},
     "dask": {"pipeline.clusters"},
     "distributed": {"pipeline.clusters"},

@@ -72,10 +72,9 @@ class Diagnosis:
     def warning(self) -> str | None:
         """One sentence if the weights should not be read, else None."""
         if self.penalty == 0.0 and not self.cut.identified:
-            return (
-                f"W is not identified beyond rank {self.cut.rank} "
-                f"(gap {self.cut.gap:.1f}); its predictions are"
-            )
+            blunt = self.cut.sigma_next == self.cut.resolution > self.cut.noise_floor
+            why = f"{self.method} resolves nothing smaller" if blunt else f"gap {self.cut.gap:.1f}"
+            return f"W is not identified beyond rank {self.cut.rank} ({why}); its predictions are"
         return None
 
 
