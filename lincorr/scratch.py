@@ -138,8 +138,9 @@ class Scratch:
         self._group.attrs["facts"] = self.facts() | facts
 
     def facts(self) -> dict[str, Any]:
-        """Return the JSON values that were kept."""
-        return dict(cast(Mapping[str, Any], self._group.attrs.get("facts", {})))
+        """Return the JSON values that were kept, also those that another process kept since."""
+        attributes = zarr.open_group(self.url, mode="r", zarr_format=3).attrs
+        return dict(cast(Mapping[str, Any], attributes.get("facts", {})))
 
     def discard(self, name: str) -> None:
         """Delete a matrix that is needed no more, if there is one."""

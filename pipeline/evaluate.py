@@ -36,7 +36,7 @@ def evaluate_relation(
     Raises:
         StoreDamaged, BadInput: rows or maps are missing, damaged, or fitted for other settings.
     """
-    names = [f"{source}{kind}" for source in inputs.choices for kind in ("", "-ridge")]
+    names = [name for source in inputs.choices for name in inputs.fit_names(source)]
     maps = {name: store.maps.load(inputs.relation.name, name) for name in FIT_NAMES if name in names}
     for name in maps:
         if store.maps.inputs(inputs.relation.name, name) != input_digest(store, inputs, _source_of(name)):
@@ -50,7 +50,7 @@ def evaluate_relation(
     }
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
-    read_out = {name: maps[name] for name in ("domain", reading)}  # the paper's method, and the best
+    read_out = {name: maps[name] for name in ("domain", reading) if name in maps}  # the paper's, and the best
     return {
         "name": inputs.relation.name,
         "family": inputs.relation.relation.family,

@@ -3,7 +3,7 @@
 With ``Xcᵀ Xc = V diag(s²) Vᵀ`` and ``A = diag(1/s) Vᵀ Xcᵀ Yc`` the problem is reduced (`reduced.py`); the
 rows are needed again only for leave-one-out, as ``U = Xc V diag(1/s)``. Cost ``2 n p (p + q)``, memory
 ``8 p (p + q)`` bytes. Squaring costs half the digits: singular values below ``√(eps · max(n, p)) · σ₁`` are
-not resolved, which is below the storage noise of float32 logits of a model, but not of float64 data.
+not resolved. That is coarser than float32's rounding and finer than float16's.
 """
 
 import math

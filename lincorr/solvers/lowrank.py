@@ -26,6 +26,7 @@ from lincorr.solvers.cutoff import Cut, cut
 METHOD = "lowrank"
 OVERSAMPLING = 64
 PROBES = 10
+_CHUNK = 256  # rows of Ω that one random generator makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,11 @@ class Small:
 
 def gaussian(start: int, stop: int, width: int, seed: int, where: Array) -> Array:
     """Return rows `start` to `stop` of Ω (p, width), the same for every cut into panels of columns."""
-    rows = [np.random.default_rng((seed, row)).standard_normal(width) for row in range(start, stop)]
-    return like(np.stack(rows), where)
+    first, last = start // _CHUNK, -(-stop // _CHUNK)
+    chunks = [
+        np.random.default_rng((seed, chunk)).standard_normal((_CHUNK, width)) for chunk in range(first, last)
+    ]
+    return like(np.concatenate(chunks)[start - first * _CHUNK : stop - first * _CHUNK], where)
 
 
 def orthonormal(sketch: Array) -> tuple[Array, float]:

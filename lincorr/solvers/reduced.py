@@ -121,7 +121,7 @@ class LeaveOneOut:
         return np.stack([*parts, *counts])
 
     @classmethod
-    def unpacked(cls, kept: NDArray[np.float64]) -> "LeaveOneOut":
+    def unpacked(cls, kept: NDArray[np.floating]) -> "LeaveOneOut":
         """Undo `packed`."""
         *parts, count, interpolated = kept
         return cls(Correlation(int(count[0]), *parts), int(interpolated[0]))
