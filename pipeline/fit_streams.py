@@ -36,7 +36,7 @@ _PACKED = 7  # rows of a packed `LeaveOneOut`
 _SEED = 0  # of Ω
 _TEMPORARY = (
     *("X", "Y", "X_sums", "Y_sums", "X_squares", "X_widest", "Y_scored", "left"),
-    *("products", "sketch", "range", "core", "rotation", "left_out"),
+    *("products", "sketch", "range", "core", "rotation", "missed", "left_out"),
 )
 
 Doubles = NDArray[np.float64]
