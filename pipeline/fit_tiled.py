@@ -181,7 +181,8 @@ def factor_tile(task: TileTask) -> Receipt:
         LincorrError: the matrix is not positive definite at a diagonal tile.
     """
     began = time.perf_counter()
-    scratch, _ = opened(task)
+    scratch, panels = opened(task)
+    panels.forget()  # what the products needed
     read, (i, j) = _factor(scratch), (task.i, task.j)
     tile = scratch.read("gram", i, j)
     if i == j:
@@ -206,6 +207,7 @@ def solve_block(task: SolveTask) -> Receipt:
     """
     began = time.perf_counter()
     scratch, panels = opened(task.tile)
+    panels.forget()
     c, read = task.tile.j, _factor(scratch)
     right = [scratch.read("cross", i, c) for i in range(scratch.tiles("cross")[0])]
     mix = np.random.default_rng((1, c)).standard_normal((right[0].shape[1], _PROBES))

@@ -83,10 +83,10 @@ class Panels:
 
     def tile(self, side: Side, i: int, j: int) -> Doubles:
         """Return rows of block i and columns of panel j, centred."""
-        stored = self._scratch.read(side, i, j)
-        start = j * self._panel_width(side)
-        centred: Doubles = stored - self.means[side][start : start + stored.shape[1]]
-        return centred
+        tile = self._scratch.read(side, i, j).astype(np.float64)
+        start = j * self._panel_width
+        tile -= self.means[side][start : start + tile.shape[1]]
+        return tile
 
     def rows(self, side: Side, i: int) -> Doubles:
         """Return a block of rows with all its columns, centred."""
@@ -110,7 +110,12 @@ class Panels:
         widest, squares = self._scratch.load("X_widest"), self._scratch.load("X_squares")
         return noise_floor(widest.max(axis=0), np.sqrt(squares.sum(axis=0)), storage_eps)
 
-    def _panel_width(self, side: Side) -> int:
+    def forget(self) -> None:
+        """Let go of the panels that are kept in memory."""
+        self._panel.clear()
+
+    @functools.cached_property
+    def _panel_width(self) -> int:
         return int(self._scratch.facts()["panel"])
 
 

@@ -125,8 +125,9 @@ def _preferred(sizes: Sizes) -> list[tuple[Method, str]]:
         found.append(("direct", f"{through}small enough for one decomposition in float64"))
     if sizes.n >= sizes.p:
         found.append(("gram", f"{through}more rows than columns, so from their second moments"))
-    if sizes.n <= _DUAL_ROWS * sizes.sketch or not sizes.linear:
-        found.append(("dual", f"{through}fewer rows than columns, so from the products between rows"))
+    fewer = f"{through}fewer rows than columns, so from the products between rows"
+    if sizes.n < sizes.p and sizes.n <= _DUAL_ROWS * sizes.sketch:
+        found.append(("dual", fewer))
     rank = f"logits have no more than {sizes.width:,} directions"
     found.append(("lowrank", f"{rank}, so from a random sketch of {sizes.sketch:,}"))
     found.append(("dual", f"{through}fewer rows than columns, so from the products between rows"))
@@ -163,16 +164,12 @@ def _factored(sizes: Sizes) -> str | None:
 
 
 def _gram(sizes: Sizes) -> str | None:
-    if sizes.n < sizes.p:
-        return "it has fewer rows than columns; dual is for that"
     if sizes.p > _EIGH_COLUMNS:
         return f"an eigendecomposition of {sizes.p:,} columns takes too long"
     return _too_large("gram", sizes)
 
 
 def _dual(sizes: Sizes) -> str | None:
-    if sizes.n > sizes.p:
-        return "it has more rows than columns; gram is for that"
     if sizes.n > _EIGH_COLUMNS:
         return f"an eigendecomposition of {sizes.n:,} rows takes too long"
     return _too_large("dual", sizes)
@@ -234,13 +231,13 @@ _FLOPS: dict[Method, Callable[[Sizes], float]] = {
 
 
 def _cost(method: Method, sizes: Sizes, reason: str) -> Choice:
-    return Choice(
-        method,
-        f"{sizes}: {reason}",
-        worker_bytes=_BYTES[method](sizes),
-        scratch_bytes=_SCRATCH[method](sizes),
-        flops=_FLOPS[method](sizes),
-    )
+    held, scratch, flops = _BYTES[method](sizes), _SCRATCH[method](sizes), _FLOPS[method](sizes)
+    if method == "tiled":  # as large as memory allows
+        held = tile_bytes(sizes.p, largest_tile(sizes.p, sizes.memory_bytes))
+    cost = f"; about {flops:.1g} operations"
+    if scratch:
+        cost += f", {scratch / 1e9:.2g} GB of scratch beside the store"
+    return Choice(method, f"{sizes}: {reason}{cost}", held, scratch, flops)
 
 
 def tile_bytes(n_columns: int, tile: int) -> int:
@@ -249,8 +246,8 @@ def tile_bytes(n_columns: int, tile: int) -> int:
 
 
 def largest_tile(n_columns: int, memory_bytes: int) -> int:
-    """Return the largest tile, a multiple of `_SMALLEST_TILE`, whose tasks fit into memory."""
+    """Return the largest tile whose tasks fit into memory; all tiles of the columns are nearly as large."""
     tile = _SMALLEST_TILE
     while tile < 4096 and tile_bytes(n_columns, tile + _SMALLEST_TILE) <= memory_bytes:
         tile += _SMALLEST_TILE
-    return tile
+    return -(-n_columns // -(-n_columns // tile))

@@ -71,24 +71,24 @@ def factor_below(tile: Array, diagonal: Array) -> Array:
 
 
 def forward(right: list[Array], read: Read) -> list[Array]:
-    """Return the tiles of Z, ``L Z = B``, of one column block of B, given as its tiles from the top."""
-    found: list[Array] = []
-    for i, tile in enumerate(right):
-        for k, known in enumerate(found):
-            tile = add_product(tile, read(i, k), known, sign=-1.0)
-        found.append(solve_lower(read(i, i), tile))
-    return found
+    """Return the tiles of Z, ``L Z = B``, of one column block of B, given as its tiles from the top.
+
+    `right` is used up: Z takes its place.
+    """
+    for i in range(len(right)):
+        for k in range(i):
+            right[i] = add_product(right[i], read(i, k), right[k], sign=-1.0)
+        right[i] = solve_lower(read(i, i), right[i])
+    return right
 
 
 def backward(right: list[Array], read: Read) -> list[Array]:
-    """Return the tiles of W, ``Lᵀ W = Z``, of one column block of Z."""
-    found = list(right)
+    """Return the tiles of W, ``Lᵀ W = Z``, of one column block of Z, which is used up as in `forward`."""
     for i in reversed(range(len(right))):
-        tile = found[i]
         for k in range(i + 1, len(right)):
-            tile = add_product(tile, read(k, i).T, found[k], sign=-1.0)
-        found[i] = solve_upper(read(i, i).T, tile)
-    return found
+            right[i] = add_product(right[i], read(k, i).T, right[k], sign=-1.0)
+        right[i] = solve_upper(read(i, i).T, right[i])
+    return right
 
 
 def solve_lower(lower: Array, right: Array) -> Array:

@@ -550,3 +550,20 @@ def test_the_verbs_one_by_one_give_what_run_gives(run, finished):
     run("fit")
     assert run("evaluate")["relations"] == finished.document["relations"]
     assert Path(run("report")["report"]).is_file()
+
+
+# Fits that stream
+
+
+@pytest.mark.parametrize("method", ["dual", "lowrank", "tiled"])
+def test_a_streamed_fit_of_all_logits_scores_as_the_exact_one(method, run, logits_only):
+    shutil.copytree(logits_only.folder, run.folder, dirs_exist_ok=True)
+    run.flags |= {"store-hidden": "false", "store-logits": "all"}
+    exact = logits_only.fits["vocabulary-ridge"]
+    penalty = exact["root_penalty"]
+    document = run("run", fit_method=method, fit_penalty=penalty)
+    fits = {fit["name"]: fit for fit in document["relations"][0]["fits"]}
+    assert {fit["method"] for fit in fits.values()} == {method}
+    names = ["vocabulary-ridge"] if method == "tiled" else ["vocabulary", "vocabulary-ridge"]
+    assert [name for name in fits if name.startswith("vocabulary")] == names
+    assert fits["vocabulary-ridge"]["r"] == pytest.approx(exact["r"], abs=2e-3 if method == "tiled" else 1e-5)
