@@ -104,14 +104,9 @@ class Scratch:
         try:
             tile: Floats = np.asarray(array[self._slices(array, i, j)])
         except (ValueError, OSError, RuntimeError) as problem:
-            raise StoreDamaged(
-                f"fit: tile ({i}, {j}) of {name!r} in {self.url!r} is damaged ({problem}); delete this "
-                "folder and run `lincorr fit` again"
-            ) from problem
+            raise self._lost(f"tile ({i}, {j}) of {name!r}", f"damaged ({problem})") from problem
         if tile.size and math.isnan(float(tile[0, 0])):  # no tile that was written has a NaN
-            raise StoreDamaged(
-                f"fit: tile ({i}, {j}) of {name!r} in {self.url!r} is missing; run `lincorr fit` again"
-            )
+            raise self._lost(f"tile ({i}, {j}) of {name!r}", "missing")
         return tile
 
     # --- whole matrices ---------------------------------------------------------------------------
@@ -155,10 +150,13 @@ class Scratch:
             try:
                 self._arrays[name] = self._group[name]
             except KeyError as problem:
-                raise StoreDamaged(
-                    f"fit: {name!r} in {self.url!r} is missing; run `lincorr fit` again"
-                ) from problem
+                raise self._lost(repr(name), "missing") from problem
         return self._arrays[name]
+
+    def _lost(self, what: str, how: str) -> StoreDamaged:
+        return StoreDamaged(
+            f"fit: {what} in {self.url!r} is {how}; delete this folder and run `lincorr fit` again"
+        )
 
     @staticmethod
     def _slices(array: Any, i: int, j: int) -> tuple[slice, slice]:

@@ -92,7 +92,7 @@ class Run:
                 if not tasks and self._head_is_kept():
                     self.narrator.tell(f"Nothing to extract: {plan.store} has it all")
                     return []
-            with self._executor(self._model_bytes()) as executor:
+            with self._executor(self._model_bytes(), keep_memory=True) as executor:
                 if not plan.exists:
                     self._create(executor)
                     store = self._register(self.store(write=True))
@@ -108,7 +108,7 @@ class Run:
 
             @functools.cache
             def executor() -> Executor:
-                return opened.enter_context(self._executor(fit_memory(self.config.fit)))
+                return opened.enter_context(self._executor(fit_memory(self.config.fit), keep_memory=False))
 
             for inputs in self._fit_inputs(store):
                 self.narrator.tell(f"Fitting {inputs.relation.name}")
@@ -174,11 +174,14 @@ class Run:
     # --- extraction -------------------------------------------------------------------------------
 
     @contextmanager
-    def _executor(self, worker_bytes: int) -> Iterator[Executor]:
+    def _executor(self, worker_bytes: int, *, keep_memory: bool) -> Iterator[Executor]:
         from pipeline.clusters import open_executor  # Dask is imported only where it is used
 
         with open_executor(
-            self.config.cluster, model_bytes=worker_bytes, tell=self.narrator.tell
+            self.config.cluster,
+            model_bytes=worker_bytes,
+            tell=self.narrator.tell,
+            keep_memory=keep_memory,
         ) as executor:
             yield executor
 

@@ -52,7 +52,9 @@ def test_what_is_not_finite_is_refused(scratch, value):
 
 
 def test_a_missing_tile_is_refused(scratch):
-    with pytest.raises(StoreDamaged, match=r"tile \(1, 1\) of 'G' in .* is missing; run `lincorr fit` again"):
+    with pytest.raises(
+        StoreDamaged, match=r"tile \(1, 1\) of 'G' in .* is missing; delete this folder and run `lincorr fit`"
+    ):
         scratch.read("G", 1, 1)
     with pytest.raises(StoreDamaged, match=r"'H' in .* is missing"):
         scratch.read("H", 0, 0)
