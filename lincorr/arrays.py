@@ -24,7 +24,10 @@ def device(array: Array) -> Any:
 
 
 def to_device(array: NDArray[Any], kind: str) -> Array:
-    """Copy a host array to a device of a kind: "cpu" returns it as it is, "cuda" returns a CuPy array."""
+    """Copy a host array to a device of a kind: "cpu" returns it as it is, "cuda" returns a CuPy array.
+
+    CuPy copies through page-locked memory of its own pool.
+    """
     if kind == "cpu":
         return array
     import cupy
@@ -32,12 +35,23 @@ def to_device(array: NDArray[Any], kind: str) -> Array:
     return cupy.asarray(array)
 
 
+def limit_memory(kind: str, n_bytes: int) -> None:
+    """Let this process hold no more than `n_bytes` of a device's memory; the host has no such limit."""
+    if kind != "cpu":
+        import cupy
+
+        cupy.get_default_memory_pool().set_limit(size=n_bytes)
+
+
 def to_host(array: Array) -> NDArray[Any]:
     """Copy any array to the host as NumPy."""
     if isinstance(array, np.ndarray):
         return array
     if array_api_compat.is_cupy_array(array):
-        return np.asarray(array.get())
+        import cupyx
+
+        pinned = cupyx.empty_pinned(array.shape, array.dtype)  # page-locked: at the bus's full speed
+        return np.asarray(array.get(out=pinned))
     host = array.__array_namespace__().__array_namespace_info__().default_device()
     return np.asarray(array.to_device(host))
 

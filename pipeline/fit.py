@@ -30,6 +30,7 @@ Source = Literal["domain", "vocabulary"]
 
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
 _BLOCK_ROWS = 4096
+_FEWEST_ROWS = 64  # in a block, however wide they are
 _PANEL = 2048  # rows and columns of a tile where memory does not say otherwise
 ROOT_PENALTY = 0.003  # √λ/σ₁ of tiled fits: where maps of small language models were seen to read best
 _SOLVERS = 1  # raised when a solver's answer changes: kept maps are then fitted again
@@ -138,7 +139,9 @@ def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
     n, p, q = len(inputs.fit_rows), len(inputs.source_ids(source)), len(inputs.relation.target.ids)
     method, identity = inputs.choices[source].method, store.identity
     tile = largest_tile(p, inputs.memory_bytes) if method == "tiled" else _PANEL
-    block = tile if method != "gram" else max(64, min(_PANEL, inputs.memory_bytes // (64 * (p + q))))
+    # gram holds float64 rows beside its moments; the others cut them as they are stored
+    row_bytes = (64 if method == "gram" else 8) * (p + q)
+    block = max(_FEWEST_ROWS, min(tile, inputs.memory_bytes // row_bytes))
     return begin(
         store,
         f"{inputs.relation.name}-{source}",
@@ -219,7 +222,9 @@ def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source) -> Cr
             x = problem.coordinates(x)
         return CrossMoments.of(x, _double(y))
 
-    size = _BLOCK_ROWS if hidden else max(64, min(_BLOCK_ROWS, inputs.memory_bytes // (64 * len(ids))))
+    size = (
+        _BLOCK_ROWS if hidden else max(_FEWEST_ROWS, min(_BLOCK_ROWS, inputs.memory_bytes // (64 * len(ids))))
+    )
     parts = (rows[start : start + size] for start in range(0, len(rows), size))
     return functools.reduce(CrossMoments.merge, map(block, parts))
 

@@ -184,17 +184,23 @@ def cut_block(task: TileTask) -> Receipt:
     began = time.perf_counter()
     scratch, _ = opened(task)
     x, y = read_rows(task.store, scratch, task.i)
-    panel = scratch.facts()["panel"]
+    width = scratch.facts()["panel"]
     written = 0
+    sums: dict[str, list[Doubles]] = {"X": [], "Y": [], "squares": []}
+    by_row = np.zeros(len(x))
     for side, data in (("X", x), ("Y", y)):
         for j in range(scratch.tiles(side)[1]):
-            written += scratch.write(side, task.i, j, data[:, j * panel : (j + 1) * panel])
-        scratch.write(f"{side}_sums", task.i, 0, data.sum(axis=0, dtype=np.float64)[None])
+            panel = data[:, j * width : (j + 1) * width]
+            written += scratch.write(side, task.i, j, panel)
+            sums[side].append(panel.sum(axis=0, dtype=np.float64))
+            if side == "X":
+                squares = np.square(panel, dtype=np.float64)
+                sums["squares"].append(squares.sum(axis=0))
+                by_row += squares.sum(axis=1)
     scratch.write("Y_scored", task.i, 0, y[:, scored_outputs(y.shape[1])])
-    wide = x.astype(np.float64)
-    wide *= wide
-    scratch.write("X_squares", task.i, 0, wide.sum(axis=0)[None])
-    scratch.write("X_widest", task.i, 0, np.sqrt(wide.sum(axis=1).max())[None, None])
+    for name, found in (("X_sums", "X"), ("Y_sums", "Y"), ("X_squares", "squares")):
+        scratch.write(name, task.i, 0, np.concatenate(sums[found])[None])
+    scratch.write("X_widest", task.i, 0, np.sqrt(by_row.max())[None, None])  # the commit
     return receipt(task, began, rows=len(x), written=written)
 
 

@@ -20,6 +20,7 @@ ROOMS = {
     "tokenizers": {"lincorr.testing"},
     "zarr": {"lincorr.store", "lincorr.maps", "lincorr.scratch", "lincorr.chunks"},
     "cupy": {"lincorr.arrays"},
+    "cupyx": {"lincorr.arrays"},
     "dask": {"pipeline.clusters"},
     "distributed": {"pipeline.clusters"},
     "typer": {"pipeline.cli", "pipeline.flags"},

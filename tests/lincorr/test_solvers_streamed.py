@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, Ridge
 
-from lincorr.arrays import to_host
+from lincorr.arrays import add_product, limit_memory, to_device, to_host
 from lincorr.errors import BadInput, LincorrError
 from lincorr.metrics import CrossMoments
 from lincorr.solvers import dual, gram, lowrank, tiled
@@ -36,9 +36,16 @@ PUTS: dict[str, Put] = {
 }
 
 
-@pytest.fixture(params=PUTS)
+@pytest.fixture(params=[*PUTS, pytest.param("cupy", marks=pytest.mark.gpu)])
 def put(request: pytest.FixtureRequest) -> Put:
-    return PUTS[request.param]
+    if request.param != "cupy":
+        return PUTS[request.param]
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    try:
+        cupy.zeros(1)
+    except Exception as problem:
+        pytest.skip(f"CuPy finds no GPU ({type(problem).__name__})")
+    return lambda x: to_device(np.asarray(x), "cuda")
 
 
 # --- problems -----------------------------------------------------------------------------------------
@@ -525,3 +532,29 @@ def test_the_largest_eigenvalue(put: Put) -> None:
     start = put(np.random.default_rng(0).standard_normal((40, 8)))
     found = tiled.largest_eigenvalue(lambda block: G @ block, start)
     assert found == pytest.approx(np.linalg.norm(problem, 2) ** 2, rel=1e-2)
+
+
+def test_a_product_is_added_and_taken_away(put: Put) -> None:
+    rng = np.random.default_rng(0)
+    total, a, b = (rng.standard_normal(shape) for shape in ((3, 4), (3, 5), (4, 5)))
+    expected = total + a @ b.T, total - a @ b.T
+    for sign, right in zip((1.0, -1.0), expected, strict=True):
+        found = add_product(put(total.copy()), put(a), put(b).T, sign=sign)
+        np.testing.assert_allclose(to_host(found), right, rtol=1e-12)
+
+
+def test_the_host_has_no_limit_of_memory() -> None:
+    limit_memory("cpu", 1)
+    assert to_device(np.ones(3), "cpu").sum() == 3
+
+
+@pytest.mark.gpu
+def test_a_device_has_a_limit_of_memory() -> None:
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    pool = cupy.get_default_memory_pool()
+    limit_memory("cuda", 2**20)
+    try:
+        with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+            cupy.zeros(2**20)
+    finally:
+        pool.set_limit(size=0)

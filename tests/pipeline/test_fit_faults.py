@@ -29,6 +29,7 @@ STAGE = {"gram": "moments", "lowrank": "sketch", "tiled": "gram"}  # that a work
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "_PANEL", 40)
+    monkeypatch.setattr(fit, "_FEWEST_ROWS", 8)
     monkeypatch.setattr(fit, "largest_tile", lambda p, memory: 32)
 
 
