@@ -60,7 +60,8 @@ def factor_diagonal(tile: Array, j: int) -> Array:
         lower = xp.linalg.cholesky(tile)
     except (ArithmeticError, ValueError, RuntimeError, xp.linalg.LinAlgError) as problem:
         raise _not_positive(j) from problem
-    if not bool(xp.all(xp.isfinite(lower))):  # CuPy does not raise
+    pivots = xp.linalg.diagonal(lower)
+    if not bool(xp.all(xp.isfinite(pivots) & (pivots > 0))):  # CuPy does not raise
         raise _not_positive(j)
     return lower
 
