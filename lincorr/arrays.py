@@ -18,13 +18,29 @@ def namespace(*arrays: Array) -> Any:
     return array_api_compat.array_namespace(*arrays)
 
 
-def to_device(array: NDArray[Any], device: str) -> Array:
-    """Copy a host array to `device`: "cpu" returns it as it is, "cuda" returns a CuPy array."""
-    if device == "cpu":
+def device(array: Array) -> Any:
+    """Return where an array lives, as its namespace names it."""
+    return array_api_compat.device(array)
+
+
+def to_device(array: NDArray[Any], kind: str) -> Array:
+    """Copy a host array to a device of a kind: "cpu" returns it as it is, "cuda" returns a CuPy array.
+
+    CuPy copies through page-locked memory of its own pool.
+    """
+    if kind == "cpu":
         return array
     import cupy
 
     return cupy.asarray(array)
+
+
+def limit_memory(kind: str, n_bytes: int) -> None:
+    """Let this process hold no more than `n_bytes` of a device's memory; the host has no such limit."""
+    if kind != "cpu":
+        import cupy
+
+        cupy.get_default_memory_pool().set_limit(size=n_bytes)
 
 
 def to_host(array: Array) -> NDArray[Any]:
@@ -32,5 +48,26 @@ def to_host(array: Array) -> NDArray[Any]:
     if isinstance(array, np.ndarray):
         return array
     if array_api_compat.is_cupy_array(array):
-        return np.asarray(array.get())
-    return np.asarray(array)
+        import cupyx
+
+        pinned = cupyx.empty_pinned(array.shape, array.dtype)  # page-locked: at the bus's full speed
+        return np.asarray(array.get(out=pinned))
+    host = array.__array_namespace__().__array_namespace_info__().default_device()
+    return np.asarray(array.to_device(host))
+
+
+def like(array: NDArray[Any], other: Array) -> Array:
+    """Put a host array where `other` lives."""
+    return namespace(other).asarray(array, device=device(other))
+
+
+def add_product(total: Array, a: Array, b: Array, *, sign: float = 1.0) -> Array:
+    """Return ``total + sign · a @ b``; `total` is used up: its memory may hold the result."""
+    if array_api_compat.is_cupy_array(total):
+        from cupy import cublas
+
+        return cublas.gemm("N", "N", a, b, out=total, alpha=sign, beta=1.0)
+    product = a @ b
+    if isinstance(total, np.ndarray):
+        return np.add(total, product, out=total) if sign > 0 else np.subtract(total, product, out=total)
+    return total + product if sign > 0 else total - product

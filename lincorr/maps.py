@@ -1,6 +1,7 @@
 """Fitted maps and their scores, kept beside the logits that they were fitted from.
 
-maps/<relation>/<fit>/  weights (or weights_left, weights_right), intercept, ids; diagnosis as attribute
+maps/<relation>/<fit>/  ids, intercept and weights (or left, core, right; or hidden_*; or tiles); diagnosis as
+                        attribute
 scores/<relation>       what evaluation found, as an attribute
 """
 
@@ -17,10 +18,60 @@ from lincorr.chunks import MISSING_ID, checksummed, panel
 from lincorr.errors import BadInput, StoreDamaged
 from lincorr.readout import Readout
 from lincorr.solvers.cutoff import Cut
-from lincorr.solvers.result import Diagnosis, HiddenMap, LinearMap, PathPoint, RidgePath, map_through
+from lincorr.solvers.result import (
+    Diagnosis,
+    Factors,
+    Floats,
+    HiddenMap,
+    LinearMap,
+    PathPoint,
+    RidgePath,
+    map_through,
+)
 from lincorr.strict_json import finite
 
+_FACTORS = ("left", "core", "right")
 _HIDDEN = ("weights", "intercept", "core", "source_mean")
+
+
+class KeptTiles:
+    """Dense weights that stay on disk: only the tiles of what is asked for are read."""
+
+    def __init__(self, array: Any, where: str) -> None:
+        self._array = array
+        self._where = where
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(p, q)."""
+        return cast(tuple[int, int], self._array.shape)
+
+    def __getitem__(self, index: tuple[Any, Any]) -> Floats:
+        """Return the block of rows and columns, given as integer arrays or slices.
+
+        Raises:
+            StoreDamaged: a tile is missing or damaged.
+        """
+        try:
+            block: Floats = np.asarray(self._array.oindex[index])
+            if not np.isnan(block).any():
+                return block
+            reason = "a tile is missing"
+        except (ValueError, OSError, RuntimeError) as problem:
+            reason = str(problem)
+        raise StoreDamaged(
+            f"store: the weights in {self._where!r} are damaged ({reason}); delete this folder and run "
+            "`lincorr fit` again"
+        )
+
+    def after(self, logits: Floats) -> Floats:
+        """Return ``logits @ W`` (n, q), a panel of rows of W at a time."""
+        height = self._array.chunks[0]
+        total = np.zeros((len(logits), self.shape[1]))
+        for start in range(0, self.shape[0], height):
+            rows = slice(start, min(start + height, self.shape[0]))
+            total += logits[:, rows] @ self[rows, slice(None)]
+        return total
 
 
 class MapStore:
@@ -42,14 +93,63 @@ class MapStore:
             inputs: digest of all that went into it. It is written last: a map without is no map.
         """
         group = self._group.create_group(f"maps/{relation}/{fit}", overwrite=True)
+        weights = fitted.weights
         arrays: dict[str, NDArray[Any]] = {"source_ids": fitted.source_ids, "target_ids": fitted.target_ids}
         if fitted.hidden is not None:
             arrays |= {f"hidden_{name}": getattr(fitted.hidden, name) for name in _HIDDEN}
+        elif isinstance(weights, Factors):
+            arrays |= {name: getattr(weights, name) for name in _FACTORS} | {"intercept": fitted.intercept}
         else:
-            arrays |= {"weights": np.asarray(fitted.weights), "intercept": fitted.intercept}
+            arrays |= {"weights": np.asarray(weights), "intercept": fitted.intercept}
         for name, value in arrays.items():
             _save_array(group, name, value)
         group.attrs.update({"diagnosis": finite(asdict(fitted.diagnosis)), "inputs": inputs})
+
+    def create_tiles(self, relation: str, fit: str, shape: tuple[int, int], tile: int, inputs: str) -> bool:
+        """Make room for a map whose weights (p, q) come tile by tile.
+
+        Returns whether there was room already, made for the same inputs: its tiles are kept.
+        """
+        key = f"maps/{relation}/{fit}"
+        if key in self._group and self._group[key].attrs.get("coming") == inputs:
+            return True
+        group = self._group.create_group(key, overwrite=True)
+        group.create_array(
+            "tiles",
+            shape=shape,
+            chunks=(min(tile, shape[0]), min(tile, shape[1])),
+            dtype=np.float64,
+            fill_value=float("nan"),
+            compressors=checksummed(),
+        )
+        group.attrs["coming"] = inputs
+        return False
+
+    def write_tile(self, relation: str, fit: str, i: int, j: int, tile: Floats) -> int:
+        """Write one tile of the weights, whole; return its bytes."""
+        array = cast(Any, self._group[f"maps/{relation}/{fit}/tiles"])
+        height, width = array.chunks
+        rows, columns = tile.shape
+        array[i * height : i * height + rows, j * width : j * width + columns] = tile
+        return int(tile.nbytes)
+
+    def finish_tiles(
+        self,
+        relation: str,
+        fit: str,
+        *,
+        source_ids: NDArray[np.int64],
+        target_ids: NDArray[np.int64],
+        intercept: Floats,
+        diagnosis: Diagnosis,
+        inputs: str,
+    ) -> None:
+        """Make a map of tiles that are all written."""
+        group = cast(zarr.Group, self._group[f"maps/{relation}/{fit}"])
+        arrays = {"source_ids": source_ids, "target_ids": target_ids, "intercept": intercept}
+        for name, value in arrays.items():
+            _save_array(group, name, value)
+        group.attrs.update({"diagnosis": finite(asdict(diagnosis)), "inputs": inputs})
 
     def inputs(self, relation: str, fit: str) -> str | None:
         """Return the digest of a kept map's inputs, None if there is no whole map."""
@@ -72,8 +172,14 @@ class MapStore:
             raise BadInput(f"store: {self._url!r} has no map {relation!r} / {fit!r}; run `lincorr fit` first")
         group = cast(zarr.Group, self._group[f"maps/{relation}/{fit}"])
         try:
-            arrays: dict[str, Any] = {name: _array(group, name) for name in group.array_keys()}
+            arrays: dict[str, Any] = {
+                name: _array(group, name) for name in group.array_keys() if name != "tiles"
+            }
             diagnosis = _diagnosis(cast(Mapping[str, Any], group.attrs["diagnosis"]))
+            if "tiles" in group:
+                arrays["weights"] = KeptTiles(group["tiles"], f"{self._url}/maps/{relation}/{fit}")
+            if "core" in arrays:
+                arrays["weights"] = Factors(*(arrays.pop(name) for name in _FACTORS))
             if "weights" in arrays:
                 if target_ids is not None:
                     raise BadInput(
@@ -148,7 +254,9 @@ def _save_array(group: zarr.Group, name: str, value: NDArray[Any]) -> None:
 
 def _diagnosis(stored: Mapping[str, Any]) -> Diagnosis:
     path = stored["path"]
-    return Diagnosis(**{**stored, "cut": Cut(**stored["cut"]), "path": None if path is None else _path(path)})
+    known: dict[str, Any] = {name: float("nan") if v is None else v for name, v in stored.items()}
+    known |= {"cut": Cut(**stored["cut"]), "path": None if path is None else _path(path)}
+    return Diagnosis(**known)
 
 
 def _path(stored: Mapping[str, Any]) -> RidgePath:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, namespace
+from lincorr.arrays import Array, device, namespace
 
 _NOTHING = 1e-12  # a column whose variance is this small a part of its square has no correlation
 
@@ -151,8 +151,8 @@ def mean_correlation(predicted: Array, targets: Array, readout: Array | None = N
     xp = namespace(predicted, targets)
     if readout is None:
         return finite_mean(Correlation.of(predicted, targets).pearson())
-    identity = xp.eye(targets.shape[1], dtype=targets.dtype)
-    nothing = xp.zeros(targets.shape[1], dtype=targets.dtype)
+    identity = xp.eye(targets.shape[1], dtype=targets.dtype, device=device(targets))
+    nothing = xp.zeros(targets.shape[1], dtype=targets.dtype, device=device(targets))
     moments = CrossMoments.of(predicted, targets)
     return finite_mean(moments.correlation(identity, nothing, readout).pearson())
 

@@ -395,6 +395,8 @@ class LogitStore:
         kept = self.column_ids(name)
         order = np.argsort(kept, kind="stable")
         position = order[np.searchsorted(kept, ids, sorter=order).clip(max=len(kept) - 1)]
+        if np.array_equal(kept, ids):
+            return self._rows("logits", name, rows)
         if np.array_equal(kept[position], ids):
             return self._rows("logits", name, rows)[:, position]
         if not self.identity.hidden:

@@ -132,3 +132,49 @@ def hidden_problem(
         return Readout(rng.standard_normal((columns, d)), rng.standard_normal(columns) if bias else None)
 
     return HiddenProblem(source, target, head(p), head(q))
+
+
+def planted_store(
+    url: str, problem: HiddenProblem, *, precision: str = "float32", shard_rows: int = 256
+) -> Any:
+    """Make a `LogitStore` whose templates "source" and "target" have a planted problem's logits, all of them.
+
+    Row i is row i of the problem; there are no hidden states, as for a model that gives logits only.
+    """
+    from lincorr.columns import Columns
+    from lincorr.relations import Template
+    from lincorr.store import Identity, LogitStore
+    from lincorr.subjects import string_subjects
+
+    (n, d), p, q = problem.source.shape, len(problem.source_head.weight), len(problem.target_head.weight)
+    store = LogitStore.create(
+        url,
+        Identity(
+            source="planted",
+            revision=None,
+            config="",
+            weights="",
+            tokenizer="",
+            compute="float64",
+            head="linear",
+            linear=True,
+            vocabulary_size=max(p, q),
+            width=d,
+            precision=precision,
+            hidden=False,
+            shard_rows=shard_rows,
+            batch_tokens=1,
+            passes="whole",
+        ),
+    )
+    store.add_subjects(string_subjects([f"subject {i}" for i in range(n)]))
+    for name, hidden, head in (
+        ("source", problem.source, problem.source_head),
+        ("target", problem.target, problem.target_head),
+    ):
+        texts = tuple(f" {name} {i}" for i in range(len(head.weight)))
+        columns = Columns(np.arange(len(texts)), texts, texts, (True,) * len(texts), {})
+        store.add_template(Template(name, f"{{}} {name}"), columns)
+        for shard in range(store.n_shards):
+            store.write_shard(name, shard, head.logits(hidden[store.shard_slice(shard)]), None)
+    return store

@@ -134,13 +134,19 @@ def local_shape(settings: ClusterSettings, model_bytes: int) -> tuple[int, int]:
 
 @contextmanager
 def open_executor(
-    settings: ClusterSettings, *, model_bytes: int, tell: Callable[[str], None]
+    settings: ClusterSettings,
+    *,
+    model_bytes: int,
+    tell: Callable[[str], None],
+    keep_memory: bool = True,
 ) -> Iterator[Executor]:
     """Open the executor that the settings name, and close it and its processes afterwards.
 
     Args:
         model_bytes: of one copy of the model's weights, to see how many workers fit.
         tell: is told the address of the dashboard.
+        keep_memory: whether workers keep freed memory for the next task: faster, but what they hold grows
+            beyond what a task needs.
 
     Raises:
         BadInput: no scheduler answers at the address.
@@ -149,10 +155,11 @@ def open_executor(
         yield Serial()
         return
     workers, threads = local_shape(settings, model_bytes)
+    kept = _KEEP_MEMORY if keep_memory else {}
     # Set before a worker's libraries start: later they have their threads and their memory already.
     environment = {
         f"distributed.nanny.pre-spawn-environ.{name}": value
-        for name, value in (_KEEP_MEMORY | dict.fromkeys(_THREAD_VARIABLES, threads)).items()
+        for name, value in (kept | dict.fromkeys(_THREAD_VARIABLES, threads)).items()
     }
     with dask.config.set(_SCHEDULER_SETTINGS | environment):
         if settings.kind == "address":

@@ -132,6 +132,22 @@ class FitSettings(Section):
         description="Keep singular values above rcond times the largest; default: above storage noise.",
     )
 
+    method: Literal["auto", "direct", "factored", "gram", "dual", "lowrank", "tiled"] = Field(
+        "auto", description="Solver of every fit; auto chooses by size and says why (see `lincorr plan`)."
+    )
+    penalty: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Penalty of the ridge fits as √λ/σ₁; default: chosen by leave-one-out (tiled: 0.003).",
+    )
+    memory: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Memory of a worker while fitting, in GB; default: half of what is free.",
+    )
+
 
 class ReportSettings(Section):
     """What is shown."""

@@ -107,7 +107,7 @@ def evaluate_relation(
 
 def _require_maps(store: LogitStore, inputs: FitInputs, source: Source) -> None:
     name = inputs.relation.name
-    for fit in (source, f"{source}-ridge"):
+    for fit in inputs.fit_names(source):
         found = store.maps.inputs(name, fit)
         if found is None:
             raise BadInput(f"store: {store.url!r} has no map {name!r} / {fit!r}; run `lincorr fit` first")
@@ -146,12 +146,11 @@ def _scores(
 ) -> dict[str, Any]:
     counts = row_counts(len(inputs.test_rows))
     sides = {source: _Side(store, inputs, source, other, counts) for source in inputs.choices}
-    maps = {
-        name: store.maps.load(inputs.relation.name, name) for name in FIT_NAMES if _source_of(name) in sides
-    }
+    names = [name for source in inputs.choices for name in inputs.fit_names(source)]
+    maps = {name: store.maps.load(inputs.relation.name, name) for name in FIT_NAMES if name in names}
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
-    read_out = {name: maps[name] for name in ("domain", reading)}  # the paper's method, and the best
+    read_out = {name: maps[name] for name in ("domain", reading) if name in maps}  # the paper's, and the best
     return {
         "name": inputs.relation.name,
         "family": inputs.relation.relation.family,

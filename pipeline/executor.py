@@ -3,6 +3,8 @@
 `Serial` is the definition. Its Dask twin in `clusters.py` must give the same answer.
 """
 
+import os
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -21,9 +23,9 @@ class Receipt:
         rows: subjects computed (forward passes a template).
         bytes_written: to the store.
         began, ended: seconds since the epoch, on the worker's clock; loading the model is not counted.
-        compute_seconds: of that, in forward passes.
-        cut_batches: passes more than planned, because the device could not hold a batch.
+        compute_seconds: of that, on the device.
         peak_bytes: the worker's resident memory at the end.
+        cut_batches: passes more than planned, because the device could not hold a batch.
     """
 
     key: str
@@ -33,8 +35,13 @@ class Receipt:
     began: float
     ended: float
     compute_seconds: float
-    cut_batches: int
     peak_bytes: int
+    cut_batches: int = 0
+
+
+def this_worker() -> str:
+    """Name this host and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def waiting_share(receipts: Sequence[Receipt]) -> float:

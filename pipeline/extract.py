@@ -1,7 +1,5 @@
 """One shard of subjects: prompts -> model -> store."""
 
-import os
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +24,7 @@ from lincorr.prompts import (
 from lincorr.store import LogitStore
 from lincorr.subjects import STRING, Subjects
 from pipeline.device import compute
-from pipeline.executor import Receipt
+from pipeline.executor import Receipt, this_worker
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.logits import LanguageModel
@@ -91,7 +89,7 @@ def extract_shard(task: ExtractTask) -> Receipt:
             written += store.write_shard(name, task.shard, logits, hidden)
     return Receipt(
         key=task.key,
-        worker=f"{socket.gethostname()}:{os.getpid()}",
+        worker=this_worker(),
         rows=rows,
         bytes_written=written,
         began=began,

@@ -3,25 +3,36 @@
 import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.errors import LincorrError
 from lincorr.metrics import CrossMoments
-from lincorr.solvers.choose import Choice
+from lincorr.scratch import Scratch
+from lincorr.solvers.choose import Choice, largest_tile
 from lincorr.solvers.direct import direct
 from lincorr.solvers.factored import factored
-from lincorr.solvers.result import RidgePath
+from lincorr.solvers.lowrank import OVERSAMPLING, PROBES
+from lincorr.solvers.reduced import Reduced
 from lincorr.solvers.spectrum import Problem, ridge_path, solve
 from lincorr.store import LogitStore
+from pipeline.executor import Executor
+from pipeline.fit_streams import decompose, load_reduced
+from pipeline.fit_tiled import Kept, fit_tiles
+from pipeline.panels import begin, scratch_url
 from pipeline.prepare import RelationInputs
 
 Source = Literal["domain", "vocabulary"]
 
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
 _BLOCK_ROWS = 4096
+_FEWEST_ROWS = 64  # in a block, however wide they are
+_PANEL = 2048  # rows and columns of a tile where memory does not say otherwise
+ROOT_PENALTY = 0.003  # √λ/σ₁ of tiled fits: a map of SmolLM2-135M was seen to read best there
 _SOLVERS = 1  # raised when a solver's answer changes: kept maps are then fitted again
 
 
@@ -35,6 +46,8 @@ class FitInputs:
         choices: source -> method and reason.
         n_tokens: V.
         rcond: overrides the rank rule.
+        root_penalty: √λ/σ₁ of the ridge fits; None has it chosen by leave-one-out.
+        memory_bytes: what a task may hold.
     """
 
     relation: RelationInputs
@@ -43,6 +56,13 @@ class FitInputs:
     choices: dict[Source, Choice]
     n_tokens: int
     rcond: float | None
+    root_penalty: float | None = None
+    memory_bytes: int = 10**9
+
+    def fit_names(self, source: Source) -> tuple[str, ...]:
+        """Names of the fits of a source; the tiled solver knows ridge only."""
+        ridge = f"{source}-ridge"
+        return (ridge,) if self.choices[source].method == "tiled" else (source, ridge)
 
     @property
     def source_template(self) -> str:
@@ -59,36 +79,103 @@ class FitInputs:
         return self.relation.source.ids if source == "domain" else np.arange(self.n_tokens)
 
 
-def fit_relation(store: LogitStore, inputs: FitInputs) -> list[str]:
+def fit_relation(store: LogitStore, inputs: FitInputs, executor: Callable[[], Executor]) -> list[str]:
     """Fit and keep every map of a relation that is not there yet; return the names of the new ones.
+
+    Args:
+        executor: opens one, for fits that stream. Small ones are done here, at once: workers would take
+            longer to start.
 
     Raises:
         StoreDamaged: a row is missing or damaged.
     """
-    fitted = []
+    fitted: list[str] = []
     for source, choice in inputs.choices.items():
         for template in (inputs.source_template, inputs.target_template):
             store.require_whole(template, inputs.fit_rows)
         digest = input_digest(store, inputs, source)
-        names = (source, f"{source}-ridge")
+        names = inputs.fit_names(source)
         if all(store.maps.inputs(inputs.relation.name, name) == digest for name in names):
             continue
-        problem = set_up(store, inputs, source)
-        path = ridge_path(problem)
-        for name, root_penalty in zip(names, (0.0, path.reading), strict=True):
-            known_path: RidgePath | None = path if root_penalty else None
-            solution = solve(problem, root_penalty, reason=choice.reason, path=known_path)
-            store.maps.save(inputs.relation.name, name, solution, digest)
-            fitted.append(name)
+        if choice.method == "tiled":
+            _fit_tiled(store, inputs, source, executor())
+        else:
+            if choice.streamed:
+                decompose(executor(), store, _scratch(store, inputs, source), choice.method)
+            _fit_paths(store, inputs, source)
+        fitted += names
     return fitted
 
 
+def _fit_paths(store: LogitStore, inputs: FitInputs, source: Source) -> None:
+    """Keep the minimum-norm map and the ridge one of a source whose decomposition is at hand."""
+    problem = set_up(store, inputs, source)
+    path = ridge_path(problem)
+    asked = inputs.root_penalty
+    ridge = path.reading if asked is None else asked
+    digest, reason = input_digest(store, inputs, source), inputs.choices[source].reason
+    for name, root_penalty, known in zip(
+        inputs.fit_names(source), (0.0, ridge), (None, path if asked is None else None), strict=True
+    ):
+        solution = solve(problem, root_penalty, reason=reason, path=known)
+        store.maps.save(inputs.relation.name, name, solution, digest)
+
+
+def _fit_tiled(store: LogitStore, inputs: FitInputs, source: Source, executor: Executor) -> None:
+    [name] = inputs.fit_names(source)
+    fit_tiles(
+        executor,
+        store,
+        _scratch(store, inputs, source),
+        relation=inputs.relation.name,
+        fit=name,
+        inputs=input_digest(store, inputs, source),
+        reason=inputs.choices[source].reason,
+    )
+
+
+def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
+    """Open the scratch of a source's fit, with all that its tasks have to know."""
+    n, p, q = len(inputs.fit_rows), len(inputs.source_ids(source)), len(inputs.relation.target.ids)
+    method, identity = inputs.choices[source].method, store.identity
+    tile = largest_tile(p, inputs.memory_bytes) if method == "tiled" else _PANEL
+    # gram holds float64 rows beside its moments; the others cut them as they are stored
+    row_bytes = (64 if method == "gram" else 8) * (p + q)
+    block = max(_FEWEST_ROWS, min(tile, inputs.memory_bytes // row_bytes))
+    return begin(
+        store,
+        f"{inputs.relation.name}-{source}",
+        input_digest(store, inputs, source),
+        templates=(inputs.source_template, inputs.target_template),
+        source_ids=inputs.source_ids(source),
+        target_ids=inputs.relation.target.ids,
+        rows=inputs.fit_rows,
+        block=block,
+        panel=tile,
+        sketch=min(identity.width + OVERSAMPLING, n) + PROBES,
+        root_penalty=ROOT_PENALTY if inputs.root_penalty is None else inputs.root_penalty,
+        rank_rule={
+            "storage_eps": float(np.finfo(identity.precision).eps),
+            "rank_limit": identity.width if identity.linear else None,
+            "rcond": inputs.rcond,
+        },
+    )
+
+
 def set_up(store: LogitStore, inputs: FitInputs, source: Source) -> Problem:
-    """Read the rows to fit and decompose them."""
+    """Return a source's problem: its rows read and decomposed, or what a streamed fit has kept.
+
+    Raises:
+        LincorrError: a streamed fit has kept nothing.
+    """
     ids, target_ids = inputs.source_ids(source), inputs.relation.target.ids
-    rows = inputs.fit_rows
+    rows, method = inputs.fit_rows, inputs.choices[source].method
     eps = float(np.finfo(store.identity.precision).eps)
-    if inputs.choices[source].method == "factored":
+    if method == "tiled":
+        return Kept(store.maps.load(inputs.relation.name, inputs.fit_names(source)[0]))
+    if inputs.choices[source].streamed:
+        return load_reduced(_kept_scratch(store, inputs, source), method)
+    if method == "factored":
         head = store.readout().as_float64()
         return factored(
             _double(store.hidden(inputs.source_template, rows)),
@@ -111,20 +198,34 @@ def set_up(store: LogitStore, inputs: FitInputs, source: Source) -> Problem:
     )
 
 
+def _kept_scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
+    url = scratch_url(store, f"{inputs.relation.name}-{source}")
+    if Scratch.inputs(url) != input_digest(store, inputs, source):
+        raise LincorrError(f"fit: the decomposition in {url!r} is gone; run `lincorr fit` again")
+    return Scratch.attach(url)
+
+
 def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source) -> CrossMoments:
     """Return the moments of the rows to test, of such data as the source's problem is made of."""
-    rows, hidden = inputs.test_rows, inputs.choices[source].method == "factored"
+    rows, ids = inputs.test_rows, inputs.source_ids(source)
+    hidden = inputs.choices[source].method == "factored"
+    problem = set_up(store, inputs, source) if inputs.choices[source].streamed else None
 
     def block(part: NDArray[np.int64]) -> CrossMoments:
         if hidden:
-            x = store.hidden(inputs.source_template, part)
+            x = _double(store.hidden(inputs.source_template, part))
             y = store.hidden(inputs.target_template, part)
         else:
-            x = store.logits(inputs.source_template, inputs.source_ids(source), part)
+            x = _double(store.logits(inputs.source_template, ids, part))
             y = store.logits(inputs.target_template, inputs.relation.target.ids, part)
-        return CrossMoments.of(_double(x), _double(y))
+        if isinstance(problem, Reduced | Kept):
+            x = problem.coordinates(x)
+        return CrossMoments.of(x, _double(y))
 
-    parts = (rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS))
+    size = (
+        _BLOCK_ROWS if hidden else max(_FEWEST_ROWS, min(_BLOCK_ROWS, inputs.memory_bytes // (64 * len(ids))))
+    )
+    parts = (rows[start : start + size] for start in range(0, len(rows), size))
     return functools.reduce(CrossMoments.merge, map(block, parts))
 
 
@@ -134,7 +235,7 @@ def input_digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:
         store.content_digest(name, inputs.fit_rows)
         for name in (inputs.source_template, inputs.target_template)
     ]
-    told = [_SOLVERS, inputs.choices[source].method, inputs.rcond, contents]
+    told = [_SOLVERS, inputs.choices[source].method, inputs.rcond, inputs.root_penalty, contents]
     whole = hashlib.sha256(json.dumps(told).encode())
     for array in (inputs.source_ids(source), inputs.relation.target.ids, inputs.fit_rows):
         whole.update(array.astype(np.int64).tobytes())

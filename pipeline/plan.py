@@ -16,9 +16,10 @@ from lincorr.prompts import merge_prompts
 from lincorr.solvers.choose import Choice, choose
 from lincorr.store import DEFAULT_SHARD_ROWS, LogitStore
 from lincorr.subjects import split_rows
-from pipeline.config import RunConfig
+from pipeline.config import FitSettings, RunConfig
 from pipeline.prepare import Inputs
 
+_LIBRARY_BYTES = 350_000_000  # resident in a worker before it has any data
 _EFFICIENCY = 0.6  # of the machine's matrix product, seen in extraction with small batches
 
 
@@ -118,16 +119,24 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         bytes_to_write=to_write,
         flops=2.0 * _body_parameters(config, inputs) * tokens if tokens else 0.0,
         flops_per_second=_EFFICIENCY * measured_flops() if tokens else 1.0,
-        choices=choices(inputs, n_fit=len(fit), hidden=hidden),
+        choices=choices(
+            config.fit,
+            inputs,
+            n_fit=len(fit),
+            hidden=hidden,
+            linear=store.identity.linear if store else inputs.head_softcap is None,
+        ),
     )
 
 
-def choices(inputs: Inputs, *, n_fit: int, hidden: bool) -> dict[tuple[str, str], Choice]:
+def choices(
+    settings: FitSettings, inputs: Inputs, *, n_fit: int, hidden: bool, linear: bool
+) -> dict[tuple[str, str], Choice]:
     """Choose a solver for every relation, from the domain's columns and from the full vocabulary.
 
-    Without hidden states there is no full-vocabulary fit, unless all logits are kept and it is small.
+    Without hidden states there is no full-vocabulary fit, unless all logits are kept.
     """
-    memory = psutil.virtual_memory().available
+    memory = fit_memory(settings)
     chosen = {}
     for relation in inputs.relations:
         sources = {"domain": len(relation.source)}
@@ -141,9 +150,29 @@ def choices(inputs: Inputs, *, n_fit: int, hidden: bool) -> dict[tuple[str, str]
                 len(relation.target),
                 width=inputs.width,
                 hidden=hidden,
+                linear=linear,
                 memory_bytes=memory,
+                root_penalty=settings.penalty,
+                method=settings.method,
             )
     return chosen
+
+
+def fit_memory(settings: FitSettings) -> int:
+    """Return the bytes that a task may hold while fitting.
+
+    Raises:
+        BadInput: it is less than the libraries take.
+    """
+    if settings.memory is None:
+        return psutil.virtual_memory().available // 2
+    left = int(settings.memory * 1e9) - _LIBRARY_BYTES
+    if left <= 0:
+        raise BadInput(
+            f"fit.memory: {settings.memory:g} GB is what a worker's libraries take; give it "
+            f"{2 * _LIBRARY_BYTES / 1e9:.1f} or more"
+        )
+    return left
 
 
 def shards_to_do(

@@ -1,10 +1,11 @@
 """The story: plan, extract, fit, evaluate, report. Each verb does only what is not yet done."""
 
+import functools
 import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,7 +25,7 @@ from pipeline.evaluate import evaluate_relation
 from pipeline.executor import Executor, Receipt, Stage, waiting_share
 from pipeline.extract import ExtractTask, extract_shard
 from pipeline.fit import FitInputs, fit_relation
-from pipeline.plan import Plan, choices, make_plan, shards_to_do
+from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
 from pipeline.prepare import Inputs, prepare
 from pipeline.report import write_report
 
@@ -115,7 +116,7 @@ class Run:
                 if not tasks and self._head_is_kept():
                     self.narrator.tell(f"Nothing to extract: {plan.store} has it all")
                     return []
-            with self._executor() as executor:
+            with self._executor(self._model_bytes(), keep_memory=True) as executor:
                 if not plan.exists:
                     self._create(executor)
                     store = self._register(self.store(write=True))
@@ -127,10 +128,15 @@ class Run:
         """Fit every map that the store lacks; return "relation/fit" of the new ones."""
         store = self.store(write=True)
         done = []
-        with self._timed("fit"):
+        with self._timed("fit"), ExitStack() as opened:
+
+            @functools.cache
+            def executor() -> Executor:
+                return opened.enter_context(self._executor(fit_memory(self.config.fit), keep_memory=False))
+
             for inputs in self._fit_inputs(store):
                 self.narrator.tell(f"Fitting {inputs.relation.name}")
-                done += [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs)]
+                done += [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs, executor)]
         return done
 
     def evaluate(self) -> dict[str, Any]:
@@ -193,12 +199,19 @@ class Run:
     # --- extraction -------------------------------------------------------------------------------
 
     @contextmanager
-    def _executor(self) -> Iterator[Executor]:
+    def _executor(self, worker_bytes: int, *, keep_memory: bool) -> Iterator[Executor]:
         from pipeline.clusters import open_executor  # Dask is imported only where it is used
 
-        weights = sum(f.stat().st_size for f in self.inputs.folder.glob("*.safetensors"))
-        with open_executor(self.config.cluster, model_bytes=weights, tell=self.narrator.tell) as executor:
+        with open_executor(
+            self.config.cluster,
+            model_bytes=worker_bytes,
+            tell=self.narrator.tell,
+            keep_memory=keep_memory,
+        ) as executor:
             yield executor
+
+    def _model_bytes(self) -> int:
+        return sum(f.stat().st_size for f in self.inputs.folder.glob("*.safetensors"))
 
     def _create(self, executor: Executor) -> None:
         """Make the store, now that a worker has seen what the model is."""
@@ -330,15 +343,20 @@ class Run:
                 "it was made with"
             )
         fit, test = self._split()
-        chosen = choices(self.inputs, n_fit=len(fit), hidden=store.identity.hidden)
+        settings, identity = self.config.fit, store.identity
+        chosen = choices(
+            settings, self.inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear
+        )
         for relation in self.inputs.relations:
             yield FitInputs(
                 relation=relation,
                 fit_rows=rows[fit],
                 test_rows=rows[test],
                 choices={s: c for (name, s), c in chosen.items() if name == relation.name},  # type: ignore[misc]
-                n_tokens=store.identity.vocabulary_size,
-                rcond=self.config.fit.rcond,
+                n_tokens=identity.vocabulary_size,
+                rcond=settings.rcond,
+                root_penalty=settings.penalty,
+                memory_bytes=fit_memory(settings),
             )
 
     @contextmanager

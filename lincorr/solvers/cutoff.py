@@ -32,6 +32,8 @@ class Cut:
             the caller's ``rcond · σ₁``.
         sigma_1, sigma_r, sigma_next: the largest, the last kept and the first dropped singular value
             (0.0 where there is none).
+        resolution: the smallest σ that the method can tell from zero; where it dropped something, σ_{r+1}
+            may be as large as this.
     """
 
     rank: int
@@ -40,6 +42,7 @@ class Cut:
     sigma_1: float
     sigma_r: float
     sigma_next: float
+    resolution: float = 0.0
 
     @property
     def gap(self) -> float:
@@ -66,6 +69,7 @@ def cut(
     noise: float = 0.0,
     rank_limit: int | None = None,
     rcond: float | None = None,
+    squared: bool = False,
 ) -> Cut:
     """Decide the rank of descending singular `values` (k,) of a matrix of `shape`.
 
@@ -73,19 +77,27 @@ def cut(
         noise: τ of the stored data.
         rank_limit: a rank that the exact data cannot exceed (the model's width), if known.
         rcond: overrides the rule: keep values above ``rcond · σ₁``.
+        squared: the values are roots of a Gram matrix's eigenvalues, and those are known to
+            ``eps · max(n, p) · σ₁²`` only: what lies below ``√(eps · max(n, p)) · σ₁`` is not resolved.
     """
     sigma = [float(v) for v in values]
     sigma_1 = sigma[0] if sigma else 0.0
-    own = EPS64 * max(shape) * sigma_1
+    share = EPS64 * max(shape)
+    own = (math.sqrt(share) if squared else share) * sigma_1
     threshold = max(noise, own) if rcond is None else rcond * sigma_1
+    if squared:
+        threshold = max(threshold, own)
     rank = sum(v > threshold for v in sigma)
     if rank_limit is not None:
         rank = min(rank, rank_limit)
+    dropped = sigma[rank] if rank < len(sigma) else 0.0
+    unresolved = own if squared and rank < len(sigma) else 0.0
     return Cut(
         rank=rank,
         noise_floor=noise,
         threshold=threshold,
         sigma_1=sigma_1,
         sigma_r=sigma[rank - 1] if rank else 0.0,
-        sigma_next=sigma[rank] if rank < len(sigma) and sigma[rank] > own else 0.0,
+        sigma_next=dropped if dropped > own else unresolved,
+        resolution=own,
     )

@@ -4,16 +4,17 @@
 number of targets and penalties. Rank lost to too few rows or to rounding gives the minimum-norm W.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, namespace, to_host
+from lincorr.arrays import Array, like, namespace, to_host
 from lincorr.metrics import Correlation, CrossMoments
-from lincorr.solvers.cutoff import noise_floor
+from lincorr.solvers.cutoff import Cut, noise_floor
 from lincorr.solvers.result import Diagnosis, LinearMap
-from lincorr.solvers.spectrum import Spectrum, spectrum
+from lincorr.solvers.spectrum import Spectrum, minimiser, residuals, scores_left_out, spectrum
 
 METHOD = "direct"
 
@@ -30,6 +31,28 @@ class Direct:
     method: str = METHOD
     readout: None = None
 
+    @property
+    def cut(self) -> Cut:
+        """The rank decision."""
+        return self.spectrum.cut
+
+    @property
+    def n_rows(self) -> int:
+        """n, the rows that are fitted."""
+        return int(self.targets.shape[0])
+
+    def coefficients(self, penalty: float) -> Array:
+        """Return the solution for λ."""
+        return minimiser(self, penalty)
+
+    def leave_one_out_scores(self, root_penalties: Sequence[float]) -> list[float]:
+        """Return the mean leave-one-out Pearson r for every √λ/σ₁."""
+        return scores_left_out(self, root_penalties)
+
+    def certificates(self, solution: Array, penalty: float) -> tuple[float, float]:
+        """Return the normal-equation and minimum-norm residuals of a solution."""
+        return residuals(self, solution, penalty)
+
     def to_map(self, coefficients: Array, diagnosis: Diagnosis) -> LinearMap:
         """The coefficients are the weights."""
         intercept = self.target_mean - self.spectrum.mean @ coefficients
@@ -44,7 +67,7 @@ class Direct:
     def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
         """Return rows of the weights."""
         xp = namespace(coefficients)
-        return xp.take(coefficients, xp.asarray(positions), axis=0)
+        return xp.take(coefficients, like(positions, coefficients), axis=0)
 
     def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
         """Score a solution on the moments of source and target logits."""

@@ -13,17 +13,18 @@ head rows on both sides of a d x d core. Exact also for n < d, p < d and a rank-
 formula with ``(E1ᵀE1)⁻¹`` is not. Cost ``O(n d² + (p + q) d²)``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, namespace, to_host
+from lincorr.arrays import Array, like, namespace, to_host
 from lincorr.metrics import Correlation, CrossMoments
 from lincorr.readout import Readout
-from lincorr.solvers.cutoff import EPS64, noise_floor
+from lincorr.solvers.cutoff import EPS64, Cut, noise_floor
 from lincorr.solvers.result import Diagnosis, HiddenMap, LinearMap, map_through
-from lincorr.solvers.spectrum import Spectrum, spectrum
+from lincorr.solvers.spectrum import Spectrum, minimiser, residuals, scores_left_out, spectrum
 
 METHOD = "factored"
 
@@ -49,6 +50,28 @@ class Factored:
         """(q, d) the target head's rows, scale included."""
         return self.target_head.weight * self.target_head.scale
 
+    @property
+    def cut(self) -> Cut:
+        """The rank decision."""
+        return self.spectrum.cut
+
+    @property
+    def n_rows(self) -> int:
+        """n, the rows that are fitted."""
+        return int(self.targets.shape[0])
+
+    def coefficients(self, penalty: float) -> Array:
+        """Return the solution for λ."""
+        return minimiser(self, penalty)
+
+    def leave_one_out_scores(self, root_penalties: Sequence[float]) -> list[float]:
+        """Return the mean leave-one-out Pearson r for every √λ/σ₁."""
+        return scores_left_out(self, root_penalties)
+
+    def certificates(self, solution: Array, penalty: float) -> tuple[float, float]:
+        """Return the normal-equation and minimum-norm residuals of a solution."""
+        return residuals(self, solution, penalty)
+
     def to_map(self, coefficients: Array, diagnosis: Diagnosis) -> LinearMap:
         """Carry coefficients Z (k, d) to the logits on both sides; W stays three factors."""
         weights = self.to_coordinates @ coefficients
@@ -69,8 +92,7 @@ class Factored:
 
     def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
         """Return rows of W; only these rows of the source head are used."""
-        xp = namespace(coefficients)
-        head = self.source_head.columns(xp.asarray(positions))
+        head = self.source_head.columns(like(positions, coefficients))
         return (head.weight * head.scale) @ (self.from_coordinates @ coefficients) @ self.readout.T
 
     def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +72,9 @@ class Diagnosis:
     def warning(self) -> str | None:
         """One sentence if the weights should not be read, else None."""
         if self.penalty == 0.0 and not self.cut.identified:
-            return (
-                f"W is not identified beyond rank {self.cut.rank} "
-                f"(gap {self.cut.gap:.1f}); its predictions are"
-            )
+            blunt = self.cut.sigma_next == self.cut.resolution > self.cut.noise_floor
+            why = f"{self.method} resolves nothing smaller" if blunt else f"gap {self.cut.gap:.1f}"
+            return f"W is not identified beyond rank {self.cut.rank} ({why}); its predictions are"
         return None
 
 
@@ -110,7 +109,22 @@ class Factors:
         return block
 
 
-Weights = Floats | Factors
+class Tiles(Protocol):
+    """A dense W that stays on disk."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def __getitem__(self, index: tuple[Any, Any]) -> Floats:
+        """Return the block of rows and columns (integer arrays); only its tiles are read."""
+        ...
+
+    def after(self, logits: Floats) -> Floats:
+        """Return ``logits @ W``, tile by tile."""
+        ...
+
+
+Weights = Floats | Factors | Tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +174,7 @@ class LinearMap:
     Attributes:
         source_ids: (p,) token ids of the rows of the weights.
         target_ids: (q,) token ids of its columns.
-        weights: (p, q), dense or as factors.
+        weights: (p, q), dense, as factors, or in tiles on disk.
         intercept: (q,).
         diagnosis: how it was found and how far to trust it.
         hidden: the same map from source hidden states, where it was fitted through them.
@@ -178,7 +192,9 @@ class LinearMap:
         if isinstance(self.weights, Factors):
             w = self.weights
             return ((logits @ w.left) @ w.core) @ w.right.T + self.intercept
-        return logits @ self.weights + self.intercept
+        if isinstance(self.weights, np.ndarray):
+            return logits @ self.weights + self.intercept
+        return self.weights.after(logits) + self.intercept
 
     def predict_from_hidden(self, hidden: Floats) -> Floats:
         """Return target logits (n, q) for source hidden states (n, d).
@@ -200,9 +216,9 @@ class LinearMap:
         """
         rows = _positions(self.source_ids, source_ids, "source")
         columns = _positions(self.target_ids, target_ids, "target")
-        if isinstance(self.weights, Factors):
-            return self.weights[rows, columns]
-        return self.weights[np.ix_(rows, columns)]
+        if isinstance(self.weights, np.ndarray):
+            return self.weights[np.ix_(rows, columns)]
+        return self.weights[rows, columns]
 
     def strongest_targets(self, source_id: int, count: int = 5) -> list[tuple[int, float]]:
         """Return the target tokens of largest weight in a source's row, strongest first."""

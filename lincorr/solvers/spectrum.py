@@ -10,6 +10,7 @@ Friedman, The Elements of Statistical Learning, 7.10).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace
+from lincorr.errors import BadInput
 from lincorr.metrics import Correlation, CrossMoments, mean_correlation
 from lincorr.solvers.cutoff import Cut, cut
 from lincorr.solvers.result import Diagnosis, LinearMap, PathPoint, RidgePath, relative
@@ -24,7 +26,7 @@ from lincorr.solvers.result import Diagnosis, LinearMap, PathPoint, RidgePath, r
 # √λ/σ₁ of the path. Four decades: logit spectra reach condition numbers of 1e4.
 ROOT_PENALTIES: NDArray[np.float64] = np.concatenate([[0.0], np.logspace(-4, 0, 20)])
 READING_SHARE = 0.99
-_INTERPOLATED = 1e-9  # 1 - h below this: the row fits itself
+INTERPOLATED = 1e-9  # 1 - h below this: the row fits itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,51 @@ class Problem(Protocol):
 
     Attributes:
         method: name of the solver.
+        cut: the rank decision on its source.
+        n_rows: n, the rows that are fitted.
+    """
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def cut(self) -> Cut: ...
+    @property
+    def n_rows(self) -> int: ...
+
+    def coefficients(self, penalty: float) -> Array:
+        """Return the solution C (k, m) for λ."""
+        ...
+
+    def leave_one_out_scores(self, root_penalties: Sequence[float]) -> list[float]:
+        """Return the mean leave-one-out Pearson r for every √λ/σ₁; NaN where a row fits itself."""
+        ...
+
+    def certificates(self, solution: Array, penalty: float) -> tuple[float, float]:
+        """Return the normal-equation and minimum-norm residuals of a solution."""
+        ...
+
+    def to_map(self, solution: Array, diagnosis: Diagnosis) -> LinearMap:
+        """Turn coefficients C (k, m) into the map between logits."""
+        ...
+
+    def rows(self, solution: Array, positions: NDArray[np.int64]) -> Array:
+        """Return some rows (len(positions), q) of W, without the others."""
+        ...
+
+    def score(self, solution: Array, moments: CrossMoments) -> Correlation:
+        """Score a solution on rows whose moments, of such data as the problem is made of, are given."""
+        ...
+
+
+class Decomposed(Protocol):
+    """A problem whose source's thin SVD and whose targets are in memory.
+
+    Attributes:
         spectrum: of the source, in k coordinates.
         targets: (n, m) centred targets.
         readout: (q, m) with ``outputs = targets @ readout.T``; None where the outputs are the targets.
     """
 
-    @property
-    def method(self) -> str: ...
     @property
     def spectrum(self) -> Spectrum: ...
     @property
@@ -78,31 +118,23 @@ class Problem(Protocol):
     @property
     def readout(self) -> Array | None: ...
 
-    def to_map(self, coefficients: Array, diagnosis: Diagnosis) -> LinearMap:
-        """Turn coefficients C (k, m) into the map between logits."""
-        ...
-
-    def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
-        """Return some rows (len(positions), q) of W, without the others."""
-        ...
-
-    def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
-        """Score a solution on rows whose moments, of such data as the problem is made of, are given."""
-        ...
-
 
 def solve(
     problem: Problem, root_penalty: float = 0.0, *, reason: str = "", path: RidgePath | None = None
 ) -> LinearMap:
-    """Solve a problem for one penalty, given as √λ/σ₁."""
-    penalty = (root_penalty * problem.spectrum.cut.sigma_1) ** 2
+    """Solve a problem for one penalty, given as √λ/σ₁.
+
+    Raises:
+        BadInput: the penalty is negative.
+    """
     solution = coefficients(problem, root_penalty)
-    normal, outside = _certificates(problem, solution, penalty)
+    penalty = penalty_of(problem, root_penalty)
+    normal, outside = problem.certificates(solution, penalty)
     diagnosis = Diagnosis(
         method=problem.method,
         reason=reason,
-        n_rows=problem.targets.shape[0],
-        cut=problem.spectrum.cut,
+        n_rows=problem.n_rows,
+        cut=problem.cut,
         penalty=penalty,
         root_penalty=root_penalty,
         normal_residual=normal,
@@ -114,16 +146,25 @@ def solve(
 
 def coefficients(problem: Problem, root_penalty: float) -> Array:
     """Return the solution C (k, m) for one penalty, given as √λ/σ₁."""
-    U, s, V = problem.spectrum.left, problem.spectrum.values, problem.spectrum.right
-    penalty = (root_penalty * problem.spectrum.cut.sigma_1) ** 2
-    return V @ (_column(s / (s * s + penalty)) * (U.T @ problem.targets))
+    return problem.coefficients(penalty_of(problem, root_penalty))
+
+
+def penalty_of(problem: Problem, root_penalty: float) -> float:
+    """Return λ of √λ/σ₁.
+
+    Raises:
+        BadInput: it is negative.
+    """
+    if root_penalty < 0:
+        raise BadInput(f"fit.penalty: {root_penalty:g} is negative; √λ/σ₁ is 0 or more")
+    return (root_penalty * problem.cut.sigma_1) ** 2
 
 
 def ridge_path(problem: Problem, root_penalties: NDArray[np.float64] = ROOT_PENALTIES) -> RidgePath:
     """Score every penalty by leave-one-out and choose the best one and the reading one."""
-    points = tuple(
-        PathPoint(float(root), _leave_one_out_score(problem, float(root))) for root in np.sort(root_penalties)
-    )
+    roots = [float(root) for root in np.sort(root_penalties)]
+    scores = problem.leave_one_out_scores(roots)
+    points = tuple(PathPoint(root, score) for root, score in zip(roots, scores, strict=True))
     scored = [point for point in points if not math.isnan(point.score)]
     if not scored:  # too few rows to leave one out: the strongest penalty is the safest
         return RidgePath(points, points[-1].root_penalty, points[-1].root_penalty)
@@ -133,7 +174,16 @@ def ridge_path(problem: Problem, root_penalties: NDArray[np.float64] = ROOT_PENA
     return RidgePath(points, best.root_penalty, reading)
 
 
-def leave_one_out(problem: Problem, root_penalty: float) -> Array:
+# --- with the thin SVD at hand ------------------------------------------------------------------------
+
+
+def minimiser(problem: Decomposed, penalty: float) -> Array:
+    """Return C for λ; the minimum-norm one for λ = 0."""
+    U, s, V = problem.spectrum.left, problem.spectrum.values, problem.spectrum.right
+    return V @ (_column(s / (s * s + penalty)) * (U.T @ problem.targets))
+
+
+def leave_one_out(problem: Decomposed, root_penalty: float) -> Array:
     """Return the leave-one-out predictions (n, m) of the centred targets; NaN in interpolated rows."""
     U, s = problem.spectrum.left, problem.spectrum.values
     xp = namespace(U, problem.targets)
@@ -141,11 +191,16 @@ def leave_one_out(problem: Problem, root_penalty: float) -> Array:
     fitted = U @ (_column(shrink) * (U.T @ problem.targets))
     left_over = 1 - 1 / U.shape[0] - xp.sum(U * U * shrink[None, :], axis=1)
     nan = xp.full_like(left_over, math.nan)
-    left_over = xp.where(left_over < _INTERPOLATED, nan, left_over)
+    left_over = xp.where(left_over < INTERPOLATED, nan, left_over)
     return problem.targets - (problem.targets - fitted) / _column(left_over)
 
 
-def _leave_one_out_score(problem: Problem, root_penalty: float) -> float:
+def scores_left_out(problem: Decomposed, root_penalties: Sequence[float]) -> list[float]:
+    """Return the mean leave-one-out Pearson r for every √λ/σ₁; NaN where a row fits itself."""
+    return [_score_left_out(problem, root) for root in root_penalties]
+
+
+def _score_left_out(problem: Decomposed, root_penalty: float) -> float:
     predicted = leave_one_out(problem, root_penalty)
     xp = namespace(predicted)
     if not bool(xp.all(xp.isfinite(predicted))):
@@ -153,7 +208,7 @@ def _leave_one_out_score(problem: Problem, root_penalty: float) -> float:
     return mean_correlation(predicted, problem.targets, problem.readout)
 
 
-def _certificates(problem: Problem, solution: Array, penalty: float) -> tuple[float, float]:
+def residuals(problem: Decomposed, solution: Array, penalty: float) -> tuple[float, float]:
     """Return the normal-equation and minimum-norm residuals of a solution."""
     U, s, V = problem.spectrum.left, problem.spectrum.values, problem.spectrum.right
     norm = namespace(U, solution).linalg.matrix_norm

@@ -255,6 +255,9 @@ WRONG = {
     "cluster.batch_tokens": "1.5",
     "model.dtype": "int8",
     "fit.rcond": "1",
+    "fit.method": "gelsd",
+    "fit.penalty": "-0.1",
+    "fit.memory": "0",
     "report.sources": "0",
 }
 

@@ -1,0 +1,167 @@
+"""Intermediate matrices of a fit that does not fit into memory: Zarr v3, one tile one chunk.
+
+A tile is written whole, atomically, by one task; a fit that was cut short goes on from the tiles that are
+there. A scratch belongs to one digest of inputs and is discarded when they change. A tile that was never
+written reads as NaN and is refused, so only finite tiles can be written.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.core.sync import sync
+
+from lincorr.chunks import checksummed
+from lincorr.errors import LincorrError, StoreDamaged
+
+Floats = NDArray[np.floating]
+
+
+class Scratch:
+    """A scratch, opened. Use `begin` for a fit's own, `attach` in its workers."""
+
+    def __init__(self, url: str, group: zarr.Group) -> None:
+        self.url = url
+        self._group = group
+        self._arrays: dict[str, Any] = {}
+
+    @classmethod
+    def begin(cls, url: str, inputs: str) -> "Scratch":
+        """Open the scratch at `url` if it was made from the same `inputs` (a digest), else make it anew."""
+        if cls.inputs(url) != inputs:
+            group = zarr.open_group(url, mode="w", zarr_format=3)
+            group.attrs["inputs"] = inputs
+        return cls.attach(url)
+
+    @classmethod
+    def attach(cls, url: str) -> "Scratch":
+        """Open a scratch that exists."""
+        return cls(url, zarr.open_group(url, mode="r+", zarr_format=3))
+
+    @staticmethod
+    def inputs(url: str) -> str | None:
+        """Return the digest that the scratch at `url` was made from; None if there is none."""
+        try:
+            found = zarr.open_group(url, mode="r", zarr_format=3).attrs.get("inputs")
+        except FileNotFoundError:
+            return None
+        return None if found is None else str(found)
+
+    # --- tiles ------------------------------------------------------------------------------------
+
+    def create(
+        self, name: str, shape: tuple[int, int], tile: tuple[int, int], dtype: Any = np.float64
+    ) -> None:
+        """Make a matrix of `shape` in tiles of `tile`, unless it is there; those at the edges are short."""
+        if name not in self._group:
+            self._group.create_array(
+                name,
+                shape=shape,
+                chunks=(min(tile[0], max(1, shape[0])), min(tile[1], max(1, shape[1]))),
+                dtype=dtype,
+                fill_value=float("nan"),
+                compressors=checksummed(),
+            )
+
+    def tiles(self, name: str) -> tuple[int, int]:
+        """Return how many tiles a matrix has down and across."""
+        array = self._array(name)
+        return (-(-array.shape[0] // array.chunks[0]), -(-array.shape[1] // array.chunks[1]))
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Return the shape of a matrix."""
+        return cast(tuple[int, int], self._array(name).shape)
+
+    def has(self, name: str, i: int, j: int) -> bool:
+        """Whether tile (i, j) was written."""
+        if name not in self._group:
+            return False
+        array = self._array(name)
+        return bool(sync((array.store_path / array.metadata.encode_chunk_key((i, j))).exists()))
+
+    def write(self, name: str, i: int, j: int, tile: Floats) -> int:
+        """Write a whole tile; return its bytes.
+
+        Raises:
+            LincorrError: it is not finite.
+        """
+        if not np.isfinite(tile).all():
+            raise LincorrError(f"fit: tile ({i}, {j}) of {name!r} came out as no finite numbers")
+        array = self._array(name)
+        array[self._slices(array, i, j)] = tile
+        return int(tile.nbytes)
+
+    def read(self, name: str, i: int, j: int) -> Floats:
+        """Return tile (i, j).
+
+        Raises:
+            StoreDamaged: it was never written, or is not what was written.
+        """
+        array = self._array(name)
+        try:
+            tile: Floats = np.asarray(array[self._slices(array, i, j)])
+        except (ValueError, OSError, RuntimeError) as problem:
+            raise self._lost(f"tile ({i}, {j}) of {name!r}", f"damaged ({problem})") from problem
+        if tile.size and math.isnan(float(tile[0, 0])):  # no tile that was written has a NaN
+            raise self._lost(f"tile ({i}, {j}) of {name!r}", "missing")
+        return tile
+
+    # --- whole matrices ---------------------------------------------------------------------------
+
+    def save(self, name: str, matrix: Floats) -> None:
+        """Keep a matrix that fits into memory as one tile; a vector is one row."""
+        whole = np.atleast_2d(matrix)
+        self.create(name, whole.shape, whole.shape, whole.dtype)
+        self.write(name, 0, 0, whole)
+
+    def load(self, name: str) -> Floats:
+        """Return a whole matrix.
+
+        Raises:
+            StoreDamaged: a tile is missing or damaged.
+        """
+        down, across = self.tiles(name)
+        return np.concatenate(
+            [np.concatenate([self.read(name, i, j) for j in range(across)], axis=1) for i in range(down)]
+        )
+
+    def remember(self, **facts: Any) -> None:
+        """Keep JSON values beside the matrices."""
+        self._group.attrs["facts"] = self.facts() | facts
+
+    def facts(self) -> dict[str, Any]:
+        """Return the JSON values that were kept, also those that another process kept since."""
+        attributes = zarr.open_group(self.url, mode="r", zarr_format=3).attrs
+        return dict(cast(Mapping[str, Any], attributes.get("facts", {})))
+
+    def discard(self, name: str) -> None:
+        """Delete a matrix that is needed no more, if there is one."""
+        self._arrays.pop(name, None)
+        if name in self._group:
+            del self._group[name]
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _array(self, name: str) -> Any:
+        if name not in self._arrays:
+            try:
+                self._arrays[name] = self._group[name]
+            except KeyError as problem:
+                raise self._lost(repr(name), "missing") from problem
+        return self._arrays[name]
+
+    def _lost(self, what: str, how: str) -> StoreDamaged:
+        return StoreDamaged(
+            f"fit: {what} in {self.url!r} is {how}; delete this folder and run `lincorr fit` again"
+        )
+
+    @staticmethod
+    def _slices(array: Any, i: int, j: int) -> tuple[slice, slice]:
+        (height, width), (rows, columns) = array.chunks, array.shape
+        return (
+            slice(i * height, min((i + 1) * height, rows)),
+            slice(j * width, min((j + 1) * width, columns)),
+        )

@@ -1,0 +1,105 @@
+"""Many rows, few columns: from centred second moments that merge over blocks of rows.
+
+With ``Xcᵀ Xc = V diag(s²) Vᵀ`` and ``A = diag(1/s) Vᵀ Xcᵀ Yc`` the problem is reduced (`reduced.py`); the
+rows are needed again only for leave-one-out, as ``U = Xc V diag(1/s)``. Cost ``2 n p (p + q)``, memory
+``8 p (p + q)`` bytes. Squaring costs half the digits: singular values below ``√(eps · max(n, p)) · σ₁`` are
+not resolved. That is coarser than float32's rounding and finer than float16's.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.arrays import Array, namespace
+from lincorr.solvers.cutoff import cut, noise_floor
+from lincorr.solvers.reduced import LeftOut, Reduced
+from lincorr.solvers.result import relative
+
+METHOD = "gram"
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Centred second moments of a block of source and target rows (Chan, Golub & LeVeque, 1983).
+
+    Attributes:
+        count: n.
+        mean_x, mean_y: (p,) and (q,).
+        xx, xy: (p, p) and (p, q) centred sums of products, float64.
+        largest_row: the largest norm of an uncentred source row.
+    """
+
+    count: int
+    mean_x: Array
+    mean_y: Array
+    xx: Array
+    xy: Array
+    largest_row: float
+
+    @classmethod
+    def of(cls, x: Array, y: Array) -> "Moments":
+        """Take one block of float64 rows, (n, p) and (n, q)."""
+        xp = namespace(x, y)
+        mean_x, mean_y = xp.mean(x, axis=0), xp.mean(y, axis=0)
+        dx = x - mean_x
+        largest = math.sqrt(float(xp.max(xp.sum(x * x, axis=1))))
+        return cls(x.shape[0], mean_x, mean_y, dx.T @ dx, dx.T @ (y - mean_y), largest)
+
+    def merge(self, other: "Moments") -> "Moments":
+        """Join two blocks' moments. The order matters to the last bit: merge in a fixed tree."""
+        count = self.count + other.count
+        gap_x, gap_y = other.mean_x - self.mean_x, other.mean_y - self.mean_y
+        share = self.count * other.count / count
+        return Moments(
+            count,
+            self.mean_x + gap_x * (other.count / count),
+            self.mean_y + gap_y * (other.count / count),
+            self.xx + other.xx + share * (gap_x[:, None] * gap_x[None, :]),
+            self.xy + other.xy + share * (gap_x[:, None] * gap_y[None, :]),
+            max(self.largest_row, other.largest_row),
+        )
+
+
+def gram(
+    moments: Moments,
+    left_out: LeftOut,
+    *,
+    source_ids: NDArray[np.int64],
+    target_ids: NDArray[np.int64],
+    storage_eps: float,
+    rank_limit: int | None = None,
+    rcond: float | None = None,
+) -> Reduced:
+    """Decompose the moments of rows that were stored with relative precision `storage_eps`."""
+    xp = namespace(moments.xx)
+    n, p = moments.count, moments.xx.shape[0]
+    eigenvalues, vectors = xp.linalg.eigh(moments.xx)  # ascending
+    values = xp.sqrt(xp.flip(xp.where(eigenvalues > 0, eigenvalues, xp.zeros_like(eigenvalues))))
+    squares = xp.linalg.diagonal(moments.xx) + n * moments.mean_x**2
+    widest = xp.full_like(values[:1], moments.largest_row)
+    noise = noise_floor(widest, xp.sqrt(squares), storage_eps)
+    decision = cut(values, (n, p), noise=noise, rank_limit=rank_limit, rcond=rcond, squared=True)
+    values = values[: decision.rank]
+    basis = xp.flip(vectors, axis=1)[:, : decision.rank]
+    off = float(xp.linalg.matrix_norm(moments.xx @ basis - basis * values[None, :] ** 2))
+    return Reduced(
+        method=METHOD,
+        source_ids=source_ids,
+        target_ids=target_ids,
+        n_rows=n,
+        cut=decision,
+        values=values,
+        basis=basis,
+        projected=(basis.T @ moments.xy) / values[:, None],
+        source_mean=moments.mean_x,
+        target_mean=moments.mean_y,
+        residual=relative(off, decision.sigma_1**2),
+        left_out=left_out,
+    )
+
+
+def left_rows(source: Array, mean: Array, basis: Array, values: Array) -> Array:
+    """Return the rows of U (b, r) that belong to source rows (b, p)."""
+    return ((source - mean) @ basis) / values[None, :]

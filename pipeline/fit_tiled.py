@@ -1,0 +1,308 @@
+"""Ridge of any size, out of core: the tiled Cholesky solver as stages of tile tasks.
+
+    cut        rows -> X, Y in tiles
+    gram       G_ij (i >= j) and the cross products B_ij                     one task a tile
+    largest    σ₁² by block power steps, for λ = (fit.penalty · σ₁)²         one task
+    factor     L_jj, then L_ij below it                                      one task a tile
+    solve      a column block of W, written into the map; its intercept      one task a block
+    certify    the normal equations, on random combinations of the targets   one task
+
+Every task reads final tiles and writes one (a column block, when solving), whole and atomically: a task that
+is run again writes the same bits, and a fit that was cut short goes on from the tiles that are there.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.arrays import Array, like
+from lincorr.metrics import Correlation, CrossMoments
+from lincorr.scratch import Scratch
+from lincorr.solvers import tiled
+from lincorr.solvers.cutoff import Cut
+from lincorr.solvers.result import Diagnosis, LinearMap, relative
+from lincorr.store import LogitStore
+from pipeline.executor import Executor, Receipt, Stage
+from pipeline.panels import Panels, TileTask, cut_rows, opened, receipt, run_tiles
+
+_PROBES = 8  # random combinations of targets on which the normal equations are checked
+_POWER_WIDTH = 16
+_TEMPORARY = ("X", "Y", "X_sums", "Y_sums", "X_squares", "X_widest", "Y_scored", "gram", "cross", "factor")
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class SolveTask:
+    """One column block of W.
+
+    Attributes:
+        tile: its place, and the scratch.
+        relation, fit: the map that it belongs to.
+    """
+
+    tile: TileTask
+    relation: str
+    fit: str
+
+    @property
+    def key(self) -> str:
+        """Names the task."""
+        return self.tile.key
+
+
+def fit_tiles(
+    executor: Executor,
+    store: LogitStore,
+    scratch: Scratch,
+    *,
+    relation: str,
+    fit: str,
+    inputs: str,
+    reason: str,
+) -> None:
+    """Fit the ridge map of the scratch's rows and keep it; the scratch is left empty."""
+    cut_rows(executor, store, scratch)
+    (_, p), q, panel = scratch.shape("X"), scratch.shape("Y")[1], scratch.facts()["panel"]
+    tiles, blocks = scratch.tiles("X")[1], scratch.tiles("Y")[1]
+    for name, shape in (("gram", (p, p)), ("factor", (p, p)), ("cross", (p, q))):
+        scratch.create(name, shape, (panel, panel))
+    lower = [(i, j) for j in range(tiles) for i in range(j, tiles)]  # a worker keeps panel j in memory
+    across = [(i, c) for i in range(tiles) for c in range(blocks)]
+    run_tiles(executor, "gram", multiply_sources, store, scratch, "gram", lower)
+    run_tiles(executor, "cross", multiply_targets, store, scratch, "cross", across)
+    scratch.create("largest", (1, 1), (1, 1))
+    run_tiles(executor, "largest", find_largest, store, scratch, "largest", [(0, 0)])
+    for j in range(tiles):
+        run_tiles(executor, "factor", factor_tile, store, scratch, "factor", [(j, j)])
+        below = [(i, j) for i in range(j + 1, tiles)]
+        run_tiles(executor, "factor", factor_tile, store, scratch, "factor", below)
+    if not store.maps.create_tiles(relation, fit, (p, q), panel, inputs):
+        scratch.discard("intercept")
+    scratch.create("intercept", (1, q), (1, panel))
+    scratch.create("probed", (2 * p, blocks * _PROBES), (2 * p, _PROBES))
+    solve = [
+        SolveTask(TileTask(store.url, scratch.url, Scratch.inputs(scratch.url) or "", 0, c), relation, fit)
+        for c in range(blocks)
+        if not scratch.has("intercept", 0, c)
+    ]
+    executor.run(Stage("solve", solve_block, solve))
+    scratch.create("residual", (1, 1), (1, 1))
+    run_tiles(executor, "certify", certify, store, scratch, "residual", [(0, 0)])
+    store.maps.finish_tiles(
+        relation,
+        fit,
+        source_ids=scratch.load("source_ids")[0].astype(np.int64),
+        target_ids=scratch.load("target_ids")[0].astype(np.int64),
+        intercept=scratch.load("intercept")[0],
+        diagnosis=_diagnosis(scratch, reason),
+        inputs=inputs,
+    )
+    for name in _TEMPORARY:
+        scratch.discard(name)
+
+
+def _diagnosis(scratch: Scratch, reason: str) -> Diagnosis:
+    facts, (n, p) = scratch.facts(), scratch.shape("X")
+    sigma_1 = float(np.sqrt(scratch.load("largest")[0, 0]))
+    rank = min(n - 1, p)  # with λ > 0 nothing is cut
+    noise = Panels(scratch).noise(facts["rank_rule"]["storage_eps"])
+    return Diagnosis(
+        method=tiled.METHOD,
+        reason=reason,
+        n_rows=n,
+        cut=Cut(rank, noise, 0.0, sigma_1, sigma_r=0.0, sigma_next=0.0),
+        penalty=_penalty(scratch),
+        root_penalty=facts["root_penalty"],
+        normal_residual=float(scratch.load("residual")[0, 0]),
+        min_norm_residual=float("nan"),
+    )
+
+
+def _penalty(scratch: Scratch) -> float:
+    """λ = (fit.penalty · σ₁)²."""
+    return float(scratch.facts()["root_penalty"] ** 2 * scratch.load("largest")[0, 0])
+
+
+# --- tasks --------------------------------------------------------------------------------------------
+
+
+def multiply_sources(task: TileTask) -> Receipt:
+    """Write ``G_ij = Xc_iᵀ Xc_j``; panel j stays in memory for the next task."""
+    began = time.perf_counter()
+    scratch, panels = opened(task)
+    kept = panels.panel("X", task.j)
+    if task.i == task.j:
+        tile = tiled.gram_tile((block, block) for block in kept)
+    else:
+        tile = tiled.gram_tile((panels.tile("X", k, task.i), block) for k, block in enumerate(kept))
+    return receipt(task, began, written=scratch.write("gram", task.i, task.j, tile))
+
+
+def multiply_targets(task: TileTask) -> Receipt:
+    """Write ``B_ij = Xc_iᵀ Yc_j``; panel i of X stays in memory for the next task."""
+    began = time.perf_counter()
+    scratch, panels = opened(task)
+    kept = panels.panel("X", task.i)
+    tile = tiled.gram_tile((block, panels.tile("Y", k, task.j)) for k, block in enumerate(kept))
+    return receipt(task, began, written=scratch.write("cross", task.i, task.j, tile))
+
+
+def find_largest(task: TileTask) -> Receipt:
+    """Write σ₁²."""
+    began = time.perf_counter()
+    scratch, _ = opened(task)
+    start = np.random.default_rng(0).standard_normal((scratch.shape("gram")[0], _POWER_WIDTH))
+    found = tiled.largest_eigenvalue(lambda block: _gram_times(scratch, block), start)
+    return receipt(task, began, written=scratch.write("largest", 0, 0, np.array([[found]])))
+
+
+def _gram_times(scratch: Scratch, block: Floats) -> Floats:
+    """Return ``G @ block`` from the lower tiles."""
+    product, panel = np.zeros_like(block), scratch.facts()["panel"]
+    tiles = scratch.tiles("gram")[0]
+    parts = [slice(i * panel, (i + 1) * panel) for i in range(tiles)]
+    for i in range(tiles):
+        for j in range(i + 1):
+            tile = scratch.read("gram", i, j)
+            product[parts[i]] += tile @ block[parts[j]]
+            if i != j:
+                product[parts[j]] += tile.T @ block[parts[i]]
+    return product
+
+
+def factor_tile(task: TileTask) -> Receipt:
+    """Write L_ij from the tiles of the block columns before it.
+
+    Raises:
+        LincorrError: the matrix is not positive definite at a diagonal tile.
+    """
+    began = time.perf_counter()
+    scratch, panels = opened(task)
+    panels.forget()  # what the products needed
+    read, (i, j) = _factor(scratch), (task.i, task.j)
+    tile = scratch.read("gram", i, j)
+    if i == j:
+        tile = tiled.add_to_diagonal(tile, _penalty(scratch))
+        tile = tiled.factor_diagonal(tiled.downdate(tile, i, j, read), j)
+    else:
+        tile = tiled.factor_below(tiled.downdate(tile, i, j, read), read(j, j))
+    return receipt(task, began, written=scratch.write("factor", i, j, tile))
+
+
+def _factor(scratch: Scratch) -> Callable[[int, int], Floats]:
+    def read(i: int, j: int) -> Floats:
+        return scratch.read("factor", i, j)
+
+    return read
+
+
+def solve_block(task: SolveTask) -> Receipt:
+    """Solve one column block of W and write it into the map; the intercept is written last.
+
+    Also writes R W and R B for a few random combinations R of this block's targets, for `certify`.
+    """
+    began = time.perf_counter()
+    scratch, panels = opened(task.tile)
+    panels.forget()
+    c, read = task.tile.j, _factor(scratch)
+    right = [scratch.read("cross", i, c) for i in range(scratch.tiles("cross")[0])]
+    mix = np.random.default_rng((1, c)).standard_normal((right[0].shape[1], _PROBES))
+    probed = [tile @ mix for tile in right]
+    weights = tiled.backward(tiled.forward(right, read), read)
+    probed += [tile @ mix for tile in weights]
+    scratch.write("probed", 0, c, np.concatenate(probed))
+    maps = LogitStore.open(task.tile.store, write=True).maps
+    written = sum(maps.write_tile(task.relation, task.fit, i, c, tile) for i, tile in enumerate(weights))
+    panel = scratch.facts()["panel"]
+    mean = panels.means["X"]
+    intercept = panels.means["Y"][c * panel : (c + 1) * panel].copy()
+    for i, tile in enumerate(weights):
+        intercept -= mean[i * panel : (i + 1) * panel] @ tile
+    scratch.write("intercept", 0, c, intercept[None])
+    return receipt(task.tile, began, written=written)
+
+
+def certify(task: TileTask) -> Receipt:
+    """Write ``‖(G + λI) W R - B R‖ / ((σ₁² + λ) ‖W R‖ + ‖B R‖)`` for random R."""
+    began = time.perf_counter()
+    scratch, _ = opened(task)
+    p = scratch.shape("gram")[0]
+    probed = np.sum([scratch.read("probed", 0, c) for c in range(scratch.tiles("probed")[1])], axis=0)
+    right, weights = probed[:p], probed[p:]
+    penalty = _penalty(scratch)
+    off = np.linalg.norm(_gram_times(scratch, weights) + penalty * weights - right)
+    scale = (scratch.load("largest")[0, 0] + penalty) * np.linalg.norm(weights) + np.linalg.norm(right)
+    residual = relative(float(off), float(scale))
+    return receipt(task, began, written=scratch.write("residual", 0, 0, np.array([[residual]])))
+
+
+# --- evaluation ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A map that is kept, as a problem that is solved already, for its one penalty.
+
+    Its solution is the identity: it is scored on the moments of predictions and truths.
+    """
+
+    fitted: LinearMap
+
+    @property
+    def method(self) -> str:
+        """Name of the solver."""
+        return self.fitted.diagnosis.method
+
+    @property
+    def cut(self) -> Cut:
+        """The rank decision."""
+        return self.fitted.diagnosis.cut
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that were fitted."""
+        return self.fitted.diagnosis.n_rows
+
+    def coefficients(self, penalty: float) -> Array:
+        """Return the identity, (q, q).
+
+        Raises:
+            ValueError: it was fitted with another penalty.
+        """
+        kept = self.fitted.diagnosis.penalty
+        if abs(penalty - kept) > 1e-9 * kept:
+            raise ValueError("a tiled map is solved for one penalty")
+        return np.eye(len(self.fitted.target_ids))
+
+    def leave_one_out_scores(self, root_penalties: object) -> list[float]:
+        """There are none: each would cost a fit.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("a tiled map has no leave-one-out scores")
+
+    def certificates(self, solution: Array, penalty: float) -> tuple[float, float]:
+        """Return those that were kept."""
+        return self.fitted.diagnosis.normal_residual, self.fitted.diagnosis.min_norm_residual
+
+    def to_map(self, solution: Array, diagnosis: Diagnosis) -> LinearMap:
+        """Return the kept map."""
+        return self.fitted
+
+    def rows(self, solution: Array, positions: NDArray[np.int64]) -> Array:
+        """Return rows of W."""
+        return self.fitted.weights[positions, np.arange(len(self.fitted.target_ids))]
+
+    def coordinates(self, source: Array) -> Array:
+        """Return predictions (n, q) for source logits (n, p)."""
+        return self.fitted.predict(source)
+
+    def score(self, solution: Array, moments: CrossMoments) -> Correlation:
+        """Score on the moments of predictions and target logits."""
+        nothing = like(np.zeros(len(self.fitted.target_ids)), moments.xx)
+        return moments.correlation(solution, nothing)

@@ -1,0 +1,265 @@
+"""The rows of a streamed fit, cut once into blocks of rows and panels of columns in its scratch.
+
+A store's chunks hold whole rows; a solver that walks over columns would read everything again and again.
+So a first stage writes X and Y in tiles, with the sums from which columns are centred.
+
+    X, Y                  tiles (block rows, panel columns), float32: exactly what the store has
+    Y_scored              some columns of Y, for leave-one-out
+    X_sums, Y_sums        (blocks, p): one row a block;  X_squares (blocks, p);  X_widest (blocks, 1)
+    rows, source_ids, target_ids
+"""
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from lincorr.errors import LincorrError
+from lincorr.scratch import Scratch
+from lincorr.solvers.cutoff import noise_floor
+from lincorr.solvers.reduced import scored_outputs
+from lincorr.store import LogitStore
+from pipeline.executor import Executor, Receipt, Stage, this_worker
+
+Side = Literal["X", "Y"]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TileTask:
+    """One output tile of a stage.
+
+    Attributes:
+        store, scratch: URLs.
+        inputs: digest that the scratch must have been made from.
+        i, j: its place.
+    """
+
+    store: str
+    scratch: str
+    inputs: str
+    i: int
+    j: int = 0
+
+    @property
+    def key(self) -> str:
+        """Names the task."""
+        return f"{self.i}-{self.j}"
+
+
+class Panels:
+    """The cut rows, read back centred and in float64; remembers the last panel of either side."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._panel: dict[Side, tuple[int, list[Doubles]]] = {}
+
+    @functools.cached_property
+    def n_blocks(self) -> int:
+        """Blocks of rows."""
+        return self._scratch.tiles("X")[0]
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in all."""
+        return self._scratch.shape("X")[0]
+
+    def n_panels(self, side: Side) -> int:
+        """Panels of columns."""
+        return self._scratch.tiles(side)[1]
+
+    def width(self, side: Side) -> int:
+        """Columns in all."""
+        return self._scratch.shape(side)[1]
+
+    @functools.cached_property
+    def means(self) -> dict[Side, Doubles]:
+        """Mean of every column, summed in the order of the blocks."""
+        return {side: self._scratch.load(f"{side}_sums").sum(axis=0) / self.n_rows for side in ("X", "Y")}
+
+    def tile(self, side: Side, i: int, j: int) -> Doubles:
+        """Return rows of block i and columns of panel j, centred."""
+        tile = self._scratch.read(side, i, j).astype(np.float64)
+        start = j * self._panel_width
+        tile -= self.means[side][start : start + tile.shape[1]]
+        return tile
+
+    def rows(self, side: Side, i: int) -> Doubles:
+        """Return a block of rows with all its columns, centred."""
+        return np.concatenate([self.tile(side, i, j) for j in range(self.n_panels(side))], axis=1)
+
+    def panel(self, side: Side, j: int) -> list[Doubles]:
+        """Return a panel of columns, block by block, centred; the last one is kept in memory."""
+        if self._panel.get(side, (None,))[0] != j:
+            self._panel.pop(side, None)  # let go before the next is read
+            self._panel[side] = (j, [self.tile(side, i, j) for i in range(self.n_blocks)])
+        return self._panel[side][1]
+
+    def scored(self, i: int) -> Doubles:
+        """Return the outputs of block i that leave-one-out looks at, centred."""
+        mean = self.means["Y"][scored_outputs(self.width("Y"))]
+        centred: Doubles = self._scratch.read("Y_scored", i, 0) - mean
+        return centred
+
+    def noise(self, storage_eps: float) -> float:
+        """Return τ of X."""
+        widest, squares = self._scratch.load("X_widest"), self._scratch.load("X_squares")
+        return noise_floor(widest.max(axis=0), np.sqrt(squares.sum(axis=0)), storage_eps)
+
+    def forget(self) -> None:
+        """Let go of the panels that are kept in memory."""
+        self._panel.clear()
+
+    @functools.cached_property
+    def _panel_width(self) -> int:
+        return int(self._scratch.facts()["panel"])
+
+
+def opened(task: TileTask) -> tuple[Scratch, Panels]:
+    """Return a task's scratch and its panels; a worker keeps the last ones open, and what they remember."""
+    return _opened(task.scratch, task.inputs)
+
+
+def scratch_url(store: LogitStore, name: str) -> str:
+    """Return where the scratch of a fit is."""
+    return f"{store.url.rstrip('/')}/scratch/{name}"
+
+
+def begin(
+    store: LogitStore,
+    name: str,
+    inputs: str,
+    *,
+    templates: tuple[str, str],
+    source_ids: NDArray[np.int64],
+    target_ids: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    **facts: Any,
+) -> Scratch:
+    """Open the scratch of one fit, in the store's folder.
+
+    Args:
+        inputs: digest of all that follows.
+        facts: what tasks have to know: ``block`` and ``panel``, and what a method adds.
+    """
+    scratch = Scratch.begin(scratch_url(store, name), inputs)
+    for key, values in (("source_ids", source_ids), ("target_ids", target_ids), ("rows", rows)):
+        scratch.save(key, values.astype(np.float64))
+    scratch.remember(source=templates[0], target=templates[1], **facts)
+    return scratch
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(url: str, inputs: str) -> tuple[Scratch, Panels]:
+    scratch = Scratch.attach(url)
+    return scratch, Panels(scratch)
+
+
+def cut_rows(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
+    """Write X and Y of the scratch's rows in tiles, those that are not there yet."""
+    n, p, q = (scratch.shape(name)[1] for name in ("rows", "source_ids", "target_ids"))
+    block, panel = scratch.facts()["block"], scratch.facts()["panel"]
+    blocks = -(-n // block)
+    for side, width in (("X", p), ("Y", q)):
+        scratch.create(side, (n, width), (block, panel), np.float32)
+        scratch.create(f"{side}_sums", (blocks, width), (1, width))
+    scratch.create("X_squares", (blocks, p), (1, p))
+    scratch.create("X_widest", (blocks, 1), (1, 1))
+    scored = len(scored_outputs(q))
+    scratch.create("Y_scored", (n, scored), (block, scored), np.float32)
+    run_tiles(executor, "cut", cut_block, store, scratch, "X_widest", [(i, 0) for i in range(blocks)])
+
+
+def cut_block(task: TileTask) -> Receipt:
+    """Write one block of rows, its sums last.
+
+    Raises:
+        StoreDamaged: a row is missing or damaged.
+        LincorrError: a logit is not finite.
+    """
+    began = time.perf_counter()
+    scratch, _ = opened(task)
+    x, y = read_rows(task.store, scratch, task.i)
+    width = scratch.facts()["panel"]
+    written = 0
+    sums: dict[str, list[Doubles]] = {"X": [], "Y": [], "squares": []}
+    by_row = np.zeros(len(x))
+    for side, data in (("X", x), ("Y", y)):
+        for j in range(scratch.tiles(side)[1]):
+            panel = data[:, j * width : (j + 1) * width]
+            written += scratch.write(side, task.i, j, panel)
+            sums[side].append(panel.sum(axis=0, dtype=np.float64))
+            if side == "X":
+                squares = np.square(panel, dtype=np.float64)
+                sums["squares"].append(squares.sum(axis=0))
+                by_row += squares.sum(axis=1)
+    scratch.write("Y_scored", task.i, 0, y[:, scored_outputs(y.shape[1])])
+    for name, found in (("X_sums", "X"), ("Y_sums", "Y"), ("X_squares", "squares")):
+        scratch.write(name, task.i, 0, np.concatenate(sums[found])[None])
+    scratch.write("X_widest", task.i, 0, np.sqrt(by_row.max())[None, None])  # the commit
+    return receipt(task, began, rows=len(x), written=written)
+
+
+def read_rows(store_url: str, scratch: Scratch, i: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return block i of X and Y from the store, as stored.
+
+    Raises:
+        StoreDamaged: a row is missing or damaged.
+        LincorrError: a logit is not finite.
+    """
+    facts = scratch.facts()
+    store = LogitStore.open(store_url)
+    rows = indices(scratch, "rows")[i * facts["block"] : (i + 1) * facts["block"]]
+    sides = []
+    for template, ids in ((facts["source"], "source_ids"), (facts["target"], "target_ids")):
+        logits = store.logits(template, indices(scratch, ids), rows)
+        finite = np.isfinite(logits).all(axis=1)
+        if not finite.all():
+            raise LincorrError(
+                f"fit: the logits of template {template!r} at row {rows[~finite][0]} of {store_url!r} are "
+                "not all finite; extract again with store.precision float32"
+            )
+        sides.append(logits.astype(np.float32, copy=False))
+    return sides[0], sides[1]
+
+
+def indices(scratch: Scratch, name: str) -> NDArray[np.int64]:
+    """Return kept row numbers or token ids."""
+    found: NDArray[np.int64] = scratch.load(name)[0].astype(np.int64)
+    return found
+
+
+def run_tiles(
+    executor: Executor,
+    name: str,
+    function: Any,
+    store: LogitStore,
+    scratch: Scratch,
+    output: str,
+    places: list[tuple[int, int]],
+) -> list[Receipt]:
+    """Run a stage of tile tasks whose tiles of `output` are not there yet."""
+    inputs = Scratch.inputs(scratch.url) or ""
+    todo = [
+        TileTask(store.url, scratch.url, inputs, i, j) for i, j in places if not scratch.has(output, i, j)
+    ]
+    return executor.run(Stage(name, function, todo))
+
+
+def receipt(task: TileTask, began: float, *, rows: int = 0, written: int = 0) -> Receipt:
+    """Say what a task did."""
+    seconds, ended = time.perf_counter() - began, time.time()
+    return Receipt(
+        key=task.key,
+        worker=this_worker(),
+        rows=rows,
+        bytes_written=written,
+        began=ended - seconds,
+        ended=ended,
+        compute_seconds=seconds,
+        peak_bytes=psutil.Process().memory_info().rss,
+    )

@@ -1,0 +1,99 @@
+"""A scratch keeps exactly what was written, knows what is missing, and forgets other inputs' tiles."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lincorr.errors import LincorrError, StoreDamaged
+from lincorr.scratch import Scratch
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return str(tmp_path / "scratch")
+
+
+@pytest.fixture
+def scratch(url: str) -> Scratch:
+    made = Scratch.begin(url, "these inputs")
+    made.create("G", (5, 7), (2, 3))
+    return made
+
+
+def test_tiles_are_what_was_written_and_make_up_the_matrix(scratch):
+    whole = np.random.default_rng(0).standard_normal((5, 7))
+    assert scratch.tiles("G") == (3, 3)
+    for i in range(3):
+        for j in range(3):
+            assert not scratch.has("G", i, j)
+            scratch.write("G", i, j, whole[2 * i : 2 * i + 2, 3 * j : 3 * j + 3])
+            assert scratch.has("G", i, j)
+    np.testing.assert_array_equal(scratch.read("G", 2, 2), whole[4:, 6:])
+    np.testing.assert_array_equal(scratch.load("G"), whole)
+
+
+def test_a_tile_is_one_file(scratch, url):
+    scratch.write("G", 0, 1, np.ones((2, 3)))
+    assert [p.relative_to(url).as_posix() for p in Path(url).glob("G/c/*/*")] == ["G/c/0/1"]
+
+
+def test_zeros_are_written_too(scratch):
+    scratch.write("G", 0, 0, np.zeros((2, 3)))
+    assert scratch.has("G", 0, 0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused(scratch, value):
+    with pytest.raises(LincorrError, match=r"tile \(0, 1\) of 'G' came out as no finite numbers"):
+        scratch.write("G", 0, 1, np.full((2, 3), value))
+    assert not scratch.has("G", 0, 1)
+
+
+def test_a_missing_tile_is_refused(scratch):
+    with pytest.raises(
+        StoreDamaged, match=r"tile \(1, 1\) of 'G' in .* is missing; delete this folder and run `lincorr fit`"
+    ):
+        scratch.read("G", 1, 1)
+    with pytest.raises(StoreDamaged, match=r"'H' in .* is missing"):
+        scratch.read("H", 0, 0)
+    assert not scratch.has("H", 0, 0)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip"])
+def test_a_damaged_tile_is_refused(scratch, url, damage):
+    scratch.write("G", 0, 0, np.ones((2, 3)))
+    path = Path(url) / "G/c/0/0"
+    if damage == "truncate":
+        os.truncate(path, 9)
+    else:
+        content = bytearray(path.read_bytes())
+        content[11] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(StoreDamaged, match=r"tile \(0, 0\) of 'G' .* is damaged .*delete this folder"):
+        scratch.read("G", 0, 0)
+
+
+def test_the_same_inputs_go_on_and_others_begin_anew(scratch, url):
+    scratch.write("G", 0, 0, np.ones((2, 3)))
+    scratch.remember(rank=3)
+    again = Scratch.begin(url, "these inputs")
+    again.create("G", (5, 7), (2, 3))
+    assert again.has("G", 0, 0)
+    assert again.facts() == {"rank": 3}
+    other = Scratch.begin(url, "other inputs")
+    assert not other.has("G", 0, 0)
+    assert other.facts() == {}
+    assert Scratch.inputs(url) == "other inputs"
+
+
+def test_whole_matrices_and_vectors(scratch):
+    scratch.save("v", np.arange(3.0))
+    np.testing.assert_array_equal(scratch.load("v"), [[0.0, 1.0, 2.0]])
+    scratch.discard("v")
+    assert not scratch.has("v", 0, 0)
+
+
+def test_there_is_none_where_there_is_none(url):
+    assert Scratch.inputs(url) is None

@@ -1,0 +1,314 @@
+"""Streamed fits from a real store: against gelsd and explicit ridge, in any order, resumed, and refused."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+from numpy.typing import NDArray
+
+from lincorr.columns import Columns
+from lincorr.errors import LincorrError, StoreDamaged
+from lincorr.metrics import finite_mean
+from lincorr.relations import Relation, Side, Template
+from lincorr.scratch import Scratch
+from lincorr.solvers.choose import choose
+from lincorr.solvers.direct import direct
+from lincorr.solvers.result import LinearMap
+from lincorr.solvers.spectrum import coefficients, ridge_path
+from lincorr.store import LogitStore
+from lincorr.testing import HiddenProblem, hidden_problem, planted_store
+from pipeline import fit
+from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
+from pipeline.fit import FitInputs, fit_relation, held_out_moments, set_up
+from pipeline.prepare import RelationInputs
+
+N_FIT, N, WIDTH, Q = 100, 140, 12, 9
+METHODS = ["gram", "dual", "lowrank"]
+P = {"gram": 50, "dual": 130, "lowrank": 90, "tiled": 80}
+ROOT = 0.05
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "_PANEL", 40)
+    monkeypatch.setattr(fit, "_FEWEST_ROWS", 8)
+    monkeypatch.setattr(fit, "largest_tile", lambda p, memory: 32)
+
+
+def planted(method: str) -> HiddenProblem:
+    return hidden_problem(N, WIDTH, P[method], Q, noise=0.05)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("stores")
+    for method in P:
+        planted_store(str(folder / f"{method}.zarr"), planted(method), shard_rows=50)
+    return {method: folder / f"{method}.zarr" for method in P}
+
+
+@pytest.fixture
+def store_of(stores: dict[str, Path], tmp_path: Path) -> Callable[..., LogitStore]:
+    def copy(method: str, name: str = "run") -> LogitStore:
+        path = shutil.copytree(stores[method], tmp_path / f"{name}.zarr")
+        return LogitStore.open(str(path), write=True)
+
+    return copy
+
+
+def columns(count: int) -> Columns:
+    texts = tuple(f" {i}" for i in range(count))
+    return Columns(np.arange(count), texts, texts, (True,) * count, {})
+
+
+def fit_inputs(method: str, **changes: Any) -> FitInputs:
+    p = P[method]
+    sides = (Side(Template(name, f"{{}} {name}"), ()) for name in ("source", "target"))
+    relation = RelationInputs(Relation("toy", "test", *sides, ()), columns(p), columns(Q), {})
+    rows = np.random.default_rng(0).permutation(N)
+    choice = choose(
+        N_FIT,
+        p,
+        Q,
+        width=WIDTH,
+        hidden=False,
+        memory_bytes=10**9,
+        method=method,  # type: ignore[arg-type]
+    )
+    known = {"n_tokens": p, "rcond": None, "memory_bytes": 10**8, "root_penalty": None} | changes
+    return FitInputs(relation, rows[:N_FIT], rows[N_FIT:], {"domain": choice}, **known)
+
+
+def stored(store: LogitStore, inputs: FitInputs, rows: NDArray[np.int64]) -> tuple[Any, Any]:
+    x = store.logits("source", inputs.relation.source.ids, rows)
+    y = store.logits("target", inputs.relation.target.ids, rows)
+    return x.astype(np.float64), y.astype(np.float64)
+
+
+def centred(data: Any) -> Any:
+    return data - data.mean(axis=0)
+
+
+def error(found: Any, expected: Any) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def weights_of(fitted: LinearMap) -> Any:
+    return fitted.block(fitted.source_ids.tolist(), fitted.target_ids.tolist())
+
+
+def arrays(store: LogitStore) -> dict[str, bytes]:
+    """The bits of every map."""
+    maps = [store.maps.load("toy", name) for name in fit.FIT_NAMES if store.maps.inputs("toy", name)]
+    assert maps
+    return {m.diagnosis.method + str(i): weights_of(m).tobytes() for i, m in enumerate(maps)}
+
+
+class Disorderly:
+    """Runs the tasks of a stage in any order, some of them twice, and may stop before a stage's end."""
+
+    def __init__(self, seed: int, stop_after: int | None = None) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.left = stop_after
+        self.ran: list[str] = []
+
+    def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
+        results: dict[int, Result] = {}
+        for index in self.rng.permutation(len(stage.tasks)):
+            if self.left is not None:
+                if self.left == 0:
+                    raise KeyboardInterrupt
+                self.left -= 1
+            for _ in range(1 + int(self.rng.integers(2))):
+                results[index] = stage.function(stage.tasks[index])
+            self.ran.append(f"{stage.name} {getattr(stage.tasks[index], 'key', '')}")
+        return [results[i] for i in range(len(stage.tasks))]
+
+
+def run(store: LogitStore, inputs: FitInputs, executor: Executor | None = None) -> list[str]:
+    return fit_relation(store, inputs, lambda: executor or Serial())
+
+
+# --- the answers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_minimum_norm_map_is_gelsds(method, store_of):
+    store, inputs = store_of(method), fit_inputs(method)
+    assert run(store, inputs) == ["domain", "domain-ridge"]
+    fitted = store.maps.load("toy", "domain")
+    x, y = stored(store, inputs, inputs.fit_rows)
+    cut = fitted.diagnosis.cut
+    expected, _, rank, values = scipy.linalg.lstsq(
+        centred(x), centred(y), cond=cut.threshold / np.linalg.norm(centred(x), 2)
+    )
+    assert (cut.rank, fitted.diagnosis.method, fitted.diagnosis.n_rows) == (WIDTH, method, N_FIT)
+    assert rank == WIDTH
+    assert cut.sigma_1 == pytest.approx(values[0])
+    tolerance = 1e-8 if method != "lowrank" else 1e-5  # the sketch sees the rounding of storage
+    assert error(weights_of(fitted), expected) < tolerance
+    np.testing.assert_allclose(fitted.predict(x.mean(axis=0)[None])[0], y.mean(axis=0), rtol=1e-8, atol=1e-8)
+    assert fitted.diagnosis.normal_residual < 1e-4 if method == "lowrank" else 1e-13
+    assert fitted.diagnosis.min_norm_residual < 1e-9
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_path_and_the_scores_are_those_of_the_direct_solver(method, store_of):
+    store, inputs = store_of(method), fit_inputs(method)
+    run(store, inputs)
+    x, y = stored(store, inputs, inputs.fit_rows)
+    ids = {"source_ids": np.arange(P[method]), "target_ids": np.arange(Q)}
+    other = direct(x, y, storage_eps=float(np.finfo(np.float32).eps), rank_limit=WIDTH, **ids)
+    expected = ridge_path(other)
+    fitted = store.maps.load("toy", "domain-ridge")
+    assert fitted.diagnosis.path is not None
+    assert fitted.diagnosis.path.reading == expected.reading == fitted.diagnosis.root_penalty
+    scores = [[point.score for point in path.points] for path in (fitted.diagnosis.path, expected)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
+
+    problem, moments = set_up(store, inputs, "domain"), held_out_moments(store, inputs, "domain")
+    x, y = stored(store, inputs, inputs.test_rows)
+    r = scipy.stats.pearsonr(fitted.predict(x), y, axis=0).statistic
+    found = problem.score(coefficients(problem, fitted.diagnosis.root_penalty), moments)
+    assert finite_mean(found.pearson()) == pytest.approx(np.mean(r), abs=1e-9)
+
+
+def test_the_tiled_map_is_that_of_the_augmented_system(store_of):
+    store, inputs = store_of("tiled"), fit_inputs("tiled", root_penalty=ROOT)
+    assert run(store, inputs) == ["domain-ridge"]
+    fitted = store.maps.load("toy", "domain-ridge")
+    x, y = stored(store, inputs, inputs.fit_rows)
+    diagnosis = fitted.diagnosis
+    assert diagnosis.cut.sigma_1 == pytest.approx(np.linalg.norm(centred(x), 2), rel=1e-2)
+    assert diagnosis.penalty == pytest.approx((ROOT * diagnosis.cut.sigma_1) ** 2)
+    stacked = np.concatenate([centred(x), np.sqrt(diagnosis.penalty) * np.eye(x.shape[1])])
+    expected = scipy.linalg.lstsq(stacked, np.concatenate([centred(y), np.zeros((x.shape[1], Q))]))[0]
+    assert error(weights_of(fitted), expected) < 1e-10
+    np.testing.assert_allclose(fitted.predict(x), centred(x) @ expected + y.mean(axis=0), atol=1e-8)
+    assert diagnosis.normal_residual < 1e-14
+    assert np.isnan(diagnosis.min_norm_residual)
+
+    assert not isinstance(fitted.weights, np.ndarray)  # it stays on disk
+    np.testing.assert_array_equal(fitted.block([40, 3], [8, 0]), weights_of(fitted)[np.ix_([40, 3], [8, 0])])
+    problem, moments = set_up(store, inputs, "domain"), held_out_moments(store, inputs, "domain")
+    x, y = stored(store, inputs, inputs.test_rows)
+    r = scipy.stats.pearsonr(fitted.predict(x), y, axis=0).statistic
+    np.testing.assert_allclose(problem.score(coefficients(problem, ROOT), moments).pearson(), r, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_penalty_that_is_given_is_taken(method, store_of):
+    store = store_of(method)
+    run(store, fit_inputs(method, root_penalty=ROOT))
+    diagnosis = store.maps.load("toy", "domain-ridge").diagnosis
+    assert (diagnosis.root_penalty, diagnosis.path) == (ROOT, None)
+
+
+# --- order, repetition, interruption ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", list(P))
+def test_tasks_in_any_order_and_twice_give_the_same_bits(method, store_of):
+    first, second = store_of(method, "first"), store_of(method, "second")
+    run(first, fit_inputs(method))
+    run(second, fit_inputs(method), Disorderly(1))
+    assert arrays(first) == arrays(second)
+
+
+@pytest.mark.parametrize(
+    ("method", "share"), [("gram", 0.3), ("dual", 0.7), ("lowrank", 0.5), ("tiled", 0.7)]
+)
+def test_a_fit_that_was_cut_short_goes_on_from_its_tiles(method, share, store_of):
+    whole, broken = store_of(method, "whole"), store_of(method, "broken")
+    inputs = fit_inputs(method)
+    undisturbed = Disorderly(2)
+    run(whole, inputs, undisturbed)
+    count = len(undisturbed.ran)
+    with pytest.raises(KeyboardInterrupt):
+        run(broken, inputs, Disorderly(3, stop_after=int(share * count)))
+    assert broken.maps.inputs("toy", "domain-ridge") is None
+    rest = Disorderly(4)
+    run(broken, inputs, rest)
+    assert len(rest.ran) <= count - int(share * count) + 1
+    assert arrays(whole) == arrays(broken)
+
+
+@pytest.mark.parametrize("method", list(P))
+def test_what_is_fitted_is_not_fitted_again_and_leaves_little(method, store_of):
+    store, inputs = store_of(method), fit_inputs(method)
+    run(store, inputs)
+    again = Disorderly(0)
+    assert run(store, inputs, again) == []
+    assert again.ran == []
+    kept = {path.name for path in Path(store.url, "scratch/toy-domain").iterdir() if path.is_dir()}
+    named = {"rows", "source_ids", "target_ids"}
+    named |= (
+        {"values", "basis", "projected", "source_mean", "target_mean"}
+        if method != "tiled"
+        else {*("largest", "probed", "intercept", "residual")}
+    )
+    assert kept == named
+
+
+def test_other_rows_begin_anew(store_of):
+    store, inputs = store_of("gram"), fit_inputs("gram")
+    run(store, inputs)
+    before = arrays(store)
+    other = fit_inputs("gram")
+    object.__setattr__(other, "fit_rows", inputs.fit_rows[:80])
+    assert run(store, other) == ["domain", "domain-ridge"]
+    assert arrays(store) != before
+
+
+# --- refusals -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", list(P))
+def test_a_damaged_shard_is_refused(method, store_of):
+    store = store_of(method)
+    os.truncate(next(Path(store.url).glob("logits/source/c/1/*")), 99)
+    with pytest.raises(StoreDamaged, match=r"shard 1 of template 'source' .* is damaged"):
+        run(store, fit_inputs(method))
+
+
+def test_a_lost_tile_is_named(store_of):
+    store, inputs = store_of("tiled"), fit_inputs("tiled")
+    with pytest.raises(KeyboardInterrupt):
+        run(store, inputs, Disorderly(3, stop_after=5))  # rows are cut
+    scratch = Scratch.attach(f"{store.url}/scratch/toy-domain")
+    lost = next(Path(scratch.url).glob("X/c/2/*"))
+    lost.unlink()
+    with pytest.raises(StoreDamaged, match=r"tile \(2, \d\) of 'X' in .* is missing; delete this folder"):
+        run(store, inputs)
+
+
+def test_a_lost_decomposition_is_named(store_of):
+    store, inputs = store_of("gram"), fit_inputs("gram")
+    run(store, inputs)
+    shutil.rmtree(Path(store.url, "scratch"))
+    with pytest.raises(LincorrError, match=r"decomposition in .* is gone; run `lincorr fit` again"):
+        set_up(store, inputs, "domain")
+
+
+def test_a_damaged_tile_of_the_weights_is_refused(store_of):
+    store, inputs = store_of("tiled"), fit_inputs("tiled")
+    run(store, inputs)
+    next(Path(store.url).glob("maps/toy/domain-ridge/tiles/c/1/*")).unlink()
+    fitted = store.maps.load("toy", "domain-ridge")
+    assert fitted.block([0], [0]).shape == (1, 1)
+    with pytest.raises(StoreDamaged, match=r"weights in .* are damaged \(a tile is missing\)"):
+        fitted.block([40], [0])
+
+
+def test_a_source_that_does_not_vary_is_refused(tmp_path):
+    made = planted("gram")
+    flat = HiddenProblem(np.ones_like(made.source), made.target, made.source_head, made.target_head)
+    store = planted_store(str(tmp_path / "flat.zarr"), flat)
+    with pytest.raises(LincorrError, match="do not vary above their storage noise"):
+        run(store, fit_inputs("gram"))
