@@ -20,7 +20,8 @@ from pipeline.config import FitSettings, RunConfig
 from pipeline.prepare import Inputs
 
 _LIBRARY_BYTES = 350_000_000  # resident in a worker before it has any data
-_EFFICIENCY = 0.6  # of the machine's matrix product, seen in extraction with small batches
+_EFFICIENCY = 0.7  # of the machine's float32 matrix product, seen in extraction
+_FIT_EFFICIENCY = 0.25  # float64 is half as fast, and decompositions reach about half of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class Plan:
         tokens: of the merged prompts that are needed, estimated from a sample.
         bytes_to_write: to the store.
         flops: of extraction.
-        flops_per_second: measured on this machine just now, times what extraction reaches of it.
-        choices: (relation, source) -> solver and reason.
+        flops_per_second: of float32 matrix products, measured on this machine just now.
+        choices: (relation, source) -> solver, reason and cost.
     """
 
     store: str
@@ -58,7 +59,18 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated time of extraction."""
-        return self.flops / self.flops_per_second
+        return self.flops / (_EFFICIENCY * self.flops_per_second)
+
+    @property
+    def fit_seconds(self) -> float:
+        """Estimated time of all fits."""
+        rate = _FIT_EFFICIENCY * self.flops_per_second
+        return sum(choice.seconds(rate) for choice in self.choices.values())
+
+    @property
+    def scratch_bytes(self) -> int:
+        """The most that a fit writes beside the store while it runs."""
+        return max((choice.scratch_bytes for choice in self.choices.values()), default=0)
 
     def check(self) -> None:
         """Refuse a run whose data does not fit on the disk.
@@ -72,10 +84,12 @@ class Plan:
         while not folder.exists():
             folder = folder.parent
         free = shutil.disk_usage(folder).free
-        if self.bytes_to_write > free:
+        if self.bytes_to_write + self.scratch_bytes > free:
+            needed = (self.bytes_to_write + self.scratch_bytes) / 2**30
             raise BadInput(
-                f"store: {self.store!r} needs {self.bytes_to_write / 2**30:.2f} GiB more, and its disk "
-                f"has {free / 2**30:.2f} GiB free; ask for fewer subjects or name another place"
+                f"store: {self.store!r} needs {needed:.2f} GiB more ({self.scratch_bytes / 2**30:.2f} of them "
+                f"while fits run), and its disk has {free / 2**30:.2f} GiB free; ask for fewer subjects or name "
+                "another place"
             )
 
 
@@ -118,7 +132,7 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         tokens=tokens,
         bytes_to_write=to_write,
         flops=2.0 * _body_parameters(config, inputs) * tokens if tokens else 0.0,
-        flops_per_second=_EFFICIENCY * measured_flops() if tokens else 1.0,
+        flops_per_second=measured_flops(),
         choices=choices(
             config.fit,
             inputs,

@@ -14,7 +14,11 @@ from pipeline.prepare import Inputs
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Return a plan as JSON values."""
-    document = asdict(plan) | {"seconds": plan.seconds}
+    document = asdict(plan) | {
+        "seconds": plan.seconds,
+        "fit_seconds": plan.fit_seconds,
+        "scratch_bytes": plan.scratch_bytes,
+    }
     document["choices"] = {
         f"{relation}/{source}": asdict(choice) for (relation, source), choice in plan.choices.items()
     }
@@ -40,9 +44,10 @@ def print_plan(plan: Plan, inputs: Inputs) -> None:
         ),
         "shards": f"{plan.n_shards:,}",
         "prompts": f"{plan.prompts_needed:,} to run, {plan.prompts_kept:,} kept ({plan.tokens:,} tokens)",
-        "to write": f"{plan.bytes_to_write / 2**20:,.1f} MiB",
+        "to write": f"{plan.bytes_to_write / 2**20:,.1f} MiB, and {plan.scratch_bytes / 2**20:,.1f} MiB of "
+        "scratch while fits run",
         "operations": f"{plan.flops:.3g} at {plan.flops_per_second / 1e9:,.0f} GFLOP/s",
-        "estimated time": f"{plan.seconds:,.0f} s of extraction",
+        "estimated time": f"{plan.seconds:,.0f} s of extraction, {plan.fit_seconds:,.0f} s of fits",
         "solvers": "\n".join(
             f"{relation}/{source}: {choice.method} ({choice.reason})"
             for (relation, source), choice in plan.choices.items()

@@ -14,7 +14,8 @@ _EIGH_COLUMNS = 16_384  # an eigendecomposition beyond this takes hours on a CPU
 _EIGH_FLOPS = 9.0  # of n³, with vectors
 _SVD_FLOPS = 6.0  # of n p min(n, p), with both sides
 _DUAL_ROWS = 4  # up to this many sketch widths of rows, all of them cost less than a sketch
-_SMALLEST_TILE = 256
+_SMALLEST_TILE, _LARGEST_TILE = 256, 4096
+_FEWEST_TILES = 4  # to a side
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +247,15 @@ def tile_bytes(n_columns: int, tile: int) -> int:
 
 
 def largest_tile(n_columns: int, memory_bytes: int) -> int:
-    """Return the largest tile whose tasks fit into memory; all tiles of the columns are nearly as large."""
-    tile = _SMALLEST_TILE
-    while tile < 4096 and tile_bytes(n_columns, tile + _SMALLEST_TILE) <= memory_bytes:
-        tile += _SMALLEST_TILE
-    return -(-n_columns // -(-n_columns // tile))
+    """Return the largest tile whose tasks fit into memory, of those that cut the columns into 4, 8, 16, ...
+
+    A power of two, so that any usual number of workers has equal shares; it must not depend on their number,
+    nor must the bits of the answer.
+    """
+    tiles = _FEWEST_TILES
+    while True:
+        tile = -(-n_columns // tiles)
+        fits = tile <= _LARGEST_TILE and tile_bytes(n_columns, tile) <= memory_bytes
+        if fits or tile <= _SMALLEST_TILE:
+            return tile
+        tiles *= 2

@@ -116,7 +116,7 @@ def solve_upper(upper: Array, right: Array) -> Array:
     return xp.concat([top, bottom], axis=0)
 
 
-def largest_eigenvalue(multiply: Callable[[Array], Array], start: Array, rounds: int = 6) -> float:
+def largest_eigenvalue(multiply: Callable[[Array], Array], start: Array, rounds: int = 4) -> float:
     """Return λ_max of a symmetric matrix by block power steps from `start` (p, m), good to about a percent.
 
     A lower bound; the error falls as ``(λ_{m+1} / λ_1) ** (2 rounds)``.
