@@ -88,8 +88,8 @@ class Plan:
             scratch = self.scratch_bytes / 2**30
             needed = self.bytes_to_write / 2**30 + scratch
             raise BadInput(
-                f"store: {self.store!r} needs {needed:.2f} GiB more ({scratch:.2f} of it while fits run); its "
-                f"disk has {free / 2**30:.2f} GiB free; ask for fewer subjects or name another place"
+                f"store: {self.store!r} needs {needed:.2f} GiB more ({scratch:.2f} while fits run), its disk "
+                f"has {free / 2**30:.2f} GiB free; ask for fewer subjects or name another place"
             )
 
 
