@@ -67,7 +67,35 @@ def add_product(total: Array, a: Array, b: Array, *, sign: float = 1.0) -> Array
         from cupy import cublas
 
         return cublas.gemm("N", "N", a, b, out=total, alpha=sign, beta=1.0)
-    product = a @ b
-    if isinstance(total, np.ndarray):
-        return np.add(total, product, out=total) if sign > 0 else np.subtract(total, product, out=total)
-    return total + product if sign > 0 else total - product
+    if isinstance(total, np.ndarray) and total.flags.forc and total.dtype == np.float64:
+        if total.flags.f_contiguous:
+            _add_in_place(total, a, b, sign)
+        else:
+            _add_in_place(total.T, b.T, a.T, sign)
+        return total
+    return total + a @ b if sign > 0 else total - a @ b
+
+
+def _add_in_place(total: NDArray[Any], a: NDArray[Any], b: NDArray[Any], sign: float) -> None:
+    from scipy.linalg.blas import dgemm
+
+    (left, left_turned), (right, right_turned) = _fortran(a), _fortran(b)
+    dgemm(sign, left, right, 1.0, total, left_turned, right_turned, overwrite_c=True)
+
+
+def _fortran(matrix: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """Return a matrix, or its transpose and True, whichever BLAS can take without a copy."""
+    return (matrix, False) if matrix.flags.f_contiguous else (matrix.T, True)
+
+
+def solve_triangular(triangle: Array, right: Array, *, lower: bool) -> Array:
+    """Return X (b, m) with ``triangle @ X = right`` for a triangle (b, b)."""
+    if isinstance(triangle, np.ndarray):
+        import scipy.linalg
+
+        return scipy.linalg.solve_triangular(triangle, right, lower=lower, check_finite=False)
+    if array_api_compat.is_cupy_array(triangle):
+        from cupyx.scipy.linalg import solve_triangular as on_gpu
+
+        return on_gpu(triangle, right, lower=lower)
+    return namespace(triangle, right).linalg.solve(triangle, right)  # array-API has no triangular solve

@@ -41,12 +41,11 @@ _SCHEDULER_SETTINGS = {
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 # Dask has glibc hand freed memory back at once, and every activation then costs page faults: seen to make
-# a forward pass 1.4 times slower. Huge pages (glibc 2.35 and later; else ignored) gain another 5 to 10 %.
-_KEEP_MEMORY = {
-    "MALLOC_TRIM_THRESHOLD_": 2**30,
-    "MALLOC_MMAP_THRESHOLD_": 2**30,
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
+# a forward pass 1.4 times slower.
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**30}
+
+# Huge pages (glibc 2.35 and later; else ignored) gain another 5 to 10 %.
+_HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class ComputeThreads(WorkerPlugin):
@@ -155,7 +154,7 @@ def open_executor(
         yield Serial()
         return
     workers, threads = local_shape(settings, model_bytes)
-    kept = _KEEP_MEMORY if keep_memory else {}
+    kept = _HUGE_PAGES | (_KEEP_MEMORY if keep_memory else {})
     # Set before a worker's libraries start: later they have their threads and their memory already.
     environment = {
         f"distributed.nanny.pre-spawn-environ.{name}": value

@@ -153,6 +153,7 @@ def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
         block=block,
         panel=tile,
         sketch=min(identity.width + OVERSAMPLING, n) + PROBES,
+        memory_bytes=inputs.memory_bytes,
         root_penalty=ROOT_PENALTY if inputs.root_penalty is None else inputs.root_penalty,
         rank_rule={
             "storage_eps": float(np.finfo(identity.precision).eps),

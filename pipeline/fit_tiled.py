@@ -33,6 +33,7 @@ _POWER_WIDTH = 16
 _TEMPORARY = ("X", "Y", "X_sums", "Y_sums", "X_squares", "X_widest", "Y_scored", "gram", "cross", "factor")
 
 Floats = NDArray[np.floating]
+Read = Callable[[int, int], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +155,23 @@ def multiply_targets(task: TileTask) -> Receipt:
 def find_largest(task: TileTask) -> Receipt:
     """Write σ₁²."""
     began = time.perf_counter()
-    scratch, _ = opened(task)
+    scratch, panels = opened(task)
+    panels.forget()
     start = np.random.default_rng(0).standard_normal((scratch.shape("gram")[0], _POWER_WIDTH))
-    found = tiled.largest_eigenvalue(lambda block: _gram_times(scratch, block), start)
+    read = panels.square("gram")
+    found = tiled.largest_eigenvalue(lambda block: _gram_times(scratch, block, read), start)
+    panels.forget()
     return receipt(task, began, written=scratch.write("largest", 0, 0, np.array([[found]])))
 
 
-def _gram_times(scratch: Scratch, block: Floats) -> Floats:
+def _gram_times(scratch: Scratch, block: Floats, read: Read) -> Floats:
     """Return ``G @ block`` from the lower tiles."""
     product, panel = np.zeros_like(block), scratch.facts()["panel"]
     tiles = scratch.tiles("gram")[0]
     parts = [slice(i * panel, (i + 1) * panel) for i in range(tiles)]
     for i in range(tiles):
         for j in range(i + 1):
-            tile = scratch.read("gram", i, j)
+            tile = read(i, j)
             product[parts[i]] += tile @ block[parts[j]]
             if i != j:
                 product[parts[j]] += tile.T @ block[parts[i]]
@@ -182,8 +186,8 @@ def factor_tile(task: TileTask) -> Receipt:
     """
     began = time.perf_counter()
     scratch, panels = opened(task)
-    panels.forget()  # what the products needed
-    read, (i, j) = _factor(scratch), (task.i, task.j)
+    panels.forget("factor")  # what the products needed
+    read, (i, j) = panels.square("factor"), (task.i, task.j)
     tile = scratch.read("gram", i, j)
     if i == j:
         tile = tiled.add_to_diagonal(tile, _penalty(scratch))
@@ -193,13 +197,6 @@ def factor_tile(task: TileTask) -> Receipt:
     return receipt(task, began, written=scratch.write("factor", i, j, tile))
 
 
-def _factor(scratch: Scratch) -> Callable[[int, int], Floats]:
-    def read(i: int, j: int) -> Floats:
-        return scratch.read("factor", i, j)
-
-    return read
-
-
 def solve_block(task: SolveTask) -> Receipt:
     """Solve one column block of W and write it into the map; the intercept is written last.
 
@@ -207,8 +204,8 @@ def solve_block(task: SolveTask) -> Receipt:
     """
     began = time.perf_counter()
     scratch, panels = opened(task.tile)
-    panels.forget()
-    c, read = task.tile.j, _factor(scratch)
+    panels.forget("factor")
+    c, read = task.tile.j, panels.square("factor")
     right = [scratch.read("cross", i, c) for i in range(scratch.tiles("cross")[0])]
     mix = np.random.default_rng((1, c)).standard_normal((right[0].shape[1], _PROBES))
     probed = [tile @ mix for tile in right]
@@ -229,12 +226,13 @@ def solve_block(task: SolveTask) -> Receipt:
 def certify(task: TileTask) -> Receipt:
     """Write ``‖(G + λI) W R - B R‖ / ((σ₁² + λ) ‖W R‖ + ‖B R‖)`` for random R."""
     began = time.perf_counter()
-    scratch, _ = opened(task)
+    scratch, panels = opened(task)
+    panels.forget()
     p = scratch.shape("gram")[0]
     probed = np.sum([scratch.read("probed", 0, c) for c in range(scratch.tiles("probed")[1])], axis=0)
     right, weights = probed[:p], probed[p:]
     penalty = _penalty(scratch)
-    off = np.linalg.norm(_gram_times(scratch, weights) + penalty * weights - right)
+    off = np.linalg.norm(_gram_times(scratch, weights, panels.square("gram")) + penalty * weights - right)
     scale = (scratch.load("largest")[0, 0] + penalty) * np.linalg.norm(weights) + np.linalg.norm(right)
     residual = relative(float(off), float(scale))
     return receipt(task, began, written=scratch.write("residual", 0, 0, np.array([[residual]])))

@@ -11,6 +11,7 @@ So a first stage writes X and Y in tiles, with the sums from which columns are c
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from pipeline.executor import Executor, Receipt, Stage, this_worker
 
 Side = Literal["X", "Y"]
 Doubles = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Panels:
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
         self._panel: dict[Side, tuple[int, list[Doubles]]] = {}
+        self._kept: dict[tuple[str, int, int], Floats] = {}
 
     @functools.cached_property
     def n_blocks(self) -> int:
@@ -83,10 +86,11 @@ class Panels:
 
     def tile(self, side: Side, i: int, j: int) -> Doubles:
         """Return rows of block i and columns of panel j, centred."""
-        tile = self._scratch.read(side, i, j).astype(np.float64)
+        tile = self._scratch.read(side, i, j)
         start = j * self._panel_width
-        tile -= self.means[side][start : start + tile.shape[1]]
-        return tile
+        mean = self.means[side][start : start + tile.shape[1]]
+        centred: Doubles = np.subtract(tile, mean, dtype=np.float64)
+        return centred
 
     def rows(self, side: Side, i: int) -> Doubles:
         """Return a block of rows with all its columns, centred."""
@@ -99,6 +103,22 @@ class Panels:
             self._panel[side] = (j, [self.tile(side, i, j) for i in range(self.n_blocks)])
         return self._panel[side][1]
 
+    def square(self, name: str) -> Callable[[int, int], Floats]:
+        """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory.
+
+        Half of the memory is left to what a task holds beside them.
+        """
+        held = 8 * self.width("X") ** 2 // 2
+        if held > self._scratch.facts()["memory_bytes"] // 2:
+            return lambda i, j: self._scratch.read(name, i, j)
+
+        def read(i: int, j: int) -> Floats:
+            if (name, i, j) not in self._kept:
+                self._kept[name, i, j] = self._scratch.read(name, i, j)
+            return self._kept[name, i, j]
+
+        return read
+
     def scored(self, i: int) -> Doubles:
         """Return the outputs of block i that leave-one-out looks at, centred."""
         mean = self.means["Y"][scored_outputs(self.width("Y"))]
@@ -110,9 +130,10 @@ class Panels:
         widest, squares = self._scratch.load("X_widest"), self._scratch.load("X_squares")
         return noise_floor(widest.max(axis=0), np.sqrt(squares.sum(axis=0)), storage_eps)
 
-    def forget(self) -> None:
-        """Let go of the panels that are kept in memory."""
+    def forget(self, name: str = "") -> None:
+        """Let go of the panels that are kept in memory, and of all tiles but those of `name`."""
         self._panel.clear()
+        self._kept = {key: tile for key, tile in self._kept.items() if key[0] == name}
 
     @functools.cached_property
     def _panel_width(self) -> int:

@@ -15,11 +15,10 @@ stable solution: about ``eps · (σ₁² + λ) / λ`` at worst.
 
 from collections.abc import Callable, Iterable
 
-from lincorr.arrays import Array, add_product, namespace
+from lincorr.arrays import Array, add_product, namespace, solve_triangular
 from lincorr.errors import LincorrError
 
 METHOD = "tiled"
-_SMALL = 128  # triangles of this size are solved by LU: array-API has no triangular solve
 
 Read = Callable[[int, int], Array]
 
@@ -28,7 +27,12 @@ def gram_tile(pairs: Iterable[tuple[Array, Array]]) -> Array:
     """Return ``Σ aᵀ b`` over blocks of centred rows, a (n_k, b_i) and b (n_k, b_j), in their order."""
     total = None
     for a, b in pairs:
-        total = a.T @ b if total is None else add_product(total, a.T, b)
+        if total is None:
+            total = a.T @ b
+        elif a is b:  # NumPy sees the symmetry and does half of the work
+            total += a.T @ b
+        else:
+            total = add_product(total, a.T, b)
     return total
 
 
@@ -68,7 +72,7 @@ def factor_diagonal(tile: Array, j: int) -> Array:
 
 def factor_below(tile: Array, diagonal: Array) -> Array:
     """Return L_ij (i > j) of a downdated tile and L_jj."""
-    return solve_lower(diagonal, tile.T).T
+    return solve_triangular(diagonal, tile.T, lower=True).T
 
 
 def forward(right: list[Array], read: Read) -> list[Array]:
@@ -79,7 +83,7 @@ def forward(right: list[Array], read: Read) -> list[Array]:
     for i in range(len(right)):
         for k in range(i):
             right[i] = add_product(right[i], read(i, k), right[k], sign=-1.0)
-        right[i] = solve_lower(read(i, i), right[i])
+        right[i] = solve_triangular(read(i, i), right[i], lower=True)
     return right
 
 
@@ -88,32 +92,8 @@ def backward(right: list[Array], read: Read) -> list[Array]:
     for i in reversed(range(len(right))):
         for k in range(i + 1, len(right)):
             right[i] = add_product(right[i], read(k, i).T, right[k], sign=-1.0)
-        right[i] = solve_upper(read(i, i).T, right[i])
+        right[i] = solve_triangular(read(i, i).T, right[i], lower=False)
     return right
-
-
-def solve_lower(lower: Array, right: Array) -> Array:
-    """Return X (b, m) with ``lower @ X = right`` for a lower triangle (b, b), by halves: mostly products."""
-    xp = namespace(lower, right)
-    b = lower.shape[0]
-    if b <= _SMALL:
-        return xp.linalg.solve(lower, right)
-    half = b // 2
-    top = solve_lower(lower[:half, :half], right[:half, :])
-    bottom = solve_lower(lower[half:, half:], right[half:, :] - lower[half:, :half] @ top)
-    return xp.concat([top, bottom], axis=0)
-
-
-def solve_upper(upper: Array, right: Array) -> Array:
-    """Return X (b, m) with ``upper @ X = right`` for an upper triangle (b, b)."""
-    xp = namespace(upper, right)
-    b = upper.shape[0]
-    if b <= _SMALL:
-        return xp.linalg.solve(upper, right)
-    half = b // 2
-    bottom = solve_upper(upper[half:, half:], right[half:, :])
-    top = solve_upper(upper[:half, :half], right[:half, :] - upper[:half, half:] @ bottom)
-    return xp.concat([top, bottom], axis=0)
 
 
 def largest_eigenvalue(multiply: Callable[[Array], Array], start: Array, rounds: int = 4) -> float:

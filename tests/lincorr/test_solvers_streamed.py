@@ -1,6 +1,7 @@
 """The streamed solvers, block by block and tile by tile, against gelsd and an explicit ridge in float64."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, Ridge
 
-from lincorr.arrays import add_product, limit_memory, to_device, to_host
+from lincorr.arrays import add_product, limit_memory, solve_triangular, to_device, to_host
 from lincorr.errors import BadInput, LincorrError
 from lincorr.metrics import CrossMoments
 from lincorr.solvers import dual, gram, lowrank, tiled
@@ -521,9 +522,11 @@ def test_triangles_are_solved(put: Put, size: int) -> None:
     triangle = np.tril(rng.standard_normal((size, size))) / size + 2 * np.eye(size)
     right = rng.standard_normal((size, 3))
     expected = scipy.linalg.solve_triangular(triangle, right, lower=True)
-    np.testing.assert_allclose(to_host(tiled.solve_lower(put(triangle), put(right))), expected, rtol=1e-9)
+    found = solve_triangular(put(triangle), put(right), lower=True)
+    np.testing.assert_allclose(to_host(found), expected, rtol=1e-9)
     expected = scipy.linalg.solve_triangular(triangle.T, right)
-    np.testing.assert_allclose(to_host(tiled.solve_upper(put(triangle.T), put(right))), expected, rtol=1e-9)
+    found = solve_triangular(put(triangle.T), put(right), lower=False)
+    np.testing.assert_allclose(to_host(found), expected, rtol=1e-9)
 
 
 def test_the_largest_eigenvalue(put: Put) -> None:
@@ -534,13 +537,22 @@ def test_the_largest_eigenvalue(put: Put) -> None:
     assert found == pytest.approx(np.linalg.norm(problem, 2) ** 2, rel=1e-2)
 
 
-def test_a_product_is_added_and_taken_away(put: Put) -> None:
+@pytest.mark.parametrize("orders", list(itertools.product("CF", repeat=3)), ids="".join)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_product_is_added_and_taken_away(put: Put, orders: tuple[str, str, str], sign: float) -> None:
     rng = np.random.default_rng(0)
-    total, a, b = (rng.standard_normal(shape) for shape in ((3, 4), (3, 5), (4, 5)))
-    expected = total + a @ b.T, total - a @ b.T
-    for sign, right in zip((1.0, -1.0), expected, strict=True):
-        found = add_product(put(total.copy()), put(a), put(b).T, sign=sign)
-        np.testing.assert_allclose(to_host(found), right, rtol=1e-12)
+    shapes = (3, 4), (3, 5), (5, 4)
+    total, a, b = (np.array(rng.standard_normal(s), order=o) for s, o in zip(shapes, orders, strict=True))  # type: ignore[call-overload]
+    expected = total + sign * (a @ b)
+    found = add_product(put(total), put(a), put(b), sign=sign)
+    np.testing.assert_allclose(to_host(found), expected, rtol=1e-12)
+
+
+def test_a_product_of_parts_of_arrays_is_added() -> None:
+    whole = np.arange(96.0).reshape(8, 12)
+    total, a, b = whole[:3, 1:5].copy(), whole[2:5, ::2], whole[1:7, 3:7]
+    expected = total + a @ b
+    np.testing.assert_allclose(add_product(total, a, b), expected, rtol=1e-12)
 
 
 def test_the_host_has_no_limit_of_memory() -> None:
