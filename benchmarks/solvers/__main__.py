@@ -2,10 +2,10 @@
 
     python benchmarks/solvers domain      # small: scikit-learn, scipy, numpy, dask, himalaya, ours
     python benchmarks/solvers tiled       # logits that do not fit into memory: 16,384 x 8,192 -> 8,192
-    python benchmarks/solvers flagship --store all.zarr     # every token to every token; its λ path; is it right?
-    python benchmarks/solvers thousand --store all.zarr     # fewer subjects than the model is wide
-    python benchmarks/solvers lowrank --store all.zarr      # the same logits without hidden states
-    python benchmarks/solvers cutoff --store all.zarr       # what rounding does to W, and to peers
+    python benchmarks/solvers flagship --store all.zarr   # every token to every token: cost, W, the λ path
+    python benchmarks/solvers thousand --store all.zarr   # fewer subjects than the model is wide
+    python benchmarks/solvers lowrank --store all.zarr    # the same logits without hidden states
+    python benchmarks/solvers cutoff --store all.zarr     # what rounding does to W, and to peers
 
 Each question prints a table and, with --json FILE, adds to that file. The store with all tokens is made by
 

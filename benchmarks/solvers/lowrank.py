@@ -71,7 +71,8 @@ def measure(opened: OpenRelation, folder: Path, most_rows: int, memory_gb: float
         "stages": timed.seconds,
     }
     print(
-        f"{len(rows):,} subjects, {opened.n_tokens:,} x {opened.n_tokens:,}, {memory_gb:g} GB a worker, 2 workers\n"
+        f"{len(rows):,} subjects, {opened.n_tokens:,} x {opened.n_tokens:,}, {memory_gb:g} GB a worker, "
+        "2 workers\n"
     )
     print_table(
         [cost],

@@ -115,7 +115,7 @@ def flagship(opened: OpenRelation) -> dict[str, Any]:
         },
     )
     checked = check(opened, inputs, problem, maps)
-    read = readings(opened, inputs)
+    read = readings(opened, inputs, path)
     return {"cost": cost, "checked": checked, **read}
 
 
@@ -218,8 +218,12 @@ class Explicit:
 # --- what is read ---------------------------------------------------------------------------------------
 
 
-def readings(opened: OpenRelation, inputs: FitInputs) -> dict[str, Any]:
-    """Score the four fits and the λ paths on held-out subjects and on the truth; print both."""
+def readings(opened: OpenRelation, inputs: FitInputs, known: RidgePath | None = None) -> dict[str, Any]:
+    """Score the four fits and the λ paths on held-out subjects and on the truth; print both.
+
+    Args:
+        known: the path of all outputs, if it was walked.
+    """
     fits: list[dict[str, Any]] = []
     paths: dict[str, list[dict[str, Any]]] = {}
     for source in inputs.choices:
@@ -227,7 +231,7 @@ def readings(opened: OpenRelation, inputs: FitInputs) -> dict[str, Any]:
         everything = every_output(opened, problem) if isinstance(problem, Factored) else None
         moments = held_out_moments(opened.store, inputs, source)
         path = ridge_path(problem, ROOT_PENALTIES)
-        everywhere = ridge_path(everything, ROOT_PENALTIES) if everything is not None else None
+        everywhere = None if everything is None else known or ridge_path(everything, ROOT_PENALTIES)
         fitted = solve(problem, 0.0)
         points = [point(problem, everything, moments, fitted, inputs, root) for root in ROOT_PENALTIES]
         for one, scored in zip(points, path.points, strict=True):
