@@ -66,8 +66,9 @@ class Reduced:
         xp = namespace(self.basis)
         norm = xp.linalg.matrix_norm
         overlap = self.basis.T @ self.basis
-        outside = self.basis @ (solution - overlap @ solution)
-        return self.residual, relative(float(norm(outside)), float(norm(solution)))
+        outside = solution - overlap @ solution  # V times this is p x q, but its norm is not
+        squared = float(xp.sum(outside * (overlap @ outside)))
+        return self.residual, relative(math.sqrt(max(0.0, squared)), float(norm(solution)))
 
     def to_map(self, solution: Array, diagnosis: Diagnosis) -> LinearMap:
         """Make W, as factors where those are smaller."""

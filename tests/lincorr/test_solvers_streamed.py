@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -464,6 +465,23 @@ def test_moments_of_coordinates_score_as_predictions_do(method: str) -> None:
     np.testing.assert_allclose(score.pearson(), expected, atol=1e-10)
     rows = found.rows(coefficients(found, 0.1), np.array([4, 0]))
     np.testing.assert_allclose(rows, dense(solve(found, 0.1))[[4, 0]])
+
+
+def test_certificates_do_not_form_the_weights() -> None:
+    found = by_gram(CASES["tall"], np.asarray)
+    rng, r, width = np.random.default_rng(0), 5, 2000
+    wide = replace(
+        found,
+        basis=np.linalg.qr(rng.standard_normal((width, r)))[0] + 1e-6 * rng.standard_normal((width, r)),
+    )
+    solution = rng.standard_normal((r, width))
+    outside = wide.basis @ (solution - wide.basis.T @ (wide.basis @ solution))
+    tracemalloc.start()
+    _, share = wide.certificates(solution, 0.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert share == pytest.approx(np.linalg.norm(outside) / np.linalg.norm(solution), rel=1e-6)
+    assert peak < 8 * width * width / 10
 
 
 def test_a_negative_penalty_is_refused() -> None:

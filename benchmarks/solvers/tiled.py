@@ -1,0 +1,155 @@
+"""Logits that do not fit into a worker's memory: ridge by a Cholesky factor in tiles on disk."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from machine import PeakMemory, dgemm_peak, print_table
+from numpy.typing import NDArray
+
+from lincorr.columns import Columns
+from lincorr.relations import Relation, Side, Template
+from lincorr.solvers.choose import choose
+from lincorr.store import LogitStore
+from lincorr.testing import hidden_problem, planted_store
+from pipeline.clusters import open_executor
+from pipeline.config import ClusterSettings, FitSettings
+from pipeline.executor import Executor, Receipt, Result, Stage, Task, ignore
+from pipeline.fit import FitInputs, fit_relation
+from pipeline.plan import fit_memory
+from pipeline.prepare import RelationInputs
+
+WIDTH, SHARD_ROWS, ROOT_PENALTY, SAMPLED = 576, 512, 0.003, 256
+
+Doubles = NDArray[np.float64]
+
+
+class Timed:
+    """Runs stages elsewhere and adds up what each took.
+
+    Attributes:
+        seconds: stage -> wall seconds; receipts: of all tasks.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.seconds: dict[str, float] = {}
+        self.receipts: list[Receipt] = []
+
+    def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
+        """Run one stage."""
+        began = time.perf_counter()
+        results = self._executor.run(stage, on_result)
+        self.seconds[stage.name] = self.seconds.get(stage.name, 0.0) + time.perf_counter() - began
+        self.receipts += [result for result in results if isinstance(result, Receipt)]
+        return results
+
+
+def measure(folder: Path, sizes: list[int], columns: int, memory_gb: float) -> dict[str, Any]:
+    """Fit planted problems of some numbers of rows, and the same problems in memory."""
+    peak = dgemm_peak()
+    rows = []
+    for n in sizes:
+        rows.append(measure_one(folder, n, columns, memory_gb, peak))
+        rows[-1]["times_first"] = rows[-1]["seconds"] / rows[0]["seconds"]
+        rows[-1]["flops_times_first"] = rows[-1]["flops"] / rows[0]["flops"]
+    print(
+        f"n x {columns:,} -> {columns:,}, float64 peak {peak / 1e9:.0f} GFLOP/s, {memory_gb:g} GB a worker\n"
+    )
+    print_table(
+        rows,
+        {
+            "n": ("n", ",d"),
+            "seconds": ("s", ".1f"),
+            "gflops": ("GFLOP/s", ".0f"),
+            "share": ("of peak", ".0%"),
+            "times_first": ("time", ".2f"),
+            "flops_times_first": ("operations", ".2f"),
+            "worker_gb": ("GB a worker", ".2f"),
+            "error": ("error of W", ".1e"),
+            "in_memory_seconds": ("in memory, s", ".1f"),
+            "in_memory_gb": ("GB", ".1f"),
+        },
+    )
+    stages = list(rows[0]["stages"])
+    print_table(
+        [{"n": row["n"]} | row["stages"] | {"rest": row["rest"]} for row in rows],
+        {"n": ("n", ",d")} | {name: (f"{name}, s", ".1f") for name in (*stages, "rest")},
+    )
+    return {"peak_gflops": peak / 1e9, "fits": rows}
+
+
+def measure_one(folder: Path, n: int, columns: int, memory_gb: float, peak: float) -> dict[str, Any]:
+    problem = hidden_problem(n, WIDTH, columns, columns)
+    store = planted_store(str(folder / f"{n}.zarr"), problem, shard_rows=SHARD_ROWS)
+    inputs = planted_inputs(n, columns, fit_memory(FitSettings(memory=memory_gb)))
+    two_workers = ClusterSettings(kind="local", workers=2, threads=1)
+    with (
+        open_executor(two_workers, model_bytes=0, tell=lambda _: None, keep_memory=False) as executor,
+        PeakMemory() as memory,
+    ):
+        timed = Timed(executor)
+        began = time.perf_counter()
+        fit_relation(store, inputs, lambda: timed)
+        seconds = time.perf_counter() - began
+    flops = inputs.choices["domain"].flops
+    fitted = store.maps.load(inputs.relation.name, "domain-ridge")
+    targets = np.sort(np.random.default_rng(1).choice(columns, min(SAMPLED, columns), replace=False))
+    with PeakMemory() as alone:
+        expected, in_memory = solve_in_memory(store, inputs, fitted.diagnosis.penalty)
+    weights = fitted.block(np.arange(columns).tolist(), targets.tolist())
+    found = {
+        "n": n,
+        "seconds": seconds,
+        "stages": timed.seconds,
+        "rest": seconds - sum(timed.seconds.values()),
+        "flops": flops,
+        "gflops": flops / seconds / 1e9,
+        "share": flops / seconds / peak,
+        "worker_gb": max(memory.worker, *(receipt.peak_bytes for receipt in timed.receipts)) / 1e9,
+        "normal_residual": fitted.diagnosis.normal_residual,
+        "error": float(np.linalg.norm(weights - expected[:, targets]) / np.linalg.norm(expected[:, targets])),
+        "in_memory_seconds": in_memory,
+        "in_memory_gb": alone.own / 1e9,
+    }
+    shutil.rmtree(store.url)
+    return found
+
+
+def planted_inputs(n: int, columns: int, memory_bytes: int) -> FitInputs:
+    """What the pipeline's fit is made from, for the store of a planted problem."""
+    texts = tuple(f" {i}" for i in range(columns))
+    every = Columns(np.arange(columns), texts, texts, (True,) * columns, {})
+    source, target = (Side(Template(name, f"{{}} {name}"), ()) for name in ("source", "target"))
+    relation = RelationInputs(Relation("planted", "benchmark", source, target, ()), every, every, {})
+    choice = choose(
+        n,
+        columns,
+        columns,
+        width=WIDTH,
+        hidden=False,
+        memory_bytes=memory_bytes,
+        root_penalty=ROOT_PENALTY,
+        method="tiled",
+    )
+    rows = np.arange(n)
+    return FitInputs(relation, rows, rows[:0], {"domain": choice}, columns, None, ROOT_PENALTY, memory_bytes)
+
+
+def solve_in_memory(store: LogitStore, inputs: FitInputs, penalty: float) -> tuple[Doubles, float]:
+    """Return W by one Cholesky factor of the explicit Gram matrix, and the seconds without reading."""
+    ids = inputs.relation.source.ids
+    x, y = (store.logits(name, ids, inputs.fit_rows).astype(np.float64) for name in ("source", "target"))
+    began = time.perf_counter()
+    x -= x.mean(axis=0)
+    y -= y.mean(axis=0)
+    gram = x.T @ x
+    gram[np.diag_indices_from(gram)] += penalty
+    cross = x.T @ y
+    factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+    weights: Doubles = scipy.linalg.cho_solve(factor, cross, overwrite_b=True, check_finite=False)
+    return weights, time.perf_counter() - began
