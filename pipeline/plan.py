@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
 from lincorr.models import load_config
+from lincorr.places import is_remote
 from lincorr.prompts import merge_prompts
 from lincorr.solvers.choose import Choice, choose
 from lincorr.store import DEFAULT_SHARD_ROWS, LogitStore
@@ -78,18 +79,18 @@ class Plan:
         Raises:
             BadInput: the store's disk has not enough room.
         """
-        if "://" in self.store:
+        if is_remote(self.store):
             return
         folder = Path(self.store).absolute()
         while not folder.exists():
             folder = folder.parent
         free = shutil.disk_usage(folder).free
         if self.bytes_to_write + self.scratch_bytes > free:
-            needed = (self.bytes_to_write + self.scratch_bytes) / 2**30
+            scratch = self.scratch_bytes / 2**30
             raise BadInput(
-                f"store: {self.store!r} needs {needed:.2f} GiB more ({self.scratch_bytes / 2**30:.2f} of them "
-                f"while fits run), and its disk has {free / 2**30:.2f} GiB free; ask for fewer subjects or name "
-                "another place"
+                f"store: {self.store!r} needs {self.bytes_to_write / 2**30 + scratch:.2f} GiB more "
+                f"({scratch:.2f} of them while fits run), and its disk has {free / 2**30:.2f} GiB free; ask "
+                "for fewer subjects or name another place"
             )
 
 
