@@ -13,6 +13,7 @@ import dask
 import psutil
 from distributed import Client, LocalCluster, WorkerPlugin, as_completed
 from distributed.scheduler import KilledWorker
+from distributed.utils import silence_logging_cmgr
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.models import use_threads
@@ -189,7 +190,8 @@ def open_executor(
     }
     with dask.config.set(_SCHEDULER_SETTINGS | environment):
         if settings.kind == "address":
-            with _connect(settings.address or "") as client:
+            # A lost scheduler is told in one line of ours, not in Dask's tracebacks.
+            with silence_logging_cmgr(logging.CRITICAL), _connect(settings.address or "") as client:
                 if settings.threads:
                     client.register_plugin(ComputeThreads(settings.threads))
                 yield _announced(client, tell)

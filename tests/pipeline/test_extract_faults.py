@@ -217,18 +217,12 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[psutil.Process, str]]:
     """A scheduler in a process of its own, with one worker."""
     file = tmp_path / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    first = psutil.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
-        + ["--no-dashboard", "--scheduler-file", str(file)],
-        **quiet,
-    )
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    first = psutil.Popen([*command, "--no-dashboard", "--scheduler-file", str(file)], **quiet)
     wait_for(file.exists)
     address = json.loads(file.read_text())["address"]
-    second = psutil.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-dashboard"]
-        + ["--nthreads", "2", "--death-timeout", "5"],
-        **quiet,
-    )
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "2"]
+    second = psutil.Popen([*command, "--no-dashboard", "--death-timeout", "5"], **quiet)
     yield first, address
     for process in (first, second):
         if process.is_running():
@@ -248,8 +242,8 @@ def test_a_killed_scheduler_is_one_clear_line_and_the_run_goes_on_later(
     out, err = client.communicate(timeout=PATIENCE)
     assert (client.returncode, out) == (1, "")
     assert err.splitlines() == [
-        "error: extract: the Dask scheduler is gone; start it and its workers again (cluster.address). What was "
-        "done is kept: run again to go on"
+        "error: extract: the Dask scheduler is gone; start it and its workers again (cluster.address). What "
+        "was done is kept: run again to go on"
     ]
     assert 0 < extracted(store, flags, capsys)["shards"] < SHARDS
     assert_equal_bits(store, undisturbed)
@@ -271,7 +265,8 @@ def test_a_second_run_is_refused_and_told_who_is_first(start, flags, undisturbed
             f"{socket.gethostname()}:{client.pid} (host:process); wait for it, or name another store"
         )
     client.send_signal(signal.SIGCONT)
-    assert client.wait(PATIENCE) == 0
+    client.communicate(timeout=PATIENCE)
+    assert client.returncode == 0
     assert not lock_path(str(store)).exists()
     assert_equal_bits(store, undisturbed)
 
@@ -316,23 +311,21 @@ def remount(disk: Path, option: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{option}", str(disk)], check=True)
 
 
-@pytest.mark.parametrize(
-    "where", [["--cluster-kind", "serial"], ["--cluster-workers", "1"]], ids=["serial", "dask"]
-)
+@pytest.mark.parametrize("where", ["--cluster-kind serial", "--cluster-workers 1"])
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
     where, disk, start, undisturbed, flags, capsys
 ):
     store = disk / "run.zarr"
     needed = sum(path.stat().st_size for path in undisturbed.rglob("*") if path.is_file())
-    client = start(1, store, *where)
+    client = start(1, store, *where.split())
     wait_for(lambda: done(store) > 4)  # the plan saw enough room; now somebody else takes it
     filler = disk / "filler"
     fill(filler)
     out, err = client.communicate(timeout=PATIENCE)
     assert (client.returncode, out) == (1, "")
     assert err.splitlines() == [
-        f"error: store.path: {str(store)!r} cannot be written (No space left on device); make room there. What "
-        "was done is kept: run again to go on"
+        f"error: store.path: {str(store)!r} cannot be written (No space left on device); make room there. "
+        "What was done is kept: run again to go on"
     ]
     filler.unlink()
     remount(disk, f"size={4 * needed}")
