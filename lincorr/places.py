@@ -81,7 +81,8 @@ def _object_store(url: str) -> Any:
     if url.startswith("s3://") and endpoint:
         options = {"endpoint": endpoint, "client_options": {"allow_http": endpoint.startswith("http://")}}
     try:
-        return ObjectStore(from_url(url, retry_config=_RETRIES, **options))
+        make: Any = from_url  # its overloads are one for each provider
+        return ObjectStore(make(url, retry_config=_RETRIES, **options))
     except Exception as problem:  # obstore has no one class for what it refuses
         raise BadInput(f"store.path: {url!r} cannot be used ({_first_line(problem)})") from problem
 
