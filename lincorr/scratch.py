@@ -16,6 +16,7 @@ from zarr.core.sync import sync
 
 from lincorr.chunks import checksummed
 from lincorr.errors import LincorrError, StoreDamaged
+from lincorr.places import open_place
 
 Floats = NDArray[np.floating]
 
@@ -32,20 +33,20 @@ class Scratch:
     def begin(cls, url: str, inputs: str) -> "Scratch":
         """Open the scratch at `url` if it was made from the same `inputs` (a digest), else make it anew."""
         if cls.inputs(url) != inputs:
-            group = zarr.open_group(url, mode="w", zarr_format=3)
+            group = zarr.open_group(open_place(url), mode="w", zarr_format=3)
             group.attrs["inputs"] = inputs
         return cls.attach(url)
 
     @classmethod
     def attach(cls, url: str) -> "Scratch":
         """Open a scratch that exists."""
-        return cls(url, zarr.open_group(url, mode="r+", zarr_format=3))
+        return cls(url, zarr.open_group(open_place(url), mode="r+", zarr_format=3))
 
     @staticmethod
     def inputs(url: str) -> str | None:
         """Return the digest that the scratch at `url` was made from; None if there is none."""
         try:
-            found = zarr.open_group(url, mode="r", zarr_format=3).attrs.get("inputs")
+            found = zarr.open_group(open_place(url), mode="r", zarr_format=3).attrs.get("inputs")
         except FileNotFoundError:
             return None
         return None if found is None else str(found)
@@ -134,7 +135,7 @@ class Scratch:
 
     def facts(self) -> dict[str, Any]:
         """Return the JSON values that were kept, also those that another process kept since."""
-        attributes = zarr.open_group(self.url, mode="r", zarr_format=3).attrs
+        attributes = zarr.open_group(open_place(self.url), mode="r", zarr_format=3).attrs
         return dict(cast(Mapping[str, Any], attributes.get("facts", {})))
 
     def discard(self, name: str) -> None:

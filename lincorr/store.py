@@ -30,6 +30,7 @@ from lincorr.chunks import MISSING_ID, MISSING_TEXT, checksummed, create_table, 
 from lincorr.columns import Columns
 from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.maps import MapStore
+from lincorr.places import is_remote, open_place, require_place
 from lincorr.readout import Readout
 from lincorr.relations import Template
 from lincorr.subjects import Subjects
@@ -104,11 +105,19 @@ class LogitStore:
 
     @classmethod
     def exists(cls, url: str) -> bool:
-        """Whether there is a lincorr store at `url`."""
+        """Whether there is a lincorr store at `url`.
+
+        Raises:
+            BadInput: the place cannot be opened, or there is no such bucket.
+            LincorrError: the server of an object store does not answer, or refuses us.
+        """
         try:
-            group = zarr.open_group(url, mode="r", zarr_format=3)
+            group = zarr.open_group(open_place(url), mode="r", zarr_format=3)
         except FileNotFoundError:
+            require_place(url)
             return False
+        except LincorrError:
+            raise
         except Exception as problem:
             raise BadInput(f"store: {url!r} cannot be opened ({problem})") from problem
         return "lincorr" in group.attrs
@@ -122,7 +131,7 @@ class LogitStore:
         """
         if not cls.exists(url):
             raise BadInput(f"store: there is no lincorr store at {url!r}; run `lincorr extract` first")
-        group = zarr.open_group(url, mode="r+" if write else "r", zarr_format=3)
+        group = zarr.open_group(open_place(url), mode="r+" if write else "r", zarr_format=3)
         found = cast(Mapping[str, Any], group.attrs["lincorr"])["format"]
         if found != FORMAT:
             raise BadInput(f"store: {url!r} has format {found}, this version reads {FORMAT}")
@@ -136,10 +145,10 @@ class LogitStore:
             BadInput: the place is taken by something else, or cannot be written.
         """
         path = Path(url)
-        if "://" not in url and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not is_remote(url) and path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise BadInput(f"store: {url!r} is there already and is no lincorr store; name another")
         try:
-            group = zarr.open_group(url, mode="w-", zarr_format=3)
+            group = zarr.open_group(open_place(url), mode="w-", zarr_format=3)
             for name in ("subjects", "columns", "logits", "hidden", "done", "maps", "scores"):
                 group.create_group(name)
             create_table(group, "subjects/id", np.int64, "subject")
@@ -411,7 +420,7 @@ class LogitStore:
     def dataset(self, name: str) -> xarray.Dataset:
         """Open a template as an xarray dataset, lazily: logits and hidden states with their labels."""
         parts = {
-            kind: xarray.open_zarr(self.url, group=kind, chunks=None, consolidated=False)[name]
+            kind: xarray.open_zarr(open_place(self.url), group=kind, chunks=None, consolidated=False)[name]
             for kind in self._kinds()
         }
         subjects = self.subjects()

@@ -3,7 +3,9 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +13,7 @@ import dask
 import psutil
 from distributed import Client, LocalCluster, WorkerPlugin, as_completed
 from distributed.scheduler import KilledWorker
+from distributed.utils import silence_logging_cmgr
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.models import use_threads
@@ -89,8 +92,10 @@ class DaskExecutor:
         def submit_next() -> None:
             for index, task in waiting:
                 future = self._client.submit(
-                    *((stage.function,) if stage.overlapping else (compute, stage.function)),
+                    _attempt,
+                    stage.function,
                     task,
+                    stage.overlapping,
                     key=f"{stage.name}-{getattr(task, 'key', index)}-{index}-{mine}",
                     retries=_RETRIES,
                     pure=False,
@@ -109,14 +114,36 @@ class DaskExecutor:
         return [results[index] for index in range(len(stage.tasks))]
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What a task returns in place of raising a LincorrError, which Dask would try again."""
+
+    problem: LincorrError
+
+
+def _attempt(function: Callable[[Task], Result], task: Task, overlapping: bool) -> Result | _Refusal:
+    try:
+        return function(task) if overlapping else compute(function, task)
+    except LincorrError as problem:
+        return _Refusal(problem)
+
+
 def _result(future: Any, stage: str) -> Any:
     try:
-        return future.result()
+        result = future.result()
+    except CancelledError as problem:
+        raise LincorrError(
+            f"{stage}: the Dask scheduler is gone; start it and its workers again (cluster.address). What "
+            "was done is kept: run again to go on"
+        ) from problem
     except KilledWorker as problem:
         raise LincorrError(
             f"{stage}: workers died again and again on one task, out of memory perhaps; set "
             "cluster.workers lower. What was done is kept: run again to go on"
         ) from problem
+    if isinstance(result, _Refusal):
+        raise result.problem
+    return result
 
 
 def local_shape(settings: ClusterSettings, model_bytes: int) -> tuple[int, int]:
@@ -162,7 +189,8 @@ def open_executor(
     }
     with dask.config.set(_SCHEDULER_SETTINGS | environment):
         if settings.kind == "address":
-            with _connect(settings.address or "") as client:
+            # A lost scheduler is told in one line of ours, not in Dask's tracebacks.
+            with silence_logging_cmgr(logging.CRITICAL), _connect(settings.address or "") as client:
                 if settings.threads:
                     client.register_plugin(ComputeThreads(settings.threads))
                 yield _announced(client, tell)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
 from lincorr.models import load_config
+from lincorr.places import is_remote
 from lincorr.prompts import merge_prompts
 from lincorr.solvers.choose import Choice, choose
 from lincorr.store import DEFAULT_SHARD_ROWS, LogitStore
@@ -78,7 +79,7 @@ class Plan:
         Raises:
             BadInput: the store's disk has not enough room.
         """
-        if "://" in self.store:
+        if is_remote(self.store):
             return
         folder = Path(self.store).absolute()
         while not folder.exists():

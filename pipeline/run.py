@@ -5,7 +5,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +16,7 @@ import psutil
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.models import ModelSpec, Precision, model_name, shared_model, threads_in_use
+from lincorr.places import is_writable
 from lincorr.store import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS, Identity, LogitStore, Passes
 from lincorr.subjects import split_rows
 from lincorr.tuning import tune_batch_tokens
@@ -25,6 +26,7 @@ from pipeline.evaluate import evaluate_relation
 from pipeline.executor import Executor, Receipt, Stage, waiting_share
 from pipeline.extract import ExtractTask, extract_shard
 from pipeline.fit import FitInputs, fit_relation
+from pipeline.lock import sole_writer
 from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
 from pipeline.prepare import Inputs, prepare
 from pipeline.report import write_report
@@ -108,16 +110,17 @@ class Run:
 
     def extract(self) -> list[Receipt]:
         """Make every forward pass that the store lacks; return the receipts."""
-        plan = self.plan()
-        with self._timed("extract"):
-            if plan.exists:
+        url = self.plan().store
+        with self._timed("extract"), sole_writer(url):
+            exists = LogitStore.exists(url)
+            if exists:
                 store = self._register(self.store(write=True))
                 tasks = self._tasks(store)
                 if not tasks and self._head_is_kept():
-                    self.narrator.tell(f"Nothing to extract: {plan.store} has it all")
+                    self.narrator.tell(f"Nothing to extract: {url} has it all")
                     return []
             with self._executor(self._model_bytes(), keep_memory=True) as executor:
-                if not plan.exists:
+                if not exists:
                     self._create(executor)
                     store = self._register(self.store(write=True))
                     tasks = self._tasks(store)
@@ -128,7 +131,7 @@ class Run:
         """Fit every map that the store lacks; return "relation/fit" of the new ones."""
         store = self.store(write=True)
         done = []
-        with self._timed("fit"), ExitStack() as opened:
+        with self._timed("fit"), sole_writer(store.url), ExitStack() as opened:
 
             @functools.cache
             def executor() -> Executor:
@@ -140,10 +143,14 @@ class Run:
         return done
 
     def evaluate(self) -> dict[str, Any]:
-        """Score the maps on held-out subjects where the store lacks it; return all scores."""
+        """Score the maps on held-out subjects where the store lacks it; return all scores.
+
+        A store that is read-only, and has all scores, is read.
+        """
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
-        with self._timed("evaluate"):
+        alone = sole_writer(store.url) if is_writable(store.url) else nullcontext()
+        with self._timed("evaluate"), alone:
             for inputs in self._fit_inputs(store):
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
                 evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources)
@@ -268,6 +275,7 @@ class Run:
 
     def _register(self, store: LogitStore) -> LogitStore:
         """Give the run's subjects and templates their place in the store."""
+        self._require(store)
         for name, template in self.inputs.templates.items():
             store.check_template(template, self.inputs.columns[name].ids)
         store.add_subjects(self.inputs.subjects)

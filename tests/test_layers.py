@@ -18,7 +18,8 @@ ROOMS = {
     "torch": MODEL_ROOMS | {"pipeline.plan"},  # plan counts parameters on no device
     "transformers": MODEL_ROOMS | {"pipeline.plan"},
     "tokenizers": {"lincorr.testing"},
-    "zarr": {"lincorr.store", "lincorr.maps", "lincorr.scratch", "lincorr.chunks"},
+    "zarr": {"lincorr.store", "lincorr.maps", "lincorr.scratch", "lincorr.chunks", "lincorr.places"},
+    "obstore": {"lincorr.places"},
     "cupy": {"lincorr.arrays"},
     "cupyx": {"lincorr.arrays"},
     "dask": {"pipeline.clusters"},

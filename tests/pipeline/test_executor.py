@@ -76,6 +76,18 @@ def test_the_error_of_a_task_reaches_the_caller(executor, kind):
     assert type(caught.value) is kind
 
 
+@pytest.mark.parametrize(("kind", "times"), [(LincorrError, 1), (OSError, 3)])
+def test_an_error_of_ours_is_not_tried_again(dask_executor, kind, times, tmp_path):
+    def fail(task: int) -> None:
+        with (tmp_path / "tries").open("a") as tries:
+            tries.write("x")
+        raise kind("no")
+
+    with pytest.raises(kind, match="no"):
+        dask_executor.run(Stage("fail", fail, [0]))
+    assert (tmp_path / "tries").read_text() == "x" * times
+
+
 def test_an_executor_works_after_an_error(executor):
     def divide(task: int) -> float:
         return 1 / task

@@ -1,0 +1,169 @@
+"""Where a store lives: a folder, or an object store by its URL. What goes wrong there is one clear line.
+
+Folders are written atomically, file by file; an object is there whole after its PUT or not at all. So a chunk
+is never half written in either. Object stores are read through obstore, the client of Rust's object_store: it
+is one package without dependencies, it repeats what a server refused for a while, and Zarr has an adapter.
+"""
+
+import errno
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import Store
+from zarr.storage import LocalStore, WrapperStore
+
+from lincorr.errors import BadInput, LincorrError
+
+_RETRIES: dict[str, Any] = {
+    "max_retries": 8,  # 50 s at most: a server that is down for longer ends the run, which goes on later
+    "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=20), "base": 2},
+    "retry_timeout": timedelta(minutes=3),
+}
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_remote(url: str) -> bool:
+    """Whether a store is no local folder."""
+    return "://" in url
+
+
+def open_place(url: str) -> Store:
+    """Return Zarr's view of a folder or URL; nothing is read or written yet.
+
+    Raises:
+        BadInput: there is no client for such a URL.
+    """
+    return _Told(url, _object_store(url) if is_remote(url) else LocalStore(url))
+
+
+def require_place(url: str) -> None:
+    """Refuse a bucket that is not there.
+
+    Raises:
+        BadInput: there is no such bucket.
+        LincorrError: its server does not answer, or refuses us.
+    """
+    if not is_remote(url):
+        return
+    import obstore
+
+    with _telling(url):
+        try:
+            obstore.list_with_delimiter(_object_store(url).store)
+        except FileNotFoundError as problem:
+            raise BadInput(
+                f"store.path: there is no bucket for {url!r}; make it, or name another"
+            ) from problem
+
+
+def is_writable(url: str) -> bool:
+    """Whether a folder, or the one in which it is still to be made, can be written; servers are not asked."""
+    if is_remote(url):
+        return True
+    folder = Path(url).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
+def _object_store(url: str) -> Any:
+    try:
+        from obstore.store import from_url
+        from zarr.storage import ObjectStore
+    except ImportError as problem:
+        raise BadInput(f"store.path: {url!r} needs obstore; pip install 'lincorr[s3]'") from problem
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    options: Any = {}
+    if url.startswith("s3://") and endpoint:
+        options = {"endpoint": endpoint, "client_options": {"allow_http": endpoint.startswith("http://")}}
+    try:
+        make: Any = from_url  # its overloads are one for each provider
+        return ObjectStore(make(url, retry_config=_RETRIES, **options))
+    except Exception as problem:  # obstore has no one class for what it refuses
+        raise BadInput(f"store.path: {url!r} cannot be used ({_first_line(problem)})") from problem
+
+
+def _first_line(problem: BaseException) -> str:
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+
+
+@contextmanager
+def _telling(url: str, *, writing: bool = False) -> Iterator[None]:
+    """Say in one line what a folder's or a server's error means.
+
+    A folder that cannot be read is left to the reader, who knows what is damaged then.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        if not is_remote(url) and not writing:
+            raise
+        if is_remote(url):
+            raise LincorrError(_unanswered(url, problem)) from problem
+        mend = "make room there" if problem.errno in _NO_ROOM else "give this user the right to write there"
+        raise LincorrError(
+            f"store.path: {url!r} cannot be written ({problem.strerror}); {mend}. What was done is kept: run "
+            "again to go on"
+        ) from problem
+    except Exception as problem:
+        if type(problem).__module__.startswith("obstore"):
+            raise LincorrError(_unanswered(url, problem)) from problem
+        raise
+
+
+def _unanswered(url: str, problem: BaseException) -> str:
+    return (
+        f"store.path: {url!r} cannot be reached ({_first_line(problem)}); see that the endpoint, region and "
+        "credentials in the environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY) are right. What was done is kept: run again to go on"
+    )
+
+
+class _Told(WrapperStore[Any]):
+    """A place whose errors are told in our words."""
+
+    def __init__(self, url: str, store: Store) -> None:
+        super().__init__(store)
+        self._url = url
+
+    def _with_store(self, store: Store) -> "_Told":
+        return _Told(self._url, store)
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        with _telling(self._url):
+            return await self._store.get(key, prototype, byte_range)
+
+    async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
+        with _telling(self._url):
+            return await self._store.get_partial_values(prototype, key_ranges)
+
+    async def exists(self, key: str) -> bool:
+        with _telling(self._url):
+            return bool(await self._store.exists(key))
+
+    async def set(self, key: str, value: Any) -> None:
+        with _telling(self._url, writing=True):
+            await self._store.set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Any) -> None:
+        with _telling(self._url, writing=True):
+            await self._store.set_if_not_exists(key, value)
+
+    async def delete(self, key: str) -> None:
+        with _telling(self._url, writing=True):
+            await self._store.delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        with _telling(self._url, writing=True):
+            await self._store.delete_dir(prefix)
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        with _telling(self._url):
+            async for name in self._store.list_dir(prefix):
+                yield name
