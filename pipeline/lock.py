@@ -52,8 +52,8 @@ def _locked(path: Path, url: str) -> int:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as problem:
             raise BadInput(
-                f"store.path: {str(path)!r} cannot be written ({problem.strerror}), which keeps two runs "
-                f"from writing {url!r} at once; name a place that can be written"
+                f"store: {url!r} cannot be written ({problem.strerror}: {str(path)!r}, which keeps two runs "
+                "from writing it at once); name another place"
             ) from problem
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -26,7 +26,7 @@ from pipeline.lock import lock_path
 SUBJECTS, SHARD_ROWS = 140, 4
 SHARDS = SUBJECTS // SHARD_ROWS
 TEMPLATES = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
-PATIENCE = 60  # seconds until something that must happen has failed to
+PATIENCE = 120  # seconds until something that must happen has failed to
 
 
 @pytest.fixture(scope="module")
