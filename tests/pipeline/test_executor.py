@@ -10,9 +10,11 @@ from distributed import Client
 
 from lincorr.errors import BadInput, LincorrError
 from pipeline import clusters
-from pipeline.clusters import DaskExecutor, local_shape, open_executor
+from pipeline.clusters import DaskExecutor, open_executor
 from pipeline.config import ClusterSettings
 from pipeline.executor import Executor, Serial, Stage
+from pipeline.places import address
+from pipeline.places.worker_settings import local_shape
 
 # Functions of tasks are made inside functions: Dask then sends them by value, and a worker need not
 # import this file.
@@ -143,7 +145,7 @@ def test_the_dashboard_is_told(dask_executor):
 
 
 def test_an_address_where_nothing_listens_is_refused(monkeypatch):
-    monkeypatch.setattr(clusters, "Client", lambda address, timeout: Client(address, timeout="1s"))
+    monkeypatch.setattr(address, "_PATIENCE", "1s")
     settings = ClusterSettings(kind="address", address="tcp://127.0.0.1:9")
     with (
         pytest.raises(
