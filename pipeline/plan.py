@@ -85,11 +85,11 @@ class Plan:
             folder = folder.parent
         free = shutil.disk_usage(folder).free
         if self.bytes_to_write + self.scratch_bytes > free:
-            needed = (self.bytes_to_write + self.scratch_bytes) / 2**30
+            scratch = self.scratch_bytes / 2**30
+            needed = self.bytes_to_write / 2**30 + scratch
             raise BadInput(
-                f"store: {self.store!r} needs {needed:.2f} GiB more ({self.scratch_bytes / 2**30:.2f} of them "
-                f"while fits run), and its disk has {free / 2**30:.2f} GiB free; ask for fewer subjects or name "
-                "another place"
+                f"store: {self.store!r} needs {needed:.2f} GiB more ({scratch:.2f} while fits run), its disk "
+                f"has {free / 2**30:.2f} GiB free; ask for fewer subjects or name another place"
             )
 
 
