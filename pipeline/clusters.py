@@ -28,6 +28,7 @@ from pipeline.places.worker_settings import (
     cores,
     dask_settings,
     local_shape,
+    variables_restored,
 )
 
 _RETRIES = 2
@@ -137,7 +138,7 @@ def open_executor(
         return
     workers, threads = _shape(settings, model_bytes)
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
-    with dask.config.set(inherited), _client(settings, workers, inherited) as client:
+    with variables_restored(), dask.config.set(inherited), _client(settings, workers, inherited) as client:
         if threads is not None:
             client.register_plugin(ComputeThreads(threads))
         executor = DaskExecutor(client, settings.maximum or workers)

@@ -251,13 +251,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="is made; stores and logs go here")
-    folder = parser.parse_args().folder
-    reason = why_not()
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default="hosts", help="is made; stores and logs go here"
+    )
+    parser.add_argument("--check", action="store_true", help="say only whether it can be run here")
+    given = parser.parse_args()
+    folder, reason = given.folder, why_not()
     if reason:
         print(f"error: {reason}", file=sys.stderr)
         return 2
+    if given.check:
+        return 0
     folder.mkdir(parents=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and clean up
     flags = settings(folder)
     alone = run_alone(folder, flags)
     with network() as net:

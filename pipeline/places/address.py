@@ -18,8 +18,8 @@ def connect(address: str) -> Client:
     except (OSError, ValueError, TypeError, RuntimeError, TimeoutError) as problem:
         raise BadInput(
             f"cluster.address: no Dask scheduler answers at {address!r} ({_one_line(problem)}); start one "
-            "with `dask scheduler`; one with TLS is reached at tls://, with a certificate of its own authority in "
-            "cluster.tls"
+            "with `dask scheduler`; one with TLS is reached at tls://, with a certificate of its own "
+            "authority in cluster.tls"
         ) from problem
 
 

@@ -1,6 +1,8 @@
 """What workers and schedulers get wherever they are started, as Dask settings to inherit."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dask
@@ -74,6 +76,21 @@ def inheritance(settings: dict[str, Any]) -> dict[str, str]:
     nested: dict[str, Any] = {}
     dask.config.set(settings, config=nested)
     return {"DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(nested)}
+
+
+@contextmanager
+def variables_restored() -> Iterator[None]:
+    """Take back what Dask leaves in this process's environment: the next workers would get it, too."""
+    names = (*_THREAD_VARIABLES, *_KEEP_MEMORY)
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def cores() -> int:

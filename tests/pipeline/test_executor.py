@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 from distributed import Client
 
@@ -108,6 +109,23 @@ def test_a_worker_has_the_threads_that_are_asked_for():
         assert executor.run(Stage("threads", threads, [0])) == [(1, "1")]
 
 
+def test_one_executor_leaves_no_variables_to_the_next(monkeypatch):
+    def memory(_: int) -> str:
+        return os.environ["MALLOC_TRIM_THRESHOLD_"]
+
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    found = []
+    for keep in (True, False):
+        settings = ClusterSettings(kind="local", workers=1)
+        with open_executor(
+            settings, model_bytes=MODEL_BYTES, tell=lambda _: None, keep_memory=keep
+        ) as executor:
+            found += executor.run(Stage("memory", memory, [0]))
+    assert found[0] == str(2**30) != found[1]
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
 def test_a_window_of_tasks_is_with_the_scheduler_at_once(dask_executor):
     tasks, unfinished, known = dask_executor._client.cluster.scheduler.tasks, [], []
 
@@ -138,6 +156,17 @@ def test_two_clients_of_one_scheduler_do_not_share_tasks(dask_executor):
 def test_serial_asks_for_no_processes():
     with open_executor(ClusterSettings(kind="serial"), model_bytes=0, tell=lambda _: None) as executor:
         assert isinstance(executor, Serial)
+
+
+def test_nothing_listens_beyond_this_machine(dask_executor):
+    info = dask_executor._client.scheduler_info()
+    listening = [info["address"], *info["workers"], *(w["nanny"] for w in info["workers"].values())]
+    assert [place.startswith("tcp://127.0.0.1:") for place in listening] == [True] * 5
+    family = psutil.Process().children(recursive=True)
+    places = {
+        c.laddr.ip for p in [psutil.Process(), *family] for c in p.net_connections() if c.status == "LISTEN"
+    }
+    assert places == {"127.0.0.1"}
 
 
 def test_the_dashboard_is_told(dask_executor):
