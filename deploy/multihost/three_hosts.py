@@ -21,7 +21,6 @@ import zarr
 
 from lincorr.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, save_toy_model
-from pipeline.cli import main as lincorr
 
 HOSTS = ("front", "near", "far")  # the scheduler and the user; a worker; a worker whose cable is cut
 TEMPLATES = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
@@ -86,13 +85,20 @@ class Network:
         """Set a host's cable "down" or "up"."""
         _ip("link", "set", self._cable(host), state)
 
-    def start(self, host: str, log: Path, *command: str) -> subprocess.Popen[bytes]:
-        """Start a Python module on a host."""
+    def start(self, host: str, log: Path, *module: str, keep: bool = False) -> subprocess.Popen[bytes]:
+        """Start a Python module on a host.
+
+        Args:
+            keep: start it again whenever it ends: Dask's workers end when they lose their scheduler.
+        """
+        command = [sys.executable, "-m", *module]
+        if keep:
+            command = ["sh", "-c", 'while true; do "$@"; sleep 0.2; done', "sh", *command]
         # Dask's own time of 30 s is what a cluster should have; a test has no patience.
         environment = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": SILENCE, "OMP_NUM_THREADS": "1"}
         with log.open("ab") as out:
             process = subprocess.Popen(
-                ["ip", "netns", "exec", self._space(host), sys.executable, "-m", *command],
+                ["ip", "netns", "exec", self._space(host), *command],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=environment,
@@ -163,6 +169,7 @@ def settings(folder: Path) -> list[str]:
         "--store-shard-rows": SHARD_ROWS,
         "--cluster-batch-tokens": 128,
         "--fit-method": "tiled",  # in stages, on the workers
+        "--fit-memory": 1,  # decides the tiles
     }
     return [str(part) for option in options.items() for part in option]
 
@@ -172,7 +179,7 @@ def records(store: Path) -> int:
     return sum(1 for _ in store.glob("done/*/c/*/0"))
 
 
-def run_over_three_hosts(net: Network, folder: Path, flags: list[str]) -> Path:
+def run_over_three_hosts(net: Network, folder: Path, flags: list[str]) -> None:
     """Extract and fit with a worker on each of two hosts, one of which is cut off for a while.
 
     Raises:
@@ -184,7 +191,7 @@ def run_over_three_hosts(net: Network, folder: Path, flags: list[str]) -> Path:
     net.start("front", log, "dask", "scheduler", "--host", front, "--port", "8786", "--no-dashboard")
     for host in ("near", "far"):
         worker = ("dask", "worker", address, "--host", net.address(host), "--nthreads", "2", "--no-dashboard")
-        net.start(host, folder / f"{host}.log", *worker, "--memory-limit", "0", "--name", host)
+        net.start(host, folder / f"{host}.log", *worker, "--memory-limit", "0", keep=True)
     common = [*flags, "--store", str(store), "--cluster-kind", "address", "--cluster-address", address]
 
     _wait("two workers", lambda: log.exists() and log.read_text().count("Register worker") >= 2)
@@ -194,6 +201,7 @@ def run_over_three_hosts(net: Network, folder: Path, flags: list[str]) -> Path:
     net.plug("far", "down")
     cut_at = records(store)
     assert cut_at < total, "extraction was over before the cable was cut"
+    alone = start_alone(folder, flags)  # meanwhile
     _wait("the scheduler misses a worker", lambda: "Remove worker" in log.read_text())
     assert extraction.poll() is None, "extraction did not wait for the shards of the lost host"
     net.plug("far", "up")
@@ -201,8 +209,8 @@ def run_over_three_hosts(net: Network, folder: Path, flags: list[str]) -> Path:
     _wait("the host joins again", lambda: log.read_text().count("Register worker") >= 3)
     fit = net.start("front", folder / "fit.log", "pipeline", "fit", *common)
     assert fit.wait(PATIENCE) == 0, (folder / "fit.log").read_text()
+    assert alone.wait(PATIENCE) == 0, (folder / "alone.log").read_text()
     print(f"cut at {cut_at} of {total} records; the other host went on, and the lost one joined again")
-    return store
 
 
 def _wait(what: str, condition: Callable[[], bool]) -> None:
@@ -213,16 +221,20 @@ def _wait(what: str, condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def run_alone(folder: Path, flags: list[str]) -> Path:
-    """Extract and fit in this process.
-
-    Raises:
-        AssertionError: it failed.
-    """
-    store = folder / "alone.zarr"
-    for verb in ("extract", "fit"):
-        assert lincorr([verb, *flags, "--store", str(store), "--cluster-kind", "serial"]) == 0
-    return store
+def start_alone(folder: Path, flags: list[str]) -> subprocess.Popen[bytes]:
+    """Extract and fit in one process, as many threads as a worker has."""
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "sys.exit(main(['extract', *sys.argv[1:]]) or main(['fit', *sys.argv[1:]]))"
+    )
+    alone = [*flags, "--store", str(folder / "alone.zarr"), "--cluster-kind", "serial"]
+    with (folder / "alone.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *alone],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
 
 
 def differences(store: Path, right: Path) -> list[str]:
@@ -265,10 +277,9 @@ def main() -> int:
     folder.mkdir(parents=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and clean up
     flags = settings(folder)
-    alone = run_alone(folder, flags)
     with network() as net:
-        store = run_over_three_hosts(net, folder, flags)
-    faults = differences(store, alone)
+        run_over_three_hosts(net, folder, flags)
+    faults = differences(folder / "hosts.zarr", folder / "alone.zarr")
     print("\n".join(faults) or "store and maps: every bit as in a run on one host")
     return 1 if faults else 0
 

@@ -1,5 +1,6 @@
 """Jobs of a SLURM cluster; the scheduler is in this process, on a machine that the jobs can reach."""
 
+import shutil
 from typing import Any
 
 from distributed import Security
@@ -28,6 +29,8 @@ def open_slurm(settings: ClusterSettings, inherited: dict[str, Any]) -> Any:
         from dask_jobqueue import SLURMCluster
     except ImportError:
         raise missing("slurm", "dask-jobqueue", "cluster") from None
+    if shutil.which("sbatch") is None:  # jobqueue would wait for workers for ever
+        raise BadInput("cluster.kind: slurm needs the command sbatch; start the run on a machine that has it")
     try:
         cluster = SLURMCluster(**slurm_options(settings, inherited))
         if settings.maximum is None:
