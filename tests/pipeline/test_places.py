@@ -259,13 +259,16 @@ def test_the_model_runs_where_the_gpus_are_and_the_rest_everywhere():
     ):
         executor = DaskExecutor(client)
         assert set(executor.run(Stage("model", where, range(6), overlapping=True, on_device=True))) == {"gpu"}
-        assert set(executor.run(Stage("check", where, range(2), on_device=True))) == {"gpu"}
+        assert executor._resources(Stage("check", where, [], on_device=True)) == {"GPU": 1}
         assert set(executor.run(Stage("fit", where, range(6), overlapping=True))) == {"cpu", "gpu"}
 
 
 def test_an_adaptive_cluster_grows_with_the_work():
     settings = ClusterSettings(kind="local", minimum=1, maximum=2)
-    with open_executor(settings, model_bytes=1, tell=lambda _: None) as executor:
+    with (
+        dask.config.set({"distributed.adaptive.target-duration": "1s"}),  # these tasks are short
+        open_executor(settings, model_bytes=1, tell=lambda _: None) as executor,
+    ):
         assert isinstance(executor, DaskExecutor)
         assert executor._window() == 2 * clusters._WINDOW
         assert len(executor._client.nthreads()) == 1
