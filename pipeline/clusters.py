@@ -1,7 +1,7 @@
-"""The Dask twin of `Serial`: local worker processes, or any scheduler's address. Dask lives here."""
+"""The Dask twin of `Serial`, and the one door to every place that has workers."""
 
 import logging
-import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -10,66 +10,47 @@ from typing import Any
 from uuid import uuid4
 
 import dask
-import psutil
-from distributed import Client, LocalCluster, WorkerPlugin, as_completed
+from distributed import Client, as_completed
 from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
-from lincorr.errors import BadInput, LincorrError
-from lincorr.models import use_threads
+from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
 from pipeline.device import compute
 from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
+from pipeline.places.address import connect
+from pipeline.places.gpus import count_gpus, open_gpus
+from pipeline.places.kubernetes import open_kubernetes
+from pipeline.places.local import open_local
+from pipeline.places.slurm import open_slurm, slurm_threads
+from pipeline.places.ssh import open_ssh
+from pipeline.places.tls import tls_settings
+from pipeline.places.worker_settings import (
+    GPU,
+    TASKS_AT_ONCE,
+    ComputeThreads,
+    cores,
+    dask_settings,
+    local_shape,
+    variables_restored,
+)
 
 _RETRIES = 2
-_TASKS_AT_ONCE = 2  # of a worker: one computes, the other prepares or writes
 _WINDOW = 4  # tasks in flight per worker: enough to keep it busy, few enough to stay light
-_BYTES_BESIDE_MODEL = 1_500_000_000  # libraries, activations and one shard
-
-_SCHEDULER_SETTINGS = {
-    # A forward pass or a factorisation may hold the interpreter for minutes; that is no dead worker.
-    "distributed.scheduler.worker-ttl": "30 minutes",
-    "distributed.scheduler.allowed-failures": 10,
-    "distributed.scheduler.work-stealing": False,  # tasks are few and equal; stealing only recomputes
-    "distributed.worker.memory.target": False,  # tasks return receipts: there is nothing to spill
-    "distributed.worker.memory.spill": False,
-    "distributed.admin.log-length": 1000,
-    # Looking at themselves costs workers a few per cent of a small machine.
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "5s",
-}
-
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-# Dask has glibc hand freed memory back at once, and every activation then costs page faults: seen to make
-# a forward pass 1.4 times slower.
-_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**30}
-
-# Huge pages (glibc 2.35 and later; else ignored) gain another 5 to 10 %.
-_HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-
-
-class ComputeThreads(WorkerPlugin):
-    """Give every worker's torch the same number of threads, so that workers share the cores."""
-
-    name = "lincorr-compute-threads"
-    idempotent = True
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-
-    def setup(self, worker: Any) -> None:
-        """Run once in each worker, also in one that was restarted."""
-        use_threads(self.threads)
+_COUNT_WORKERS = 5.0  # seconds between two looks at how many workers there are
 
 
 class DaskExecutor:
     """Runs a stage's tasks on Dask workers, a bounded window at a time."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, workers: int = 1) -> None:
+        """Use a client.
+
+        Args:
+            workers: that are there or to come; more that come are found.
+        """
         self._client = client
+        self._workers = workers
 
     @property
     def dashboard(self) -> str:
@@ -86,11 +67,14 @@ class DaskExecutor:
         position: dict[Any, int] = {}
         results: dict[int, Result] = {}
         running = as_completed()
-        n_workers = max(1, len(self._client.nthreads()))
+        resources = self._resources(stage)
         mine = uuid4().hex[:8]  # a scheduler that others use too must not take their tasks for these
 
-        def submit_next() -> None:
-            for index, task in waiting:
+        def submit_up_to(window: int) -> None:
+            while len(position) - len(results) < window:
+                index, task = next(waiting, (None, None))
+                if index is None or task is None:
+                    return
                 future = self._client.submit(
                     _attempt,
                     stage.function,
@@ -98,20 +82,32 @@ class DaskExecutor:
                     stage.overlapping,
                     key=f"{stage.name}-{getattr(task, 'key', index)}-{index}-{mine}",
                     retries=_RETRIES,
+                    resources=resources,
                     pure=False,
                 )
                 position[future.key] = index
                 running.add(future)
-                return
 
-        for _ in range(_WINDOW * n_workers):
-            submit_next()
+        window, counted = self._window(), time.monotonic()
+        submit_up_to(window)
         for future in running:
             result = _result(future, stage.name)
             results[position[future.key]] = result
             on_result(result)
-            submit_next()
+            if time.monotonic() - counted > _COUNT_WORKERS:
+                window, counted = self._window(), time.monotonic()
+            submit_up_to(window)
         return [results[index] for index in range(len(stage.tasks))]
+
+    def _window(self) -> int:
+        return _WINDOW * max(self._workers, len(self._client.nthreads()))
+
+    def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
+        """What a stage asks of a worker: its GPU, where the model should be and some workers have one."""
+        workers = self._client.scheduler_info()["workers"].values()
+        if not stage.on_device or not any(GPU in worker["resources"] for worker in workers):
+            return None
+        return {GPU: 1 / TASKS_AT_ONCE if stage.overlapping else 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +142,6 @@ def _result(future: Any, stage: str) -> Any:
     return result
 
 
-def local_shape(settings: ClusterSettings, model_bytes: int) -> tuple[int, int]:
-    """Return (workers, threads of each) for this machine.
-
-    One worker a core up to eight, each with an equal share of the cores, and no more workers than
-    copies of the model fit into memory.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    fitting = psutil.virtual_memory().available // (model_bytes + _BYTES_BESIDE_MODEL)
-    workers = settings.workers or max(1, min(cores, 8, int(fitting)))
-    return workers, settings.threads or max(1, cores // workers)
-
-
 @contextmanager
 def open_executor(
     settings: ClusterSettings,
@@ -166,7 +150,7 @@ def open_executor(
     tell: Callable[[str], None],
     keep_memory: bool = True,
 ) -> Iterator[Executor]:
-    """Open the executor that the settings name, and close it and its processes afterwards.
+    """Open the executor that the settings name, and close it and what it started afterwards.
 
     Args:
         model_bytes: of one copy of the model's weights, to see how many workers fit.
@@ -175,52 +159,52 @@ def open_executor(
             beyond what a task needs.
 
     Raises:
-        BadInput: no scheduler answers at the address.
+        BadInput: the place cannot be used: no scheduler answers, a package is missing, a job is refused.
     """
     if settings.kind == "serial":
         yield Serial()
         return
-    workers, threads = local_shape(settings, model_bytes)
-    kept = _HUGE_PAGES | (_KEEP_MEMORY if keep_memory else {})
-    # Set before a worker's libraries start: later they have their threads and their memory already.
-    environment = {
-        f"distributed.nanny.pre-spawn-environ.{name}": value
-        for name, value in (kept | dict.fromkeys(_THREAD_VARIABLES, threads)).items()
-    }
-    with dask.config.set(_SCHEDULER_SETTINGS | environment):
-        if settings.kind == "address":
-            # A lost scheduler is told in one line of ours, not in Dask's tracebacks.
-            with silence_logging_cmgr(logging.CRITICAL), _connect(settings.address or "") as client:
-                if settings.threads:
-                    client.register_plugin(ComputeThreads(settings.threads))
-                yield _announced(client, tell)
-            return
-        with (
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=_TASKS_AT_ONCE,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-                memory_limit=0,  # the operating system's own limit; pausing a worker gains nothing
-            ) as cluster,
-            Client(cluster) as client,
-        ):
+    workers, threads = _shape(settings, model_bytes)
+    inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
+    with variables_restored(), dask.config.set(inherited), _client(settings, workers, inherited) as client:
+        if threads is not None:
             client.register_plugin(ComputeThreads(threads))
-            yield _announced(client, tell)
+        executor = DaskExecutor(client, settings.maximum or workers)
+        tell(f"Dask dashboard: {executor.dashboard}")
+        if not client.nthreads():
+            tell("Waiting for the first worker")
+            client.wait_for_workers(1)
+        yield executor
 
 
-def _connect(address: str) -> Client:
-    try:
-        return Client(address, timeout="10s")
-    except (OSError, ValueError, TimeoutError) as problem:
-        raise BadInput(
-            f"cluster.address: no Dask scheduler answers at {address!r} ({problem}); start one with "
-            "`dask scheduler`"
-        ) from problem
+def _shape(settings: ClusterSettings, model_bytes: int) -> tuple[int, int | None]:
+    """Return the workers to expect at first, and the threads of each if they are known here."""
+    if settings.kind == "local":
+        return local_shape(settings, model_bytes)
+    if settings.kind == "gpus":
+        workers = count_gpus(settings)
+        return workers, settings.threads or max(1, cores() // workers)
+    if settings.kind == "slurm":
+        return settings.workers or 1, slurm_threads(settings)
+    return settings.workers or 1, settings.threads
 
 
-def _announced(client: Client, tell: Callable[[str], None]) -> DaskExecutor:
-    executor = DaskExecutor(client)
-    tell(f"Dask dashboard: {executor.dashboard}")
-    return executor
+@contextmanager
+def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) -> Iterator[Client]:
+    if settings.kind == "address":
+        # A lost scheduler is told in one line of ours, not in Dask's tracebacks.
+        with silence_logging_cmgr(logging.CRITICAL), connect(settings.address or "") as client:
+            yield client
+        return
+    openers: dict[str, Callable[[], Any]] = {
+        "local": lambda: open_local(settings, workers),
+        "gpus": lambda: open_gpus(settings, workers),
+        "ssh": lambda: open_ssh(settings),
+        "slurm": lambda: open_slurm(settings, inherited),
+        "kubernetes": lambda: open_kubernetes(settings, inherited),
+    }
+    with openers[settings.kind]() as cluster:
+        if settings.maximum is not None:
+            cluster.adapt(minimum=settings.minimum or 1, maximum=settings.maximum)
+        with Client(cluster) as client:
+            yield client

@@ -106,20 +106,96 @@ class StoreSettings(Section):
 class ClusterSettings(Section):
     """Where the work runs."""
 
-    kind: Literal["local", "serial", "address"] = Field(
+    kind: Literal["local", "serial", "address", "gpus", "ssh", "slurm", "kubernetes"] = Field(
         "local",
-        description="local worker processes, serial in this process, or a scheduler's address.",
+        description="local worker processes, serial in this process, a scheduler's address, a worker for "
+        "each of this machine's gpus, ssh to hosts, slurm jobs, kubernetes pods.",
     )
-    address: str | None = Field(None, description="Scheduler address (kind address), tcp://host:port.")
     workers: int | None = Field(
-        None, ge=1, description="Local worker processes; default by cores and memory."
+        None,
+        ge=1,
+        description="Worker processes; default by cores and memory (local), one a GPU (gpus), else one job "
+        "or what the resource says.",
+    )
+    minimum: int | None = Field(
+        None, ge=1, description="Adaptive: fewest workers (local, slurm, kubernetes); default 1."
+    )
+    maximum: int | None = Field(
+        None, ge=1, description="Adaptive: most workers; they come and go with the work."
     )
     threads: int | None = Field(
-        None, ge=1, description="Compute threads of a worker; default cores / workers."
+        None, ge=1, description="Compute threads of a worker; default its share of the cores."
     )
     batch_tokens: int | None = Field(
         None, ge=1, description="Tokens in a forward pass; fixed in a store; default: tried out."
     )
+    address: str | None = Field(
+        None, description="Address of a scheduler (address), tcp://host:port or tls://."
+    )
+    host: str | None = Field(
+        None,
+        description="Address that scheduler and dashboard listen on; default 127.0.0.1, for ssh the first "
+        "host; slurm needs one that its nodes reach.",
+    )
+    tls: Annotated[tuple[Path, ...] | None, BeforeValidator(_words)] = Field(
+        None,
+        description="Encrypt and authenticate: folder of ca.pem, cert.pem and key.pem, or these three paths.",
+    )
+    hosts: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+        (), description="Machines of kind ssh, a worker each; the first also has the scheduler."
+    )
+    gpus: int | None = Field(
+        None, ge=1, description="GPUs of a job (slurm) or a host (ssh): one worker a GPU."
+    )
+    pool: str | None = Field(None, description="Memory pool of a GPU (gpus), as 20GB; default: none.")
+    protocol: Literal["tcp", "ucx"] = Field("tcp", description="Between workers on gpus: tcp or ucx.")
+    queue: str | None = Field(None, description="Partition of SLURM.")
+    walltime: str | None = Field(None, description="Time limit of a SLURM job, as 04:00:00.")
+    memory: str | None = Field(None, description="Memory of a SLURM job, as 64GB.")
+    cpus: int | None = Field(None, ge=1, description="Cores of a SLURM job.")
+    directives: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+        (), description="More #SBATCH options, as --constraint=a100."
+    )
+    spec: Path | None = Field(None, description="File with the DaskCluster resource (kubernetes).")
+
+    def tls_files(self) -> tuple[Path, Path, Path]:
+        """Return the paths of authority, certificate and key."""
+        given = self.tls or ()
+        if len(given) == 1:
+            return given[0] / "ca.pem", given[0] / "cert.pem", given[0] / "key.pem"
+        authority, certificate, key = given
+        return authority, certificate, key
+
+
+# Settings of the cluster that belong to some kinds only.
+_KINDS_WITH = {
+    "address": ("address",),
+    "host": ("local", "gpus", "ssh", "slurm"),
+    "tls": ("local", "address", "gpus", "ssh", "slurm"),
+    "hosts": ("ssh",),
+    "gpus": ("ssh", "slurm"),
+    "pool": ("gpus",),
+    "protocol": ("gpus",),
+    "minimum": ("local", "slurm", "kubernetes"),
+    "maximum": ("local", "slurm", "kubernetes"),
+    "queue": ("slurm",),
+    "walltime": ("slurm",),
+    "memory": ("slurm",),
+    "cpus": ("slurm",),
+    "directives": ("slurm",),
+    "spec": ("kubernetes",),
+}
+# What a kind cannot do without, and why.
+_NEEDS = {
+    "address": {"address": "the scheduler's address"},
+    "ssh": {"hosts": "the machines to use"},
+    "slurm": {
+        "host": "an address of this machine that SLURM's nodes reach",
+        "cpus": "the cores of a job",
+        "memory": "the memory of a job",
+    },
+    "kubernetes": {"spec": "a file with the DaskCluster resource"},
+}
 
 
 class FitSettings(Section):
@@ -326,9 +402,47 @@ def _refuse_contradictions(config: RunConfig) -> None:
             "subjects.compat: notebook draws from the vocabulary; it needs subjects.kind vocabulary and "
             "a subjects.count"
         )
-    if cluster.kind == "address" and cluster.address is None:
-        raise BadInput("cluster.address: cluster.kind address needs the scheduler's address")
-    if cluster.kind != "address" and cluster.address is not None:
-        raise BadInput(f"cluster.address: cluster.kind {cluster.kind} connects to none; use kind address")
+    _refuse_contradictions_of(cluster)
     if not config.relations:
         raise BadInput("relations: the list is empty; name at least one relation")
+    _refuse_credentials("store.path", config.store.path)
+    _refuse_credentials("cluster.address", cluster.address)
+
+
+def _refuse_contradictions_of(cluster: ClusterSettings) -> None:
+    for name, kinds in _KINDS_WITH.items():
+        given = getattr(cluster, name) != ClusterSettings.model_fields[name].default
+        if given and cluster.kind not in kinds:
+            raise BadInput(
+                f"cluster.{name}: cluster.kind {cluster.kind} has no use for it; leave it out, or use kind "
+                f"{' or '.join(kinds)}"
+            )
+    for name, what in _NEEDS.get(cluster.kind, {}).items():
+        if not getattr(cluster, name):
+            raise BadInput(f"cluster.{name}: cluster.kind {cluster.kind} needs {what}")
+    if cluster.kind == "ssh" and cluster.workers is not None:
+        raise BadInput("cluster.workers: cluster.kind ssh has a worker a host; name a host twice for two")
+    if cluster.tls is not None and len(cluster.tls) not in (1, 3):
+        raise BadInput("cluster.tls: give a folder, or three paths: authority, certificate, key")
+    if cluster.tls is not None and cluster.protocol == "ucx":
+        raise BadInput("cluster.protocol: ucx is not encrypted; use tcp, or leave cluster.tls out")
+    address = cluster.address or ""
+    if cluster.tls is None and address.startswith("tls://"):
+        raise BadInput(f"cluster.tls: {address} wants a certificate; give a folder or three paths")
+    if cluster.tls is not None and "://" in address and not address.startswith("tls://"):
+        raise BadInput(f"cluster.address: {address} is not encrypted; write tls://, or leave cluster.tls out")
+    if cluster.minimum is not None and cluster.maximum is None:
+        raise BadInput("cluster.minimum: an adaptive cluster needs cluster.maximum, too")
+    if cluster.maximum is not None:
+        if cluster.workers is not None:
+            raise BadInput("cluster.workers: give a fixed number, or cluster.minimum and cluster.maximum")
+        if cluster.maximum < (cluster.minimum or 1):
+            raise BadInput(
+                f"cluster.maximum: {cluster.maximum} is less than cluster.minimum {cluster.minimum}"
+            )
+
+
+def _refuse_credentials(name: str, url: str | None) -> None:
+    """Refuse a URL with a password: it would be shown and remembered."""
+    if url and "://" in url and "@" in url.partition("://")[2].partition("/")[0]:
+        raise BadInput(f"{name}: a URL must hold no user or password; give them through the environment")

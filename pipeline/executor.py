@@ -63,12 +63,14 @@ class Stage(Generic[Task, Result]):
         function: of one task; writes what is large itself and returns what is small.
         tasks: small, picklable; `str(task.key)` names one.
         overlapping: whether a worker may have two under way: the function itself takes turns at the device.
+        on_device: whether it runs the model: only on workers with a GPU, where there are any.
     """
 
     name: str
     function: Callable[[Task], Result]
     tasks: Sequence[Task]
     overlapping: bool = False
+    on_device: bool = False
 
 
 class Executor(Protocol):

@@ -224,7 +224,7 @@ class Run:
         """Make the store, now that a worker has seen what the model is."""
         settings, cluster = self.config.store, self.config.cluster
         task = CheckTask(self.config.model.spec(), cluster.batch_tokens, settings.shard_rows)
-        check = executor.run(Stage("check", check_model, [task]))[0]
+        check = executor.run(Stage("check", check_model, [task], on_device=True))[0]
         wanted = settings.hidden
         if wanted and not check.linear:
             raise BadInput(
@@ -302,10 +302,11 @@ class Run:
 
     def _keep_head(self, executor: Executor, store: LogitStore) -> None:
         if store.identity.hidden and not store.has_head():
-            executor.run(Stage("head", keep_head, [HeadTask(self._model_spec(store), store.url)]))
+            task = HeadTask(self._model_spec(store), store.url)
+            executor.run(Stage("head", keep_head, [task], on_device=True))
 
     def _extract(self, executor: Executor, tasks: list[ExtractTask]) -> list[Receipt]:
-        stage = Stage("extract", extract_shard, tasks, overlapping=True)
+        stage = Stage("extract", extract_shard, tasks, overlapping=True, on_device=True)
         total = sum(self._task_rows(task) for task in tasks)
         with self.narrator.progress("Extracting", total, "prompts") as advance:
             receipts = executor.run(stage, lambda receipt: advance(receipt.rows))

@@ -250,7 +250,7 @@ WRONG = {
     "store.hidden": "perhaps",
     "store.logits": "some",
     "store.shard_rows": "0",
-    "cluster.kind": "slurm",
+    "cluster.kind": "grid",
     "cluster.workers": "many",
     "cluster.batch_tokens": "1.5",
     "model.dtype": "int8",

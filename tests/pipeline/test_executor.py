@@ -5,14 +5,17 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 from distributed import Client
 
 from lincorr.errors import BadInput, LincorrError
 from pipeline import clusters
-from pipeline.clusters import DaskExecutor, local_shape, open_executor
+from pipeline.clusters import DaskExecutor, open_executor
 from pipeline.config import ClusterSettings
 from pipeline.executor import Executor, Serial, Stage
+from pipeline.places import address
+from pipeline.places.worker_settings import local_shape
 
 # Functions of tasks are made inside functions: Dask then sends them by value, and a worker need not
 # import this file.
@@ -118,6 +121,23 @@ def test_a_worker_has_the_threads_that_are_asked_for():
         assert executor.run(Stage("threads", threads, [0])) == [(1, "1")]
 
 
+def test_one_executor_leaves_no_variables_to_the_next(monkeypatch):
+    def memory(_: int) -> str:
+        return os.environ["MALLOC_TRIM_THRESHOLD_"]
+
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    found = []
+    for keep in (True, False):
+        settings = ClusterSettings(kind="local", workers=1)
+        with open_executor(
+            settings, model_bytes=MODEL_BYTES, tell=lambda _: None, keep_memory=keep
+        ) as executor:
+            found += executor.run(Stage("memory", memory, [0]))
+    assert found[0] == str(2**30) != found[1]
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
 def test_a_window_of_tasks_is_with_the_scheduler_at_once(dask_executor):
     tasks, unfinished, known = dask_executor._client.cluster.scheduler.tasks, [], []
 
@@ -150,12 +170,23 @@ def test_serial_asks_for_no_processes():
         assert isinstance(executor, Serial)
 
 
+def test_nothing_listens_beyond_this_machine(dask_executor):
+    info = dask_executor._client.scheduler_info()
+    listening = [info["address"], *info["workers"], *(w["nanny"] for w in info["workers"].values())]
+    assert [place.startswith("tcp://127.0.0.1:") for place in listening] == [True] * 5
+    family = psutil.Process().children(recursive=True)
+    places = {
+        c.laddr.ip for p in [psutil.Process(), *family] for c in p.net_connections() if c.status == "LISTEN"
+    }
+    assert places == {"127.0.0.1"}
+
+
 def test_the_dashboard_is_told(dask_executor):
     assert dask_executor.dashboard.startswith("http://127.0.0.1:")
 
 
 def test_an_address_where_nothing_listens_is_refused(monkeypatch):
-    monkeypatch.setattr(clusters, "Client", lambda address, timeout: Client(address, timeout="1s"))
+    monkeypatch.setattr(address, "_PATIENCE", "1s")
     settings = ClusterSettings(kind="address", address="tcp://127.0.0.1:9")
     with (
         pytest.raises(

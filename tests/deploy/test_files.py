@@ -1,0 +1,156 @@
+"""The files of deploy/ are what their readers expect: the project's own, and the real parsers and schemas."""
+
+import importlib.resources
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+import yaml
+
+from pipeline.config import load_config
+from pipeline.places.worker_settings import dask_settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+
+
+def documents(path: Path) -> list[Any]:
+    return list(yaml.safe_load_all(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize(
+    "path", sorted(DEPLOY.rglob("*.yaml")), ids=lambda path: str(path.relative_to(DEPLOY))
+)
+def test_every_file_is_yaml(path):
+    assert all(isinstance(document, dict) for document in documents(path))
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("config.yaml")), ids=lambda path: path.parent.name)
+def test_every_configuration_is_understood(path):
+    kinds = {"deploy": "address", "slurm": "slurm", "kubernetes": "kubernetes"}
+    assert load_config(path, {}).cluster.kind == kinds[path.parent.name]
+
+
+def test_every_script_is_bash():
+    scripts = [*DEPLOY.rglob("*.sbatch"), *DEPLOY.rglob("*.sh")]
+    assert scripts
+    for script in scripts:
+        subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_flags_of_the_batch_script_are_settings():
+    flags = re.findall(r"--(cluster-[a-z]+)", (DEPLOY / "slurm" / "run.sbatch").read_text())
+    assert flags == ["cluster-host"]
+
+
+def test_dask_yaml_says_what_workers_get_elsewhere():
+    nested: dict[str, Any] = {}
+    dask.config.set(dask_settings(None, keep_memory=True), config=nested)
+    [written] = documents(DEPLOY / "dask.yaml")
+    assert written == nested
+
+
+@pytest.mark.parametrize("document", sorted(DEPLOY.rglob("README.md")), ids=lambda path: path.parent.name)
+def test_links_and_named_files_exist(document):
+    text = document.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+    for name in re.findall(r"(?:apply -f |-f (?=\S+\.yaml)|--file |--from-file=)(\S+)", text):
+        assert (document.parent / name).exists() or (ROOT / name).exists(), name
+
+
+# Containers
+
+
+def dockerfile(name: str) -> list[Any]:
+    parse = pytest.importorskip("dockerfile_parse", reason="dockerfile-parse is not installed")
+    with (DEPLOY / "docker" / name).open("rb+") as file:
+        return list(parse.DockerfileParser(fileobj=file).structure)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda"])
+def test_a_dockerfile_copies_what_there_is_and_runs_as_nobody_special(name):
+    steps = dockerfile(name)
+    known = {"FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "CMD", "COMMENT"}
+    assert {step["instruction"] for step in steps} <= known
+    assert [step["value"] for step in steps if step["instruction"] == "USER"] == ["lincorr"]
+    for step in steps:
+        if step["instruction"] == "COPY":
+            for source in step["value"].split()[:-1]:
+                assert (ROOT / source).exists(), source
+
+
+def test_compose_has_a_scheduler_workers_and_a_client():
+    [compose] = documents(DEPLOY / "compose.yaml")
+    services = compose["services"]
+    assert set(services) == {"scheduler", "worker", "client"}
+    assert services["scheduler"]["ports"] == ["127.0.0.1:8787:8787"]  # nothing beyond this machine
+    assert {n for service in services.values() for n in service["networks"]} == set(compose["networks"])
+    address = load_config(DEPLOY / "config.yaml", {}).cluster.address
+    assert address in services["worker"]["command"]
+
+
+# Kubernetes
+
+
+def crd_schema() -> Any:
+    pytest.importorskip("dask_kubernetes", reason="dask-kubernetes is not installed")
+    folder = (
+        importlib.resources.files("dask_kubernetes")
+        / "operator/deployment/helm/dask-kubernetes-operator/crds"
+    )
+    [crd] = yaml.safe_load_all((folder / "daskcluster.yaml").read_text("utf-8"))
+    return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def test_the_cluster_meets_the_schema_of_the_operator():
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    [cluster] = documents(KUBERNETES / "cluster.yaml")
+    schema = crd_schema()
+    jsonschema.validate(cluster, schema)
+    assert unknown(cluster["spec"], schema["properties"]["spec"], "spec") == []
+    cluster["spec"]["worker"]["replicas"] = "four"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(cluster, schema)
+
+
+def unknown(value: Any, schema: Any, path: str) -> list[str]:
+    """Name the fields that a schema does not know: a cluster would drop them in silence."""
+    if isinstance(value, list):
+        return [name for part in value for name in unknown(part, schema.get("items", {}), path)]
+    if not isinstance(value, dict) or "properties" not in schema:
+        return []
+    found = [f"{path}.{name}" for name in value if name not in schema["properties"]]
+    for name in value.keys() & schema["properties"].keys():
+        found += unknown(value[name], schema["properties"][name], f"{path}.{name}")
+    return found
+
+
+def test_only_workers_ask_for_gpus():
+    [cluster] = documents(KUBERNETES / "cluster.yaml")
+    worker, scheduler = (cluster["spec"][part]["spec"]["containers"][0] for part in ("worker", "scheduler"))
+    assert worker["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert "GPU=1" in worker["args"]
+    assert "nvidia.com/gpu" not in str(scheduler)
+    assert worker["image"] == scheduler["image"]
+
+
+def test_resources_name_each_other():
+    parts = {d["kind"]: d for path in KUBERNETES.glob("*.yaml") for d in documents(path) if "kind" in d}
+    job = parts["Job"]["spec"]["template"]["spec"]
+    assert job["serviceAccountName"] == parts["ServiceAccount"]["metadata"]["name"]
+    assert parts["RoleBinding"]["roleRef"]["name"] == parts["Role"]["metadata"]["name"]
+    claim, secret = (parts[kind]["metadata"]["name"] for kind in ("PersistentVolumeClaim", "Secret"))
+    worker = parts["DaskCluster"]["spec"]["worker"]["spec"]
+    for pod in (job, worker):
+        volumes = {v["name"]: v.get("persistentVolumeClaim", {}).get("claimName") for v in pod["volumes"]}
+        assert volumes["data"] == claim
+        [container] = pod["containers"]
+        assert container["envFrom"][0]["secretRef"]["name"] == secret
+        assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes)
+    assert set(parts["Secret"]["stringData"].values()) == {""}  # secrets are filled in elsewhere
