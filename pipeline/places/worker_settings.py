@@ -36,6 +36,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 # Dask has glibc hand freed memory back at once, and every activation then costs page faults: seen to make
 # a forward pass 1.4 times slower.
 _KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**30}
+_GIVE_BACK = {"MALLOC_TRIM_THRESHOLD_": 2**16}  # Dask's own; said, lest another executor's be inherited
 
 # Huge pages (glibc 2.35 and later; else ignored) gain another 5 to 10 %.
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
@@ -62,7 +63,7 @@ def dask_settings(threads: int | None, *, keep_memory: bool) -> dict[str, Any]:
         threads: of each worker; None leaves the choice to the worker's machine.
         keep_memory: whether workers keep freed memory for the next task.
     """
-    variables: dict[str, Any] = _HUGE_PAGES | (_KEEP_MEMORY if keep_memory else {})
+    variables: dict[str, Any] = _HUGE_PAGES | (_KEEP_MEMORY if keep_memory else _GIVE_BACK)
     if threads is not None:
         variables |= dict.fromkeys(_THREAD_VARIABLES, threads)
     # Set before a worker's libraries start: later they have their threads and their memory already.
