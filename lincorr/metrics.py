@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, device, namespace
+from lincorr.arrays import Array, namespace
 
 _NOTHING = 1e-12  # a column whose variance is this small a part of its square has no correlation
 
@@ -141,20 +141,52 @@ class CrossMoments:
         return Correlation(self.count, *means, *sums)
 
 
-def mean_correlation(predicted: Array, targets: Array, readout: Array | None = None) -> float:
-    """Return the mean Pearson r over output columns, those without variance left out.
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """True outputs, of which many predictions are scored: what they have in common is found once.
 
-    Args:
-        predicted, targets: (n, m) float64.
-        readout: (q, m); the outputs are ``targets @ readout.T``.
+    Attributes:
+        centred: (n, m) targets less their means.
+        readout: (q, m) with ``outputs = targets @ readout.T``; None where the outputs are the targets.
+        varying: (q,) which outputs vary.
+        squares: (q,) the outputs' centred sums of squares.
     """
-    xp = namespace(predicted, targets)
-    if readout is None:
-        return finite_mean(Correlation.of(predicted, targets).pearson())
-    identity = xp.eye(targets.shape[1], dtype=targets.dtype, device=device(targets))
-    nothing = xp.zeros(targets.shape[1], dtype=targets.dtype, device=device(targets))
-    moments = CrossMoments.of(predicted, targets)
-    return finite_mean(moments.correlation(identity, nothing, readout).pearson())
+
+    centred: Array
+    readout: Array | None
+    varying: Array
+    squares: Array
+
+    @classmethod
+    def of(cls, targets: Array, readout: Array | None = None) -> "Truth":
+        """Take float64 targets (n, m) and a readout (q, m)."""
+        xp = namespace(targets)
+        mean = xp.mean(targets, axis=0)
+        centred = targets - mean
+        if readout is None:
+            squares = xp.sum(centred * centred, axis=0)
+        else:
+            mean = readout @ mean
+            squares = xp.sum((readout @ (centred.T @ centred)) * readout, axis=1)
+        return cls(centred, readout, squares > _NOTHING * targets.shape[0] * mean**2, squares)
+
+    def mean_pearson(self, predicted: Array) -> float:
+        """Return the mean r over outputs of predicted targets (n, m); what does not vary is left out.
+
+        With a readout no output is formed: the cost is ``O((n + q) m²)``.
+        """
+        xp = namespace(predicted)
+        n, mean = predicted.shape[0], xp.mean(predicted, axis=0)
+        found = predicted - mean
+        if self.readout is None:
+            squares = xp.sum(found * found, axis=0)
+            products = xp.sum(found * self.centred, axis=0)
+        else:
+            mean = self.readout @ mean
+            squares = xp.sum((self.readout @ (found.T @ found)) * self.readout, axis=1)
+            products = xp.sum((self.readout @ (found.T @ self.centred)) * self.readout, axis=1)
+        varying = self.varying & (squares > _NOTHING * n * mean**2)
+        return finite_mean(_ratio(products, squares, self.squares, varying))
 
 
 def finite_mean(values: Array) -> float:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace
 from lincorr.errors import BadInput
-from lincorr.metrics import Correlation, CrossMoments, mean_correlation
+from lincorr.metrics import Correlation, CrossMoments, Truth
 from lincorr.solvers.cutoff import Cut, cut
 from lincorr.solvers.result import Diagnosis, LinearMap, PathPoint, RidgePath, relative
+from lincorr.solvers.thin_svd import thin_svd
 
 # √λ/σ₁ of the path. Four decades: logit spectra reach condition numbers of 1e4.
 ROOT_PENALTIES: NDArray[np.float64] = np.concatenate([[0.0], np.logspace(-4, 0, 20)])
@@ -55,7 +56,7 @@ def spectrum(
     xp = namespace(source)
     mean = xp.mean(source, axis=0)
     mean = mean + xp.mean(source - mean, axis=0)  # a rounded mean would leave a direction of its own
-    left, values, right_t = xp.linalg.svd(source - mean, full_matrices=False)
+    left, values, right_t = thin_svd(source - mean)
     decision = cut(values, source.shape, noise=noise, rank_limit=rank_limit, rcond=rcond)
     r = decision.rank
     return Spectrum(left[:, :r], values[:r], right_t[:r, :].T, mean, decision)
@@ -197,15 +198,16 @@ def leave_one_out(problem: Decomposed, root_penalty: float) -> Array:
 
 def scores_left_out(problem: Decomposed, root_penalties: Sequence[float]) -> list[float]:
     """Return the mean leave-one-out Pearson r for every √λ/σ₁; NaN where a row fits itself."""
-    return [_score_left_out(problem, root) for root in root_penalties]
+    truth = Truth.of(problem.targets, problem.readout)
+    return [_score_left_out(problem, truth, root) for root in root_penalties]
 
 
-def _score_left_out(problem: Decomposed, root_penalty: float) -> float:
+def _score_left_out(problem: Decomposed, truth: Truth, root_penalty: float) -> float:
     predicted = leave_one_out(problem, root_penalty)
     xp = namespace(predicted)
     if not bool(xp.all(xp.isfinite(predicted))):
         return math.nan
-    return mean_correlation(predicted, problem.targets, problem.readout)
+    return truth.mean_pearson(predicted)
 
 
 def residuals(problem: Decomposed, solution: Array, penalty: float) -> tuple[float, float]:

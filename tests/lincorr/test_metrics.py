@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lincorr.arrays import to_host
-from lincorr.metrics import Correlation, hits, mean_correlation
+from lincorr.metrics import Correlation, Truth, hits
 
 Floats = NDArray[np.float64]
 
@@ -70,11 +70,11 @@ def test_columns_without_a_score_are_left_out_of_the_mean(xp: Any) -> None:
     predicted, true = columns(50, 3)
     true[:, 1] = 7.0
     r = [scipy.stats.pearsonr(predicted[:, j], true[:, j]).statistic for j in (0, 2)]
-    assert mean_correlation(xp.asarray(predicted), xp.asarray(true)) == pytest.approx(np.mean(r))
+    assert Truth.of(xp.asarray(true)).mean_pearson(xp.asarray(predicted)) == pytest.approx(np.mean(r))
 
 
 def test_mean_of_nothing_is_nan(xp: Any) -> None:
-    assert math.isnan(mean_correlation(xp.ones((5, 2)), xp.ones((5, 2))))
+    assert math.isnan(Truth.of(xp.ones((5, 2))).mean_pearson(xp.ones((5, 2))))
 
 
 @given(n=st.integers(3, 40), m=st.integers(1, 6), q=st.integers(1, 12), seed=st.integers(0, 9))
@@ -82,7 +82,7 @@ def test_correlation_through_a_readout_is_that_of_the_outputs(n: int, m: int, q:
     rng = np.random.default_rng(seed)
     predicted, targets, readout = (rng.standard_normal(shape) for shape in ((n, m), (n, m), (q, m)))
     outputs = scipy.stats.pearsonr(predicted @ readout.T, targets @ readout.T).statistic
-    assert mean_correlation(predicted, targets, readout) == pytest.approx(np.mean(outputs), abs=1e-9)
+    assert Truth.of(targets, readout).mean_pearson(predicted) == pytest.approx(np.mean(outputs), abs=1e-9)
 
 
 def test_readout_form_leaves_zero_rows_out(xp: Any) -> None:
@@ -91,8 +91,8 @@ def test_readout_form_leaves_zero_rows_out(xp: Any) -> None:
     readout[2] = 0.0
     kept = readout[[0, 1, 3]]
     expected = np.mean(scipy.stats.pearsonr(predicted @ kept.T, targets @ kept.T).statistic)
-    arrays = [xp.asarray(array) for array in (predicted, targets, readout)]
-    assert mean_correlation(*arrays) == pytest.approx(expected)
+    truth = Truth.of(xp.asarray(targets), xp.asarray(readout))
+    assert truth.mean_pearson(xp.asarray(predicted)) == pytest.approx(expected)
 
 
 # --- hit@k --------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 
 from lincorr.arrays import to_host
-from lincorr.metrics import CrossMoments, mean_correlation
+from lincorr.metrics import CrossMoments, Truth
 from lincorr.readout import Readout
 from lincorr.solvers.cutoff import EPS64
 from lincorr.solvers.direct import direct
@@ -578,5 +578,5 @@ def test_scores_through_hidden_states_are_those_of_the_logits() -> None:
     assert isinstance(case, Hidden)
     problem = case.problem()
     inner = leave_one_out(problem, 0.01)
-    explicit = mean_correlation(inner @ case.target_head.weight.T, centred(case.target))
-    assert mean_correlation(inner, problem.targets, problem.readout) == pytest.approx(explicit, abs=1e-9)
+    explicit = Truth.of(centred(case.target)).mean_pearson(inner @ case.target_head.weight.T)
+    assert Truth.of(problem.targets, problem.readout).mean_pearson(inner) == pytest.approx(explicit, abs=1e-9)
