@@ -1,10 +1,11 @@
 """The story: plan, extract, fit, evaluate, report. Each verb does only what is not yet done."""
 
 import functools
+import itertools
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,13 +23,14 @@ from lincorr.subjects import split_rows
 from lincorr.tuning import tune_batch_tokens
 from pipeline.config import RunConfig
 from pipeline.console import Narrator
+from pipeline.decompositions import Decompositions
 from pipeline.evaluate import evaluate_relation
 from pipeline.executor import Executor, Receipt, Stage, waiting_share
 from pipeline.extract import ExtractTask, extract_shard
 from pipeline.fit import FitInputs, fit_relation
 from pipeline.lock import sole_writer
 from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
-from pipeline.prepare import Inputs, prepare
+from pipeline.prepare import Inputs, RelationInputs, prepare
 from pipeline.report import write_report
 
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
@@ -137,9 +139,11 @@ class Run:
             def executor() -> Executor:
                 return opened.enter_context(self._executor(fit_memory(self.config.fit), keep_memory=False))
 
-            for inputs in self._fit_inputs(store):
+            shared = Decompositions(store)
+            for inputs in self.fit_inputs(store):
                 self.narrator.tell(f"Fitting {inputs.relation.name}")
-                done += [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs, executor)]
+                fitted = fit_relation(store, inputs, executor, shared)
+                done += [f"{inputs.relation.name}/{fit}" for fit in fitted]
         return done
 
     def evaluate(self) -> dict[str, Any]:
@@ -151,9 +155,10 @@ class Run:
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
         alone = sole_writer(store.url) if is_writable(store.url) else nullcontext()
         with self._timed("evaluate"), alone:
-            for inputs in self._fit_inputs(store):
+            shared = Decompositions(store)
+            for inputs in self.fit_inputs(store):
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
-                evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources)
+                evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
         return self.document()
 
     def document(self) -> dict[str, Any]:
@@ -336,8 +341,13 @@ class Run:
         settings = self.config.subjects
         return split_rows(self.inputs.subjects.texts, settings.split, seed=settings.seed)
 
-    def _fit_inputs(self, store: LogitStore) -> Iterator[FitInputs]:
-        """What each relation is fitted from.
+    def fit_inputs(
+        self, store: LogitStore, relations: Sequence[RelationInputs] | None = None
+    ) -> Iterator[FitInputs]:
+        """What each relation is fitted from; those that share a source prompt come one after the other.
+
+        Args:
+            relations: others than the configuration's, of its templates.
 
         Raises:
             LincorrError: a subject or template is not in the store.
@@ -353,10 +363,12 @@ class Run:
             )
         fit, test = self._split()
         settings, identity = self.config.fit, store.identity
-        chosen = choices(
-            settings, self.inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear
-        )
-        for relation in self.inputs.relations:
+        inputs = self.inputs if relations is None else replace(self.inputs, relations=tuple(relations))
+        chosen = choices(settings, inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear)
+        by_source: dict[str, list[RelationInputs]] = {}
+        for relation in inputs.relations:
+            by_source.setdefault(relation.relation.source.template.name, []).append(relation)
+        for relation in itertools.chain.from_iterable(by_source.values()):
             yield FitInputs(
                 relation=relation,
                 fit_rows=rows[fit],
