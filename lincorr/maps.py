@@ -157,12 +157,20 @@ class MapStore:
         found = self._group[key].attrs.get("inputs") if key in self._group else None
         return None if found is None else str(found)
 
-    def load(self, relation: str, fit: str, target_ids: NDArray[np.int64] | None = None) -> LinearMap:
+    def load(
+        self,
+        relation: str,
+        fit: str,
+        target_ids: NDArray[np.int64] | None = None,
+        *,
+        head: Readout | None = None,
+    ) -> LinearMap:
         """Return a kept map.
 
         Args:
             target_ids: other target tokens than those that were kept, which a map that was fitted through
                 hidden states has for the whole vocabulary.
+            head: the store's output head in float64, where many maps are loaded: else each map converts it.
 
         Raises:
             BadInput: there is none, or not for these tokens.
@@ -187,7 +195,7 @@ class MapStore:
                     )
                 return LinearMap(**arrays, diagnosis=diagnosis)
             targets = arrays["target_ids"] if target_ids is None else target_ids
-            head = self._readout()
+            head = head or self._readout()
             return map_through(
                 HiddenMap(
                     **{name: arrays[f"hidden_{name}"] for name in _HIDDEN},

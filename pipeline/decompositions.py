@@ -101,10 +101,8 @@ class Decompositions:
         return self._factored.get(_key(source, ids, rows, rcond), make).with_targets(states, head, target_ids)
 
     def columns(self, ids: Ids) -> Readout:
-        """Return the float64 head of some tokens; of all of them without a copy."""
-        head = self.head()
-        whole = len(ids) == len(head.weight) and np.array_equal(ids, np.arange(len(ids)))
-        return head if whole else head.columns(ids)
+        """Return the output head of some tokens in float64."""
+        return self.head().columns(ids)
 
 
 def double(array: NDArray[np.floating]) -> Floats:

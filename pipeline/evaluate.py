@@ -181,7 +181,10 @@ def _scores(
     counts = row_counts(len(inputs.test_rows))
     sides = {source: _Side(store, inputs, source, others, counts, shared) for source in inputs.choices}
     names = [name for source in inputs.choices for name in inputs.fit_names(source)]
-    maps = {name: store.maps.load(inputs.relation.name, name) for name in FIT_NAMES if name in names}
+    head = shared.head() if any(choice.method == "factored" for choice in inputs.choices.values()) else None
+    maps = {
+        name: store.maps.load(inputs.relation.name, name, head=head) for name in FIT_NAMES if name in names
+    }
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
     read_out = {name: maps[name] for name in ("domain", reading) if name in maps}  # the paper's, and the best
