@@ -167,11 +167,12 @@ class Run:
         identity, subjects = store.identity, self.inputs.subjects
         fit, test = self._split()
         return {
-            "title": f"{', '.join(self.config.relations)} on {model_name(identity.source)}",
+            "title": f"{_named(self.config.relations)} on {model_name(identity.source)}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "versions": {name: version(name) for name in _VERSIONS},
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
             "model": {
+                "name": model_name(identity.source),
                 "source": identity.source,
                 "revision": identity.revision,
                 "fingerprint": self.inputs.fingerprint.short,
@@ -385,6 +386,11 @@ class Run:
         began = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - began
+
+
+def _named(relations: Sequence[str]) -> str:
+    """The relations by name, or how many they are where that would make no title."""
+    return ", ".join(relations) if len(relations) <= 3 else f"{len(relations)} relations"
 
 
 def check_model(task: CheckTask) -> ModelCheck:

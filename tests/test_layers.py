@@ -31,7 +31,7 @@ ROOMS = {
     "typer": {"pipeline.cli", "pipeline.flags"},
     "pydantic": {"pipeline.config"},
     "matplotlib": {f"pipeline.plots.{name}" for name in ("figure", "pearson", "path", "weights")},
-    "jinja2": {"pipeline.report"},
+    "jinja2": {"pipeline.pages.render"},
 }
 
 
