@@ -13,7 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.models import ModelSpec, Precision, model_name, shared_model, threads_in_use
@@ -26,12 +28,12 @@ from pipeline.console import Narrator
 from pipeline.decompositions import Decompositions
 from pipeline.evaluate import evaluate_relation
 from pipeline.executor import Executor, Receipt, Stage, waiting_share
+from pipeline.exports import write_results
 from pipeline.extract import ExtractTask, extract_shard
 from pipeline.fit import FitInputs, fit_relation
 from pipeline.lock import sole_writer
 from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
 from pipeline.prepare import Inputs, RelationInputs, prepare
-from pipeline.report import write_report
 
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
 
@@ -113,7 +115,7 @@ class Run:
     def extract(self) -> list[Receipt]:
         """Make every forward pass that the store lacks; return the receipts."""
         url = self.plan().store
-        with self._timed("extract"), sole_writer(url):
+        with self.timed("extract"), sole_writer(url):
             exists = LogitStore.exists(url)
             if exists:
                 store = self._register(self.store(write=True))
@@ -133,7 +135,7 @@ class Run:
         """Fit every map that the store lacks; return "relation/fit" of the new ones."""
         store = self.store(write=True)
         done = []
-        with self._timed("fit"), sole_writer(store.url), ExitStack() as opened:
+        with self.timed("fit"), sole_writer(store.url), ExitStack() as opened:
 
             @functools.cache
             def executor() -> Executor:
@@ -154,7 +156,7 @@ class Run:
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
         alone = sole_writer(store.url) if is_writable(store.url) else nullcontext()
-        with self._timed("evaluate"), alone:
+        with self.timed("evaluate"), alone:
             shared = Decompositions(store)
             for inputs in self.fit_inputs(store):
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
@@ -165,7 +167,7 @@ class Run:
         """Return scores, settings and provenance as one document of JSON values."""
         store = self.store()
         identity, subjects = store.identity, self.inputs.subjects
-        fit, test = self._split()
+        fit, test = self.split()
         return {
             "title": f"{_named(self.config.relations)} on {model_name(identity.source)}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -199,8 +201,8 @@ class Run:
 
     def report(self) -> Path:
         """Write the page, its plots and tables; return the path of the page."""
-        with self._timed("report"):
-            return write_report(self.document(), self.config.report_folder())
+        with self.timed("report"):
+            return write_results(self.document(), self.config.report_folder())
 
     def run(self) -> tuple[dict[str, Any], Path]:
         """Do everything that is not yet done; return the document and the path of the page."""
@@ -338,7 +340,8 @@ class Run:
         """Open the store; raises BadInput if there is none."""
         return LogitStore.open(self.config.store_url(), write=write)
 
-    def _split(self) -> Any:
+    def split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions of the subjects to fit and of those held out."""
         settings = self.config.subjects
         return split_rows(self.inputs.subjects.texts, settings.split, seed=settings.seed)
 
@@ -362,7 +365,7 @@ class Run:
                 f"{len(lacking)} of the templates; run `lincorr extract` first, or name the settings that "
                 "it was made with"
             )
-        fit, test = self._split()
+        fit, test = self.split()
         settings, identity = self.config.fit, store.identity
         inputs = self.inputs if relations is None else replace(self.inputs, relations=tuple(relations))
         chosen = choices(settings, inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear)
@@ -382,7 +385,8 @@ class Run:
             )
 
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def timed(self, stage: str) -> Iterator[None]:
+        """Remember how long a stage takes, in seconds."""
         began = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - began

@@ -28,10 +28,13 @@ ROOMS = {
     "dask_cuda": {"pipeline.places.gpus"},
     "dask_jobqueue": {"pipeline.places.slurm"},
     "dask_kubernetes": {"pipeline.places.kubernetes"},
-    "typer": {"pipeline.cli", "pipeline.flags"},
+    "typer": {"pipeline.cli", "pipeline.flags", "pipeline.commands.output", "pipeline.commands.study"},
     "pydantic": {"pipeline.config"},
-    "matplotlib": {f"pipeline.plots.{name}" for name in ("figure", "pearson", "path", "weights")},
+    "matplotlib": {
+        f"pipeline.plots.{name}" for name in ("figure", "growth", "matrix", "path", "pearson", "weights")
+    },
     "jinja2": {"pipeline.pages.render"},
+    "pyarrow": {"pipeline.exports"},
 }
 
 
