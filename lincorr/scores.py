@@ -30,9 +30,9 @@ def scores_dataset(relations: Sequence[Json]) -> xarray.Dataset:
         Variables over (relation, fit), float64, NaN where a relation lacks a fit or a figure: r and r_std
         (mean and standard deviation over output columns), r_low and r_high (95 % interval), r2, spearman,
         r_all, the controls r_shuffled, r_shuffled_std, r_mean_logit, r_other_prompt and r_unrelated,
-        root_penalty (√λ/σ₁) and rank; over (relation, fit, direction, k): hit and chance; over relation: r_identity.
-        Coordinates: relation, fit, direction, k; family, source and target (templates), source_columns and
-        target_columns of each relation.
+        root_penalty (√λ/σ₁) and rank; over (relation, fit, direction, k): hit and chance; over relation:
+        r_identity. Coordinates: relation, fit, direction, k; family, source and target (templates),
+        source_columns and target_columns of each relation.
     """
     figures = {name: np.full((len(relations), len(FITS)), math.nan) for name in _OF_FIT}
     shape = (len(relations), len(FITS), len(DIRECTIONS), len(RANKS))

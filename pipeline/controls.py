@@ -74,17 +74,23 @@ def other_prompt(
 
 
 def unrelated_pair(inputs: FitInputs, relations: Sequence[RelationInputs]) -> OtherPrompt | None:
-    """Pair a relation's source with the target of the first relation of another family; None where none is.
+    """Pair a relation's source with the target of a relation of another family; None where none is.
 
-    The other's target prompt must be none of the relation's own.
+    The first whose answers have no column in common with the relation's own comes before the first of all;
+    its target prompt must be none of the relation's own.
     """
     mine = inputs.relation.relation
     taken = {inputs.source_template, inputs.target_template}
-    for other in relations:
-        if other.relation.family != mine.family and other.relation.target.template.name not in taken:
-            exchanged = replace(mine, target=other.relation.target)
-            relation = replace(inputs.relation, relation=exchanged, target=other.target)
-            return OtherPrompt(other.name, replace(inputs, relation=relation))
+    answers = np.union1d(inputs.relation.source.ids, inputs.relation.target.ids)
+    others = [
+        other
+        for other in relations
+        if other.relation.family != mine.family and other.relation.target.template.name not in taken
+    ]
+    for other in sorted(others, key=lambda other: bool(np.isin(other.target.ids, answers).any())):
+        exchanged = replace(mine, target=other.relation.target)
+        relation = replace(inputs.relation, relation=exchanged, target=other.target)
+        return OtherPrompt(other.name, replace(inputs, relation=relation))
     return None
 
 

@@ -13,12 +13,13 @@ from pipeline.pages.scores import DIRECTIONS, RANKS, hit
 
 Json = dict[str, Any]
 
-_SHORT = {
+_HEADINGS = {
     "domain": "domain",
-    "domain-ridge": "d.-ridge",
-    "vocabulary": "vocab.",
-    "vocabulary-ridge": "v.-ridge",
+    "domain-ridge": "domain-\nridge",
+    "vocabulary": "vocabu-\nlary",
+    "vocabulary-ridge": "vocabu-\nlary-ridge",
 }
+_CONTROLS = ("r_shuffled", "r_unrelated", "r_other_prompt", "r_mean_logit")
 
 
 def print_study(document: Json) -> None:
@@ -28,9 +29,10 @@ def print_study(document: Json) -> None:
     by_name = {relation["name"]: relation for relation in document["relations"]}
     families = [(family, [by_name[name] for name in family["relations"]]) for family in study["families"]]
     fits = [
-        name for name in _SHORT if any(name == f["name"] for family, _ in families for f in family["fits"])
+        name for name in _HEADINGS if any(name == f["name"] for family, _ in families for f in family["fits"])
     ]
     console.print(_correlations(families, fits))
+    console.print(_worth(families, fits[-1]))
     if any(fit["hits"] for relation in document["relations"] for fit in relation["fits"]):
         for direction in DIRECTIONS:
             console.print(_hits(families, fits, direction))
@@ -50,11 +52,12 @@ def print_study(document: Json) -> None:
             )
 
 
-def _table(title: str, first: str, headings: Sequence[str]) -> Table:
+def _table(title: str, headings: Sequence[tuple[str, int]]) -> Table:
+    """Return a table of relations with columns of figures, each with its width; names give way to them."""
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(first, no_wrap=True, overflow="ellipsis")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("relation", no_wrap=True, overflow="ellipsis")
+    for heading, width in headings:
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     return table
 
 
@@ -63,26 +66,43 @@ def _fit(relation: Json, name: str) -> Json:
 
 
 def _correlations(families: Sequence[tuple[Json, list[Json]]], fits: Sequence[str]) -> Table:
-    headings = [*(_SHORT[name] for name in fits), "shuffled", "unrelated", "identity", "mean logit"]
-    table = _table("mean held-out Pearson r of each fit, and without the relation", "relation", headings)
-    best = fits[-1]
+    table = _table("mean held-out Pearson r of each fit", [(_HEADINGS[name], 11) for name in fits])
     for family, relations in families:
         for relation in relations:
-            cells = [_plus_minus(_fit(relation, name)) for name in fits]
-            controls = _fit(relation, best)
-            cells += [figure(controls.get(key), 2) for key in ("r_shuffled", "r_unrelated")]
-            cells += [figure(relation["identity"]["r"], 2), figure(controls.get("r_mean_logit"), 2)]
-            table.add_row(Text(relation["name"]), *cells)
-        cells = [_plus_minus(_fit(family, name)) for name in fits]
-        controls = _fit(family, best)
-        cells += [figure(controls.get(key), 2) for key in ("r_shuffled", "r_unrelated")]
-        cells += [figure(family["r_identity"], 2), figure(controls.get("r_mean_logit"), 2)]
+            table.add_row(Text(relation["name"]), *(_plus_minus(_fit(relation, name)) for name in fits))
+        table.add_row(
+            _total(family),
+            *(_plus_minus(_fit(family, name)) for name in fits),
+            style="bold",
+            end_section=True,
+        )
+    table.caption = "± over output columns, in bold lines over relations"
+    return table
+
+
+def _worth(families: Sequence[tuple[Json, list[Json]]], fit: str) -> Table:
+    """The interval of one fit's r, and what r is without the relation."""
+    headings = ["shuffled", "unrelated", "other\nprompt", "mean\nlogit", "identity"]
+    table = _table(f"what r is worth ({fit})", [("95 % of r", 9), *((heading, 6) for heading in headings)])
+    for family, relations in families:
+        for relation in relations:
+            table.add_row(
+                Text(relation["name"]), *_worth_cells(_fit(relation, fit), relation["identity"]["r"])
+            )
+        cells = _worth_cells(_fit(family, fit), family["r_identity"])
         table.add_row(_total(family), *cells, style="bold", end_section=True)
     table.caption = (
-        "± over output columns, in bold lines over relations; the four columns on the right are r where the "
-        f"relation cannot help ({best})"
+        "95 %: interval of the mean r over subjects, in bold lines over relations. The others are r where "
+        "the relation cannot help: shuffled targets, the answers of another family, the same tokens after "
+        "another prompt, a subject's mean logit alone, the same token's logit after the source's prompt"
     )
     return table
+
+
+def _worth_cells(fit: Json, identity: float | None) -> list[str]:
+    low, high = fit.get("r_low"), fit.get("r_high")
+    interval = "–" if low is None else f"{figure(low, 2)}–{figure(high, 2)}"
+    return [interval, *(figure(fit.get(key), 2) for key in _CONTROLS), figure(identity, 2)]
 
 
 def _total(family: Json) -> Text:
@@ -96,9 +116,8 @@ def _plus_minus(fit: Json) -> str:
 
 
 def _hits(families: Sequence[tuple[Json, list[Json]]], fits: Sequence[str], direction: str) -> Table:
-    table = _table(
-        f"hit@1 / 3 / 5, {direction}", "relation", [*(_SHORT[name] for name in fits), "chance@1", "of"]
-    )
+    headings = [*((_HEADINGS[name], 11) for name in fits), ("chance\n@1", 6), ("of", 3)]
+    table = _table(f"hit@1, 3 and 5, {direction}", headings)
     for family, relations in families:
         for relation in relations:
             found = next((fit["hits"][direction] for fit in relation["fits"] if fit["hits"]), None)
@@ -110,8 +129,9 @@ def _hits(families: Sequence[tuple[Json, list[Json]]], fits: Sequence[str], dire
         known = next((fit["hits"][direction] for fit in family["fits"] if fit["hits"][direction]), None)
         if known:
             cells = [_three(_fit(family, name), direction) for name in fits]
-            total = [figure(known["chance"]["1"], 2), f"{known['of']} rel."]
+            total = [figure(known["chance"]["1"], 2), f"{known['of']}"]
             table.add_row(_total(family), *cells, *total, style="bold", end_section=True)
+    table.caption = "of: sources (targets) with a known answer; in bold lines, relations that have some"
     return table
 
 
@@ -122,8 +142,10 @@ def _three(fit: Json, direction: str) -> str:
 
 
 def _paraphrases(rows: Sequence[Json], fits: Sequence[str]) -> Table:
-    headings = ["wordings", *(f"{what} {_SHORT[name]}" for name in fits for what in ("r", "hit@1"))]
-    table = _table("over several wordings of one relation", "relation", headings)
+    headings = [("wordings", 8)]
+    for name in fits:
+        headings += [(f"r\n{name}", 11), ("hit@1", 11)]
+    table = _table("over several wordings of one relation", headings)
     for row in rows:
         cells = []
         for name in fits:
@@ -136,16 +158,21 @@ def _paraphrases(rows: Sequence[Json], fits: Sequence[str]) -> Table:
 
 
 def _paper(rows: Sequence[Json], fits: Sequence[str]) -> Table:
-    headings = ["measure", "paper", "its model", *(_SHORT[name] for name in fits)]
-    table = _table("beside the paper's figures", "relation", headings)
-    for row in rows:
+    table = Table(title="beside the paper's figures", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in ("relation", "measure"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    for heading, width in (("paper", 4), *((_HEADINGS[name], 4) for name in fits)):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+    table.add_column("the paper's model", overflow="ellipsis", no_wrap=True)
+    for before, row in zip([None, *rows], rows, strict=False):
+        again = before is not None and before["relation"] == row["relation"]
         slip = " (!)" if row["note"].startswith("slip") else ""
         table.add_row(
-            Text(row["relation"]),
-            Text(row["measure"]),
+            Text("" if again else row["relation"]),
+            Text(row["measure"].replace("influenced ", "").replace("influencing ", "")),
             figure(row["paper"], 2) + slip,
-            Text(f"{row['model']}, {row['table']}"),
             *(figure(row["ours"].get(name), 2) for name in fits),
+            Text(f"{row['model']}, {row['table']}"),
         )
     table.caption = (
         "another model than the paper's is not expected to have its figures; (!) a likely slip of the paper"

@@ -27,7 +27,7 @@ def matrix_plot(matrix: Json, key: str) -> Plot | None:
         if i != j
     }
     description = (
-        f"Heat map of held-out r of {len(known)} pairs of {len(names)} prompts, sources down, targets across, "
+        f"Heat map of r of {len(known)} pairs of {len(names)} prompts, sources down, targets across, "
         f"{signed(min(known), 2)} to {signed(max(known), 2)}, mean {signed(sum(known) / len(known), 2)}."
     )
 
