@@ -35,10 +35,6 @@ from lincorr.strict_yaml import load_strict
 CATALOGUE = Path(__file__).parent / "catalogue"
 SLOT = "{}"
 
-# What a run may write in place of a relation's name.
-ALL = "all"
-FAMILY = "family:"
-
 T = TypeVar("T")
 Names = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
@@ -141,23 +137,6 @@ class Catalogue:
     def names(self) -> list[str]:
         """The relations' names, shipped ones first."""
         return list(self.relations)
-
-    def select(self, wanted: Sequence[str]) -> list[str]:
-        """The names of the relations that a run asks for."""
-        found: list[str] = []
-        for words in wanted:
-            family = words.removeprefix(FAMILY) if words.startswith(FAMILY) else None
-            if words == ALL or family is not None:
-                found += [n for n in self.names() if family in (None, self.relations.source(n).family)]
-            else:
-                self.describe(words)
-                found.append(words)
-        return list(dict.fromkeys(found))
-
-    def paraphrases(self, name: str) -> list[Relation]:
-        """A relation in its further wordings."""
-        self.describe(name)
-        return []
 
     def relation(self, name: str) -> Relation:
         """The relation of that name; raises BadInput, with the nearest names, if there is none."""
