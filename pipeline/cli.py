@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lincorr.errors import BadInput, LincorrError
+from pipeline.commands.relations_check import relations_check
 from pipeline.flags import with_settings
 
 if TYPE_CHECKING:
@@ -257,6 +258,9 @@ def relations_list(
     for r in rows:
         table.add_row(*(Text(t) for t in (r.name, r.family, r.source.template.text, r.target.template.text)))
     Console().print(table)
+
+
+relations_app.command("check")(relations_check)
 
 
 def _job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":

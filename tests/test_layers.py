@@ -28,7 +28,7 @@ ROOMS = {
     "dask_cuda": {"pipeline.places.gpus"},
     "dask_jobqueue": {"pipeline.places.slurm"},
     "dask_kubernetes": {"pipeline.places.kubernetes"},
-    "typer": {"pipeline.cli", "pipeline.flags"},
+    "typer": {"pipeline.cli", "pipeline.flags", "pipeline.commands.relations_check"},
     "pydantic": {"pipeline.config"},
     "matplotlib": {f"pipeline.plots.{name}" for name in ("figure", "pearson", "path", "weights")},
     "jinja2": {"pipeline.report"},
