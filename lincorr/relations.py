@@ -26,6 +26,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -256,11 +257,13 @@ def load_catalogue(paths: Sequence[Path] = ()) -> Catalogue:
     User files, and the lists they name, are read and checked here; tables are not
     loaded. A name declared twice must mean the same. Raises BadInput.
     """
-    read = _Read({}, {}, {})
-    for path in [*_shipped(), *map(Path, paths)]:
-        _read_catalogue(path, read)
-    wordings = {name: tuple(others) for name, others in read.wordings.items()}
-    return Catalogue(read.templates, LazyRelations(read.relations), wordings)
+    shipped = _read_shipped()
+    wordings = {name: list(others) for name, others in shipped.wordings.items()}
+    read = _Read(dict(shipped.templates), wordings, dict(shipped.relations))
+    for path in paths:
+        _read_catalogue(Path(path), read)
+    numbered = {name: tuple(others) for name, others in read.wordings.items()}
+    return Catalogue(read.templates, LazyRelations(read.relations), numbered)
 
 
 def read_answers(path: Path) -> Names:
@@ -327,8 +330,12 @@ def _side(declared: SideSource) -> Side:
 _SHIPPED = ("attributes", "further", "languages", "similes", "arithmetic")
 
 
-def _shipped() -> list[Path]:
-    return [CATALOGUE / f"{name}.yaml" for name in _SHIPPED]
+@cache
+def _read_shipped() -> "_Read":
+    read = _Read({}, {}, {})
+    for name in _SHIPPED:
+        _read_catalogue(CATALOGUE / f"{name}.yaml", read)
+    return read
 
 
 @dataclass(frozen=True, slots=True)
