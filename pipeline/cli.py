@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lincorr.errors import LincorrError
 from pipeline.commands.job import job, settings_of
+from pipeline.commands.relations_check import relations_check
 from pipeline.commands.study import study
 from pipeline.flags import with_settings
 
@@ -258,6 +259,9 @@ def relations_list(
     for r in rows:
         table.add_row(*(Text(t) for t in (r.name, r.family, r.source.template.text, r.target.template.text)))
     Console().print(table)
+
+
+relations_app.command("check")(relations_check)
 
 
 def _print_json(value: Any) -> None:

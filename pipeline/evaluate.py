@@ -217,6 +217,7 @@ def _side(inputs: FitInputs, role: str) -> dict[str, Any]:
         "columns": len(columns),
         "answers": len(columns) + len(columns.dropped),
         "dropped": len(columns.dropped),
+        "coverage": columns.coverage().as_counts(),
     }
 
 

@@ -196,7 +196,7 @@ class Run:
                 "left_out": subjects.left_out,
             },
             "notes": list(self.inputs.notes),
-            "relations": [store.maps.load_scores(name) for name in self.config.relations],
+            "relations": [store.maps.load_scores(inputs.name) for inputs in self.inputs.relations],
         }
 
     def report(self) -> Path:

@@ -28,7 +28,8 @@ ROOMS = {
     "dask_cuda": {"pipeline.places.gpus"},
     "dask_jobqueue": {"pipeline.places.slurm"},
     "dask_kubernetes": {"pipeline.places.kubernetes"},
-    "typer": {"pipeline.cli", "pipeline.flags", "pipeline.commands.output", "pipeline.commands.study"},
+    "typer": {"pipeline.cli", "pipeline.flags"}
+    | {f"pipeline.commands.{name}" for name in ("output", "relations_check", "study")},
     "pydantic": {"pipeline.config"},
     "matplotlib": {
         f"pipeline.plots.{name}" for name in ("figure", "growth", "matrix", "path", "pearson", "weights")
