@@ -4,7 +4,6 @@ Kernels ask the array (``namespace(x)``) instead of remembering a device. Only t
 `to_device` and `to_host`. This is the one file that knows CuPy, and importing it makes no GPU context.
 """
 
-import importlib.util
 from typing import Any
 
 import array_api_compat
@@ -38,10 +37,10 @@ def to_device(array: NDArray[Any], kind: str) -> Array:
 
 def has_gpu() -> bool:
     """Whether CuPy is installed and sees a GPU."""
-    if importlib.util.find_spec("cupy") is None:
+    try:
+        import cupy
+    except ImportError:  # it is not installed, or lacks CUDA's libraries
         return False
-    import cupy
-
     try:
         return bool(cupy.cuda.runtime.getDeviceCount() > 0)
     except cupy.cuda.runtime.CUDARuntimeError:  # no driver
