@@ -94,8 +94,11 @@ def family_rows(study: Json) -> Rows:
             **{name: fit[name] for name in ("r", "r_std", "r_low", "r_high")},
             **{name: fit[name] for name in ("r_shuffled", "r_mean_logit", "r_other_prompt", "r_unrelated")},
             "r_identity": family["r_identity"],
-            "coverage_source": family["coverage"]["source"],
-            "coverage_target": family["coverage"]["target"],
+            **{
+                f"{role}_{kind}": share
+                for role, shares in family["coverage"].items()
+                for kind, share in shares.items()
+            },
             **_hit_cells(fit),
         }
         for family in study["families"]

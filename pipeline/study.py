@@ -13,7 +13,7 @@ import numpy as np
 from lincorr.paper import paper_figures
 from lincorr.places import is_writable
 from lincorr.ranks import spearman
-from lincorr.relations import ALL, load_catalogue
+from lincorr.relations import ALL, EVERY_WORDING, load_catalogue
 from lincorr.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.decompositions import Decompositions
@@ -32,7 +32,7 @@ Json = Mapping[str, Any]
 
 
 def chosen_relations(config: RunConfig, *, paraphrases: bool = False) -> RunConfig:
-    """Put in place of ``all`` and of families the relations that they stand for; all, where none is named.
+    """Return the settings of a study: of all relations, where none is named.
 
     Args:
         paraphrases: each relation in its further wordings, too.
@@ -40,13 +40,12 @@ def chosen_relations(config: RunConfig, *, paraphrases: bool = False) -> RunConf
     Raises:
         BadInput: a relation or family is unknown.
     """
-    catalogue = load_catalogue(config.catalogue)
-    asked = config.relations if "relations" in config.model_fields_set else (ALL,)
-    names = catalogue.select(asked)
-    if paraphrases:
-        further = {name: [other.name for other in catalogue.paraphrases(name)] for name in names}
-        names = [each for name in names for each in (name, *further[name])]
-    return config.model_copy(update={"relations": tuple(dict.fromkeys(names))})
+    if "relations" not in config.model_fields_set:
+        config = config.model_copy(update={"relations": (ALL,)})
+    if not paraphrases:
+        return config
+    names = load_catalogue(config.catalogue).select(config.relations)
+    return config.model_copy(update={"relations": tuple(f"{name}{EVERY_WORDING}" for name in names)})
 
 
 def first_wording(name: str, names: Collection[str]) -> str:
@@ -81,7 +80,7 @@ def study_of(job: Run, *, growth: Sequence[str] | None = None, compare: bool = F
             matrices = _matrices(job, store, shared)
         with job.timed("growth"):
             grown = _growth(job, store, shared, growth)
-    success = generalisation_of(store, job.config.relations)
+    success = generalisation_of(store, names_of(job))
     study = study_document(document["relations"], matrices, grown, success, compare=compare)
     return document | {"seconds": job.seconds, "study": study}
 
@@ -121,11 +120,16 @@ def study_document(
     }
 
 
+def names_of(job: Run) -> list[str]:
+    """Return the relations of a run, in order: those of its settings that the model has answers of."""
+    return [relation.name for relation in job.inputs.relations]
+
+
 # --- parts ---------------------------------------------------------------------------------------------
 
 
 def _matrices(job: Run, store: LogitStore, shared: Decompositions) -> list[dict[str, Any]]:
-    names = job.config.relations
+    names = names_of(job)
     families = prompts_of(r for r in job.inputs.relations if first_wording(r.name, names) == r.name)
     found: list[dict[str, Any]] = []
     total = sum(map(len, families.values()))
@@ -143,7 +147,7 @@ def _growth(
     taken = steps(store.rows_of(job.inputs.subjects), job.split()[0])
     with job.narrator.progress("More and more subjects", len(asked), "relations") as advance:
         found = growth_of(store, asked, taken, shared, advance)
-    return {name: found[name] for name in job.config.relations if name in found}
+    return {name: found[name] for name in names_of(job) if name in found}
 
 
 # --- families ------------------------------------------------------------------------------------------
@@ -153,23 +157,27 @@ def family_summary(family: str, relations: Sequence[Json]) -> dict[str, Any]:
     """Sum up a family: means over its relations, and how far they spread.
 
     Returns:
-        JSON values: family, relations (names), coverage (mean share of the answers that have a column of
-        their own, source and target), r_identity, and fits: for each name, label, relations, r, r_std (over
-        relations), r_low and r_high (95 % of the mean over other relations; None for fewer than 3), the mean
+        JSON values: family, relations (names), coverage (of source and target answers: shares that are whole
+        tokens, words of a phrase, subwords), r_identity, and fits: for each name, label, relations, r, r_std
+        (over relations), r_low and r_high (95 % of the mean over other relations; None for fewer than 3), the mean
         of every control, and hits (each direction: k -> mean share over the relations with a known truth,
         `chance`, and `of`: how many these are).
     """
     return {
         "family": family,
         "relations": [relation["name"] for relation in relations],
-        "coverage": {role: _mean([_coverage(relation[role]) for relation in relations]) for role in _ROLES},
+        "coverage": {
+            role: _coverage([relation[role]["coverage"] for relation in relations]) for role in _ROLES
+        },
         "r_identity": _mean([relation["identity"]["r"] for relation in relations]),
         "fits": [_family_fit(name, relations) for name in _fit_names(relations)],
     }
 
 
-def _coverage(side: Json) -> float | None:
-    return side["columns"] / side["answers"] if side["answers"] else None
+def _coverage(counts: Sequence[Json]) -> dict[str, float]:
+    """Return the share of each kind of answer; their list is never empty."""
+    total = sum(sum(one.values()) for one in counts)
+    return {kind: sum(one[kind] for one in counts) / total for kind in counts[0]}
 
 
 def _fit_names(relations: Sequence[Json]) -> list[str]:

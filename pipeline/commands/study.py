@@ -1,7 +1,7 @@
 """`lincorr study`: many relations of one model, side by side."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,9 +9,6 @@ from lincorr.errors import BadInput
 from pipeline.commands.job import settings_of
 from pipeline.commands.output import Json, print_json
 from pipeline.flags import with_settings
-
-if TYPE_CHECKING:
-    from pipeline.config import RunConfig
 
 _GROWTH_HELP = (
     "Relations to follow along the number of subjects: names with commas, all, or none. Default: all."
@@ -39,11 +36,11 @@ def study(
     from pipeline.console import Narrator
     from pipeline.exports import write_results
     from pipeline.run import Run
-    from pipeline.study import chosen_relations, study_of
+    from pipeline.study import chosen_relations, names_of, study_of
 
     settings = chosen_relations(settings_of(config, overrides), paraphrases=paraphrases)
-    followed = _followed(growth, settings)
-    document = study_of(Run(settings, Narrator(quiet=as_json)), growth=followed, compare=compare_paper)
+    job = Run(settings, Narrator(quiet=as_json))
+    document = study_of(job, growth=_followed(growth, names_of(job)), compare=compare_paper)
     page = write_results(document, settings.report_folder())
     if as_json:
         print_json(document)
@@ -56,13 +53,13 @@ def study(
     Console().print(f"Report: {page}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _followed(growth: str, settings: "RunConfig") -> list[str] | None:
+def _followed(growth: str, relations: list[str]) -> list[str] | None:
     """Return the relations whose growth is asked for; None is all of them."""
     if growth in ("all", "none"):
         return None if growth == "all" else []
     names = [name.strip() for name in growth.split(",")]
     for name in names:
-        if name not in settings.relations:
+        if name not in relations:
             raise BadInput(
                 f"--growth: {name!r} is no relation of this study; name some of relations, all or none"
             )
