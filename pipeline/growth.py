@@ -39,12 +39,13 @@ class Step:
     rows: NDArray[np.int64]
 
 
-def steps(rows: NDArray[np.int64], fit: NDArray[np.int64], counts: Sequence[int] = COUNTS) -> list[Step]:
+def steps(rows: NDArray[np.int64], fit: NDArray[np.int64], counts: Sequence[int]) -> list[Step]:
     """Return the steps that a study has room for, all of its subjects last.
 
     Args:
         rows: of the store, of the study's subjects in their order.
         fit: positions among them of those that are fitted, ascending.
+        counts: of subjects, ascending; those that are more than there are are passed over.
     """
     tried = [*(count for count in counts if count < len(rows)), len(rows)]
     found = [Step(count, rows[fit[fit < count]]) for count in tried]

@@ -17,7 +17,7 @@ from lincorr.relations import ALL, EVERY_WORDING, load_catalogue
 from lincorr.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.decompositions import Decompositions
-from pipeline.growth import growth_of, steps
+from pipeline.growth import COUNTS, growth_of, steps
 from pipeline.lock import sole_writer
 from pipeline.matrix import as_relations, family_matrix, prompts_of
 from pipeline.pages.scores import DIRECTIONS, RANKS, chance, hit
@@ -144,7 +144,7 @@ def _growth(
     job: Run, store: LogitStore, shared: Decompositions, names: Sequence[str] | None
 ) -> dict[str, list[dict[str, Any]]]:
     asked = [one for one in job.fit_inputs(store) if names is None or one.relation.name in names]
-    taken = steps(store.rows_of(job.inputs.subjects), job.split()[0])
+    taken = steps(store.rows_of(job.inputs.subjects), job.split()[0], COUNTS)
     with job.narrator.progress("More and more subjects", len(asked), "relations") as advance:
         found = growth_of(store, asked, taken, shared, advance)
     return {name: found[name] for name in names_of(job) if name in found}
@@ -159,9 +159,9 @@ def family_summary(family: str, relations: Sequence[Json]) -> dict[str, Any]:
     Returns:
         JSON values: family, relations (names), coverage (of source and target answers: shares that are whole
         tokens, words of a phrase, subwords), r_identity, and fits: for each name, label, relations, r, r_std
-        (over relations), r_low and r_high (95 % of the mean over other relations; None for fewer than 3), the mean
-        of every control, and hits (each direction: k -> mean share over the relations with a known truth,
-        `chance`, and `of`: how many these are).
+        (over relations), r_low and r_high (95 % of the mean over other relations; None for fewer than 3), the
+        mean of every control, and hits (each direction: k -> mean share over the relations with a known
+        truth, `chance`, and `of`: how many these are).
     """
     return {
         "family": family,
