@@ -72,6 +72,11 @@ class Template:
         return self.text.partition(SLOT)[2]
 
     @property
+    def attribute(self) -> str:
+        """The name of its first wording: "city" of "city.2", and of "city" itself."""
+        return re.sub(r"\.\d+$", "", self.name)
+
+    @property
     def gap(self) -> str:
         """What stands between the prompt and its answer: a space, or nothing.
 
@@ -210,6 +215,11 @@ class Catalogue:
             known = [*further, *self.relations, ALL, *families]
             raise BadInput(f"relation {_shown(name)} is unknown: {_suggest(name, known)}")
         return further[name]
+
+    def n_wordings(self, name: str) -> int:
+        """How many wordings a relation has, the first among them; no table is loaded."""
+        self.describe(name)
+        return 1 + len(self._further(name))
 
     def paraphrases(self, name: str) -> list[Relation]:
         """A relation in its further wordings, ``NAME.2``, ``NAME.3``: the answers and the truth are the same.

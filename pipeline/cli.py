@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -249,14 +250,29 @@ def relations_list(
                     "family": r.family,
                     "source": r.source.template.text,
                     "target": r.target.template.text,
+                    "wordings": known.n_wordings(r.name),
                 }
                 for r in rows
             ]
         )
         return
-    table = Table("relation", "family", "source template", "target template")
-    for r in rows:
-        table.add_row(*(Text(t) for t in (r.name, r.family, r.source.template.text, r.target.template.text)))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("relation", no_wrap=True)
+    table.add_column("wordings", justify="right")
+    for heading in ("source template", "target template"):
+        table.add_column(heading)
+    for family in known.families():
+        table.add_row(Text(family, style="bold"))
+        for r in rows:
+            if r.family == family:
+                cells = (
+                    r.name,
+                    f"{known.n_wordings(r.name)}",
+                    r.source.template.text,
+                    r.target.template.text,
+                )
+                table.add_row(*(Text(cell) for cell in cells))
+        table.add_section()
     Console().print(table)
 
 
