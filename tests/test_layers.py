@@ -15,8 +15,8 @@ FILES = sorted(path for room in ("lincorr", "pipeline") for path in (ROOT / room
 # The one room of each heavy library.
 MODEL_ROOMS = {"lincorr.models", "lincorr.logits", "lincorr.transfer", "lincorr.testing"}
 ROOMS = {
-    "torch": MODEL_ROOMS | {"pipeline.plan"},  # plan counts parameters on no device
-    "transformers": MODEL_ROOMS | {"pipeline.plan"},
+    "torch": MODEL_ROOMS | {"pipeline.sizes"},  # which counts parameters on no device
+    "transformers": MODEL_ROOMS | {"pipeline.sizes"},
     "tokenizers": {"lincorr.testing"},
     "zarr": {"lincorr.store", "lincorr.maps", "lincorr.scratch", "lincorr.chunks", "lincorr.places"},
     "obstore": {"lincorr.places"},
