@@ -2,12 +2,12 @@
 
     python benchmarks/estimate.py [--subjects 512 1024 2048] [--model ...] [--json estimate.json]
 
-The formulas are those of docs/scaling.md. This machine takes the place of the GPU and of its host: its peaks
-are the rates of float32 and float64 matrix products that are measured first, its share of the peak in
+The formulas are those of docs/scaling.md. This machine takes the place of the GPU and of its host: its
+peaks are the rates of float32 and float64 matrix products that are measured first, its share of the peak in
 extraction is the 0.7 that plan uses, its link is memory. Each run is one worker with all cores. Seconds of
-extraction are those from the first task's beginning to the last one's end, by receipts; "load" is what the verb
-took beside them. Bytes are those of files on disk; memory is the worker's as its receipts tell it, and the most
-that this process ever held.
+extraction are those from the first task's beginning to the last one's end, by receipts; "load" is what the
+verb took beside them. Bytes are those of files on disk; memory is the worker's as its receipts tell it, and
+the most that this process ever held.
 """
 
 import argparse
