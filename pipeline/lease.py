@@ -1,9 +1,10 @@
 """A lock that lasts as long as it is renewed: one small object beside a store on an object store.
 
 The object names its holder and the time of the last renewal. It is made and replaced by conditional PUTs
-alone: of several who try at once, one succeeds. Where the last renewal is too long ago the holder is dead, and
-who comes next takes it over; a holder that was only cut off finds out at its next renewal, and stops. Hosts'
-clocks should agree to within a few seconds. The object stays, marked as free: a deletion has no condition.
+alone: of several who try at once, one succeeds. Where the last renewal is too long ago the holder is dead,
+and who comes next takes it over; a holder that was only cut off finds out at its next renewal, and stops.
+Hosts' clocks should agree to within a few seconds. The object stays, marked as free: no deletion has a
+condition.
 """
 
 import json

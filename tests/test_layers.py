@@ -28,6 +28,7 @@ ROOMS = {
     "dask_cuda": {"pipeline.places.gpus"},
     "dask_jobqueue": {"pipeline.places.slurm"},
     "dask_kubernetes": {"pipeline.places.kubernetes"},
+    "kr8s": {"pipeline.places.kubernetes"},
     "typer": {"pipeline.cli", "pipeline.flags"},
     "pydantic": {"pipeline.config"},
     "matplotlib": {f"pipeline.plots.{name}" for name in ("figure", "pearson", "path", "weights")},

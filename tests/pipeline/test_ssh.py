@@ -7,14 +7,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from lincorr.errors import BadInput
 from pipeline.clusters import open_executor
 from pipeline.config import ClusterSettings
 from pipeline.executor import Stage
-
-asyncssh = pytest.importorskip("asyncssh", reason="asyncssh is not installed")
 
 
 async def run_command(process: "asyncssh.SSHServerProcess") -> None:
