@@ -89,10 +89,23 @@ def run(config: Path | None, overrides: dict[str, str], *, as_json: Json = False
 
 @app.command()
 @with_settings
-def plan(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
+def plan(
+    config: Path | None,
+    overrides: dict[str, str],
+    *,
+    gpus: Annotated[
+        str | None,
+        typer.Option("--gpus", help="Estimate a run on so many GPUs, as 8 or 8,64, from config.json alone."),
+    ] = None,
+    gpu: Annotated[str, typer.Option("--gpu", help="Which GPU: a100, h100 or h200.")] = "h100",
+    as_json: Json = False,
+) -> None:
     """Show what a run would do: shards, bytes, operations, solvers and time. Writes nothing."""
     from pipeline.tables import plan_document, print_plan
 
+    if gpus is not None:
+        _estimate(_settings(config, overrides), gpus, gpu, as_json)
+        return
     job = _job(config, overrides, as_json)
     planned = job.plan()
     if as_json:
@@ -284,6 +297,16 @@ def _job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":
     from pipeline.run import Run
 
     return Run(_settings(config, overrides), Narrator(quiet=quiet))
+
+
+def _estimate(config: "RunConfig", gpus: str, gpu: str, as_json: bool) -> None:
+    from pipeline.estimate_table import estimate_document, estimates, print_estimates
+
+    found = estimates(config, gpus, gpu)
+    if as_json:
+        _print_json([estimate_document(one) for one in found])
+    else:
+        print_estimates(found)
 
 
 def _settings(config: Path | None, overrides: dict[str, str]) -> "RunConfig":
