@@ -39,6 +39,9 @@ from lincorr.strict_yaml import load_strict
 CATALOGUE = Path(__file__).parent / "catalogue"
 SLOT = "{}"
 
+# The end of "city.2", the second wording of "city".
+_WORDING = re.compile(r"\.\d+$")
+
 # What a run may write in place of a relation's name.
 ALL = "all"
 FAMILY = "family:"
@@ -70,6 +73,11 @@ class Template:
     def after(self) -> str:
         """The text after the slot."""
         return self.text.partition(SLOT)[2]
+
+    @property
+    def attribute(self) -> str:
+        """The name of its first wording: "city" of "city.2", and of "city" itself."""
+        return _WORDING.sub("", self.name)
 
     @property
     def gap(self) -> str:
@@ -124,15 +132,15 @@ class RelationSource:
     truth: str | Pairs
 
 
+_UNSPACED = ("THAI", "LAO", "KHMER", "MYANMAR")
+
+
 def _takes_space(letter: str) -> bool:
-    category = unicodedata.category(letter)
-    if (
-        category in ("Sm", "Pd", "Ps", "Pi")
-        or letter.isspace()
-        or unicodedata.east_asian_width(letter) in "WF"
-    ):
+    if letter.isspace() or unicodedata.category(letter) in ("Sm", "Pd", "Ps", "Pi"):
         return False
-    return unicodedata.name(letter, "").split(" ")[0] not in ("THAI", "LAO", "KHMER", "MYANMAR")
+    script = unicodedata.name(letter, "").split(" ")[0]
+    wide = unicodedata.east_asian_width(letter) in "WF" and script != "HANGUL"  # Korean sets spaces
+    return not wide and script not in _UNSPACED
 
 
 class LazyRelations(Mapping[str, Relation]):
@@ -211,17 +219,22 @@ class Catalogue:
             raise BadInput(f"relation {_shown(name)} is unknown: {_suggest(name, known)}")
         return further[name]
 
+    def n_wordings(self, name: str) -> int:
+        """How many wordings a relation has, the first among them; no table is loaded."""
+        return 1 + len(self._further(name))
+
     def paraphrases(self, name: str) -> list[Relation]:
         """A relation in its further wordings, ``NAME.2``, ``NAME.3``: the answers and the truth are the same.
 
         The n-th has the n-th wording of both templates; one that has no n-th stays in its first. Empty if
         neither template has a second wording. Raises BadInput for an unknown relation.
         """
-        self.describe(name)
         return [_build(source) for source in self._further(name)]
 
     def _further(self, name: str) -> list[RelationSource]:
-        first = self.relations.source(name)
+        first = self.describe(name)
+        if name not in self.relations:
+            raise BadInput(f"relation {_shown(name)} is one wording of a relation: leave the number out")
 
         def side(declared: SideSource, n: int) -> SideSource:
             others = self.wordings.get(declared.template.name, ())
@@ -245,7 +258,6 @@ class Catalogue:
             return [name for name in self.names() if self.relations.source(name).family == family]
         if words.endswith(EVERY_WORDING):
             name = words.removesuffix(EVERY_WORDING)
-            self.describe(name)
             return [name, *(source.name for source in self._further(name))]
         self.describe(words)
         return [words]
@@ -453,6 +465,8 @@ def _template_text(setting: Setting) -> str:
 def _relation(setting: Setting, templates: Mapping[str, Template]) -> RelationSource:
     if setting.name == ALL:
         setting.refuse(f"{ALL!r} means every relation: choose another name")
+    if _WORDING.search(setting.name):
+        setting.refuse(f"{setting.name!r} ends in a number, as wordings do: choose another name")
     given = setting.section(("family", "source", "target", "truth"), ("source", "target"))
     return RelationSource(
         name=setting.name,

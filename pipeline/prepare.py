@@ -34,6 +34,9 @@ from pipeline.config import RunConfig, SubjectSettings
 
 SAMPLE = 256
 
+# With fewer answers on a side there is nothing to choose; such a relation is fitted if asked for by name.
+_FEWEST = 2
+
 
 @dataclass(frozen=True, slots=True)
 class RelationInputs:
@@ -141,17 +144,28 @@ def _open(
     catalogue = load_catalogue(config.catalogue)
     names = catalogue.select(config.relations)  # refuses an unknown one before anything slow
     folder, tokenizer = open_tokenizer(config, tell)
-    relations, left_out = [], {}
+    relations: list[RelationInputs] = []
+    left_out: list[str] = []
     for name in names:
+        asked_for = name in config.relations
         try:
-            relations.append(_in_tokens(catalogue.relation(name), tokenizer, config))
-        except NoColumns as problem:  # one of many may be left out; one that was asked for by name may not
-            if name in config.relations:
+            relation = _in_tokens(catalogue.relation(name), tokenizer, config)
+        except NoColumns:
+            if asked_for:
                 raise
-            left_out[name] = problem
+            left_out.append(name)
+            continue
+        if asked_for or min(len(relation.source), len(relation.target)) >= _FEWEST:
+            relations.append(relation)
+        else:
+            left_out.append(name)
+    note = (
+        "left out, since one side has fewer than two answers in this model's vocabulary "
+        f"(see `lincorr relations check`): {', '.join(left_out)}"
+    )
     if not relations:
-        raise next(iter(left_out.values()))
-    return folder, tokenizer, tuple(relations), _left_out(tuple(left_out))
+        raise BadInput(f"relations: nothing remains; {note}")
+    return folder, tokenizer, tuple(relations), (note[0].upper() + note[1:] + ".",) if left_out else ()
 
 
 def open_tokenizer(config: RunConfig, tell: Callable[[str], None]) -> tuple[Path, Tokenizer]:

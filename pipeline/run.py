@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.models import ModelSpec, Precision, model_name, shared_model, threads_in_use
-from lincorr.places import is_writable
 from lincorr.store import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS, Identity, LogitStore, Passes
 from lincorr.subjects import split_rows
 from lincorr.tuning import tune_batch_tokens
@@ -155,8 +154,7 @@ class Run:
         """
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
-        alone = sole_writer(store.url) if is_writable(store.url) else nullcontext()
-        with self.timed("evaluate"), alone:
+        with self.timed("evaluate"), sole_writer(store.url, or_read=True):
             shared = Decompositions(store)
             for inputs in self.fit_inputs(store):
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")

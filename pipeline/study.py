@@ -5,13 +5,11 @@
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from lincorr.paper import paper_figures
-from lincorr.places import is_writable
 from lincorr.ranks import spearman
 from lincorr.relations import ALL, EVERY_WORDING, load_catalogue
 from lincorr.store import LogitStore
@@ -73,8 +71,7 @@ def study_of(job: Run, *, growth: Sequence[str] | None = None, compare: bool = F
     job.fit()
     document = job.evaluate()
     store = job.store(write=True)
-    alone = sole_writer(store.url) if is_writable(store.url) else nullcontext()
-    with alone:
+    with sole_writer(store.url, or_read=True):
         shared = Decompositions(store)
         with job.timed("matrices"):
             matrices = _matrices(job, store, shared)

@@ -201,6 +201,7 @@ def test_the_papers_prompts_are_kept_word_for_word(shipped, name, text):
         "What of {}?",
         "{} 5",
         "X {}",
+        "{}가 사는 도시는",
     ],
 )
 def test_a_space_stands_before_an_answer(text):
@@ -223,7 +224,7 @@ def test_a_relation_has_paraphrases(shipped):
     assert (second.name, third.name) == ("city-country.2", "city-country.3")
     assert (second.source.template.name, second.target.template.name) == ("city.2", "country.2")
     texts = {r.source.template.text for r in (first, second, third)}
-    assert len(texts) == 3
+    assert len(texts) == shipped.n_wordings("city-country") == 3
     for other in (second, third):
         assert (other.family, other.truth) == (first.family, first.truth)
         assert (other.source.answers, other.target.answers) == (first.source.answers, first.target.answers)
@@ -319,6 +320,7 @@ def test_a_users_relations_are_among_all(tmp_path):
         ("simile", ["'simile'", "'family:simile'"]),
         ("city-contry.*", ["'city-contry'", "'city-country'"]),
         ("city-country.9", ["'city-country.9'", "'city-country.2'"]),
+        ("city-country.2.*", ["'city-country.2'", "leave the number out"]),
         ("alll", ["'alll'", "'all'"]),
         ("city-contry", ["'city-contry'", "did you mean", "'city-country'"]),
     ],
@@ -327,6 +329,17 @@ def test_an_unknown_selection_is_refused_with_the_nearest_names(shipped, asked, 
     with pytest.raises(BadInput) as caught:
         shipped.select(["fruit-color", asked])
     one_line(caught.value, *words)
+
+
+def test_a_wording_has_no_wordings(shipped):
+    for ask in (shipped.paraphrases, shipped.n_wordings):
+        with pytest.raises(BadInput, match="one wording"):
+            ask("city-country.2")
+
+
+def test_no_relation_may_be_called_as_a_wording(tmp_path):
+    path = write(tmp_path / "own.yaml", OWN.replace("pet-sound:", "pet-sound.2:"))
+    refusal(path, "relations.pet-sound.2", "ends in a number")
 
 
 def test_no_relation_may_be_called_all(tmp_path):

@@ -31,6 +31,10 @@ relations:
     family: toy
     source: {template: home, answers: [Tokyo, Paris]}
     target: {template: land, answers: [Qwghlm]}
+  home-alone:
+    family: toy
+    source: {template: home, answers: [Tokyo, Paris]}
+    target: {template: land, answers: [Japan]}
 """
 
 
@@ -42,7 +46,7 @@ def configured(toy_model: Path, folder: Path, relations: str, **more: str) -> Ru
 
 
 def test_each_side_is_counted(toy_model: Path, tmp_path: Path) -> None:
-    known, summed, nowhere = coverage(configured(toy_model, tmp_path, "family:toy"))
+    known, summed, nowhere, _ = coverage(configured(toy_model, tmp_path, "family:toy"))
     source = known.source
     assert (source.whole, source.phrase, source.subword, source.columns) == (2, 1, 1, 2)
     assert (known.target.whole, known.truth, known.fits) == (2, 1, True)
@@ -56,7 +60,7 @@ def test_the_check_is_a_table_or_json(toy_model: Path, tmp_path: Path, capsys: A
     command += ["--catalogue", str(tmp_path / "own.yaml")]
     assert main([*command, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == ["home-land", "home-sum", "home-nowhere"]
+    assert [row["name"] for row in rows] == ["home-land", "home-sum", "home-nowhere", "home-alone"]
     assert rows[0]["source"] == {
         "template": "home", "text": "{} lives in the city of",
         "columns": 2, "whole": 2, "phrase": 1, "subword": 1,
@@ -74,11 +78,26 @@ def test_a_wrong_slot_in_a_catalogue_is_one_line(toy_model: Path, tmp_path: Path
     assert "templates.home: 'somebody lives in' has no slot" in capsys.readouterr().err
 
 
-def test_of_many_relations_those_without_a_column_are_left_out(toy_model: Path, tmp_path: Path) -> None:
+def test_of_many_relations_those_without_a_choice_are_left_out(toy_model: Path, tmp_path: Path) -> None:
     inputs = prepare(configured(toy_model, tmp_path, "family:toy", **{"subjects.count": "20"}))
     assert [relation.name for relation in inputs.relations] == ["home-land", "home-sum"]
     assert inputs.notes[0].startswith("Left out")
-    assert "home-nowhere" in inputs.notes[0]
+    assert inputs.notes[0].endswith("home-nowhere, home-alone.")
+
+
+def test_one_of_a_single_answer_is_fitted_if_asked_for(toy_model: Path, tmp_path: Path) -> None:
+    inputs = prepare(configured(toy_model, tmp_path, "home-alone", **{"subjects.count": "20"}))
+    assert [relation.name for relation in inputs.relations] == ["home-alone"]
+    assert inputs.notes == ()
+
+
+def test_a_family_of_which_nothing_remains_is_refused(toy_model: Path, tmp_path: Path) -> None:
+    config = configured(toy_model, tmp_path, "family:lonely")
+    (tmp_path / "own.yaml").write_text(
+        OWN.replace("  home-alone:\n    family: toy", "  home-alone:\n    family: lonely")
+    )
+    with pytest.raises(BadInput, match=r"relations: nothing remains; .*: home-alone"):
+        prepare(config)
 
 
 def test_a_relation_named_by_itself_is_not_left_out(toy_model: Path, tmp_path: Path) -> None:
