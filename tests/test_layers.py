@@ -28,9 +28,13 @@ ROOMS = {
     "dask_cuda": {"pipeline.places.gpus"},
     "dask_jobqueue": {"pipeline.places.slurm"},
     "dask_kubernetes": {"pipeline.places.kubernetes"},
-    "typer": {"pipeline.cli", "pipeline.flags"},
+    "typer": {"pipeline.cli", "pipeline.flags"}
+    | {f"pipeline.commands.{verb}" for verb in ("hubs", "output", "show")},
+    "rapidfuzz": {"lincorr.words"},
     "pydantic": {"pipeline.config"},
-    "matplotlib": {f"pipeline.plots.{name}" for name in ("figure", "pearson", "path", "weights")},
+    "matplotlib": {
+        f"pipeline.plots.{name}" for name in ("bipartite", "figure", "path", "pearson", "weights")
+    },
     "jinja2": {"pipeline.pages.render"},
 }
 
