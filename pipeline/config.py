@@ -223,6 +223,10 @@ class FitSettings(Section):
         allow_inf_nan=False,
         description="Memory of a worker while fitting, in GB; default: half of what is free.",
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where fits that stream compute; auto is a GPU where a worker sees one and has CuPy.",
+    )
 
 
 class ReportSettings(Section):

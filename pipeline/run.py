@@ -367,6 +367,7 @@ class Run:
                 rcond=settings.rcond,
                 root_penalty=settings.penalty,
                 memory_bytes=fit_memory(settings),
+                device=settings.device,
             )
 
     @contextmanager
