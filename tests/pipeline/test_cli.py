@@ -314,6 +314,13 @@ def test_the_help_of_a_verb_imports_nothing_slow(verb):
     assert "Usage:" in done.stdout
 
 
+def test_help_names_the_choices_of_a_setting(printed):
+    words = printed("run", "--help")
+    assert "--subjects-split grouped|even-odd" in " ".join(words.split())
+    assert "--store-hidden true|false" in " ".join(words.split())
+    assert "--subjects-count INTEGER|all" in " ".join(words.split())
+
+
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "pipeline", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
@@ -374,6 +381,21 @@ def test_plan_refuses_what_the_disk_has_no_room_for(refusal, flags, monkeypatch)
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000))
     assert "store: " in refusal("run", *flags)
+
+
+def test_a_plan_names_what_is_no_answer_in_a_truth(printed, flags, tmp_path):
+    catalogue = yaml.safe_load((tmp_path / "toy.yaml").read_text())
+    catalogue["relations"]["toy"]["truth"] += [["Tokio", "Japan"], ["Paris", "Nowhere"]]
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(catalogue))
+    note = "Relation 'toy': 2 names of the truth are no answers and left out: 'Tokio' ('Tokyo'?), 'Nowhere'."
+    assert note in printed("plan", *flags)
+    document = json.loads(printed("run", *flags, "--json"))
+    assert document["notes"] == [note]
+    assert document["model"]["device"] == "cpu"  # not "auto", as it was asked for
+
+
+def test_a_truth_of_answers_alone_is_not_noted(printed, flags):
+    assert "no answer" not in printed("plan", *flags)
 
 
 def test_relations_list_names_every_relation(printed):
