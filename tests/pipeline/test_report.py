@@ -94,6 +94,7 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             "columns": 151,
             "answers": 188,
             "dropped": 37,
+            "coverage": {"whole": 120, "phrase": 40, "subword": 28},
         },
         "target": {
             "template": "country",
@@ -378,11 +379,21 @@ class TestIndex:
         assert cells == ["attribute", "151 of 188", "7 of 252", *["0.807", "0.05", "0.14"] * 4]
 
     def test_each_fit_has_both_directions(self, index: str) -> None:
-        tables = re.findall(r"<table.*?</table>", index, flags=re.DOTALL)[1:]
+        tables = re.findall(r"<table.*?</table>", index, flags=re.DOTALL)[1:-2]
         assert len(tables) == len(FITS)
         cells = re.findall(r"<td[^>]*>([^<]*)</td>", tables[0].partition("<tbody>")[2])
         assert cells[1:5] == ["0.807 ± –", "0.791 to 0.824", "−0.01", "0.757"]
         assert cells[5:15] == ["0.05", "0.10", "0.14", "0.01", "42", "0.20", "0.30", "–", "0.01", "30"]
+
+    def test_coverage_is_shown_where_it_was_counted(self, index: str, text: str) -> None:
+        sides = re.findall(r"<caption>(Source|Target)</caption>.*?<tbody>(.*?)</tr>", index, flags=re.DOTALL)
+        cells = {side: re.findall(r'<td class="number[^>]*>([^<]*)</td>', row) for side, row in sides}
+        assert cells == {
+            "Source": ["188", "151", "120", "40", "28"],
+            "Target": ["252", "7", "–", "–", "–"],
+        }
+        assert "37 dropped (120 whole, 40 phrase, 28 subword)" in text
+        assert "86 dropped</dd>" in text
 
     def test_it_leads_to_every_relation_and_back(self, folder: Path, index: str) -> None:
         pages = [Page((folder / name).read_text(encoding="utf-8")) for name in PAGES]
