@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lincorr.errors import LincorrError
+from pipeline.commands.hubs import hubs
 from pipeline.commands.job import job, settings_of
 from pipeline.commands.relations_check import relations_check
+from pipeline.commands.show import show
 from pipeline.commands.study import study
 from pipeline.flags import with_settings
 
@@ -163,40 +165,8 @@ def report(config: Path | None, overrides: dict[str, str], *, as_json: Json = Fa
         print(page)
 
 
-@app.command()
-@with_settings
-def show(
-    config: Path | None,
-    overrides: dict[str, str],
-    word: Annotated[str, typer.Argument(help="The word to look up, such as Tokyo.")],
-    *,
-    target: Annotated[
-        bool, typer.Option("--target", help="The word is a target: show its strongest sources.")
-    ] = False,
-    map_name: Annotated[
-        str | None,
-        typer.Option("--map", help="domain, domain-ridge, vocabulary, vocabulary-ridge."),
-    ] = None,
-    top: Annotated[int, typer.Option("--top", help="How many to show.", min=1)] = 5,
-    as_json: Json = False,
-) -> None:
-    """Show the strongest targets of a source word, or the strongest sources of a target word."""
-    from pipeline.show import show_word
-
-    found = show_word(settings_of(config, overrides), word, target=target, map_name=map_name, top=top)
-    if as_json:
-        _print_json(found)
-        return
-    for relation in found:
-        table = Table(title=f"{relation['relation']}, {relation['map']}: {relation['word']!r}")
-        table.add_column("source" if target else "target")
-        table.add_column("weight", justify="right")
-        for link in relation["links"]:
-            mark = " ✓" if link["right"] else ""
-            table.add_row(Text(repr(link["token"]) + mark), f"{link['weight']:+.3g}")
-        Console().print(table)
-
-
+app.command()(show)
+app.command()(hubs)
 app.command()(study)
 
 

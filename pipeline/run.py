@@ -177,7 +177,7 @@ class Run:
                 "revision": identity.revision,
                 "fingerprint": self.inputs.fingerprint.short,
                 "dtype": identity.compute,
-                "device": self.config.model.device,
+                "device": store.device or self.config.model.device,
                 "head": identity.head,
             },
             "store": store.url,
@@ -239,7 +239,7 @@ class Run:
             )
         if not check.linear:
             self.narrator.tell("Hidden states do not stand for logits in this model; only logits are kept")
-        LogitStore.create(
+        store = LogitStore.create(
             self.config.store_url(),
             Identity(
                 source=self.config.model.source,
@@ -259,6 +259,7 @@ class Run:
                 passes=check.passes,
             ),
         )
+        store.save_device(check.device)
         self.narrator.tell(f"{_HOW[check.passes]}; {check.batch_tokens:,} tokens a pass")
 
     def _require(self, store: LogitStore) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.pages.format import percent
 from pipeline.pages.scores import DIRECTIONS, RANKS, hit
+from pipeline.plots.bipartite import bipartite_plot
 from pipeline.plots.figure import Json, Plot
 from pipeline.plots.path import path_plot
 from pipeline.plots.pearson import pearson_plot
@@ -35,6 +36,8 @@ class RelationView:
     extremes: Json | None
     """The best and worst predicted output columns of one fit; None where they are too few."""
     map_note: str
+    hubs: list[tuple[Json, Json]]
+    """Each fit that was read, with its hubs."""
 
     def png(self, plot: str) -> str:
         return f"{self.key}-{plot}.png"
@@ -62,6 +65,7 @@ def relation_view(relation: Json, key: str) -> RelationView:
         plots={
             "pearson": pearson_plot(relation, f"{key}-pearson"),
             "path": path_plot(relation, f"{key}-path"),
+            "bipartite": bipartite_plot(relation, f"{key}-bipartite"),
             "weights": weights_plot(relation, f"{key}-weights"),
         },
         paper=paper,
@@ -70,6 +74,7 @@ def relation_view(relation: Json, key: str) -> RelationView:
         columns=_column_rows(relation),
         extremes=_extremes([reading, paper, *relation["fits"]]),
         map_note=shown.left_out if shown else "",
+        hubs=_hubs(relation),
     )
 
 
@@ -88,6 +93,12 @@ def _meaning(relation: Json, paper: Json | None, reading: Json | None) -> str:
         f"{words}; hit@1 says how often the largest weight of a well-known {source} is on "
         f"a {target} that is true of it: {' and '.join(known)}."
     )
+
+
+def _hubs(relation: Json) -> list[tuple[Json, Json]]:
+    """The hubs of each fit that was read; scores that were kept by an earlier version have none."""
+    found = relation.get("hubs") or {}
+    return [(fit, found[fit["name"]]) for fit in relation["fits"] if found.get(fit["name"])]
 
 
 def _column_rows(relation: Json) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from pipeline.pages import format as words
 from pipeline.pages.index import INDEX, Entry, IndexView
 from pipeline.pages.relation import MAX_COLUMN_ROWS, RelationView
-from pipeline.pages.scores import DIRECTIONS, RANKS, chance, hit
+from pipeline.pages.scores import COVERAGES, DIRECTIONS, RANKS, chance, covered, hit
 from pipeline.plots.figure import Json
 from pipeline.plots.text import label
 
@@ -63,6 +63,8 @@ def _environment() -> Environment:
         "ranks": RANKS,
         "hit": hit,
         "chance": chance,
+        "coverages": COVERAGES,
+        "covered": covered,
         "most_rows": MAX_COLUMN_ROWS,
     }
     return environment

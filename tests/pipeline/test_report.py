@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pipeline.pages.format import count, fixed, moment, short
+from pipeline.plots.bipartite import Link, bipartite_plot, links_of
 from pipeline.plots.path import _decade
 from pipeline.plots.text import label, visible
 from pipeline.plots.weights import weight_map
@@ -93,6 +94,7 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             "columns": 151,
             "answers": 188,
             "dropped": 37,
+            "coverage": {"whole": 120, "phrase": 40, "subword": 28},
         },
         "target": {
             "template": "country",
@@ -117,6 +119,16 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             }
             for source in sources
         ],
+        "hubs": {
+            "domain": {
+                "top": 5,
+                "sources": 151,
+                "targets": 7,
+                "expected": 35 / 151,
+                "bound": 4,
+                "hubs": [{"token": token, "targets": 7 - n, "right": 0} for n, token in enumerate(sources)],
+            }
+        },
         "heatmap": {
             "fit": "vocabulary-ridge",
             "sources": sources,
@@ -255,8 +267,9 @@ class TestPage:
 
     def test_token_text_in_drawings_is_escaped(self, text: str) -> None:
         drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-        weights = [svg for svg in drawings if "Heat map" in svg]
-        assert len(drawings) == 1 + 2 + 1
+        weights = [svg for svg in drawings if "Heat map" in svg or "Strongest links" in svg]
+        assert len(drawings) == 1 + 2 + 1 + 1
+        assert len(weights) == 2
         assert all("&lt;script&gt;" in svg for svg in weights)
         assert not any("<script" in svg or "<img" in svg for svg in drawings)
 
@@ -322,6 +335,16 @@ class TestPage:
         assert "⚠ only 50 <u>subjects</u> are held out" in words
         assert "by chance 0.01 0.03 0.06" in words
 
+    def test_hubs_stand_beside_chance(self, page: Page, text: str, tmp_path: Path) -> None:
+        table = re.search(r'aria-label="Hubs of.*?</table>', text, flags=re.DOTALL)
+        assert table is not None
+        cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', table[0])
+        assert cells == [*(cell for n in range(7) for cell in (str(7 - n), "0")), "0.232", "4"]
+        relation = make_relation()
+        del relation["hubs"]  # scores that an earlier version kept
+        page_without = write_report(make_document(relation), tmp_path)
+        assert "Hubs" not in page_without.read_text(encoding="utf-8")
+
     def test_without_another_prompt_the_page_says_how_to_get_one(self, tmp_path: Path) -> None:
         page = write_report(make_document(make_relation() | {"other_prompt": None}), tmp_path)
         text = page.read_text(encoding="utf-8")
@@ -353,14 +376,24 @@ class TestIndex:
         rows = re.findall(r"<tr>\s*<th scope=\"row\".*?</tr>", table[0], flags=re.DOTALL)
         assert len(rows) == 2
         cells = re.findall(r"<td[^>]*>([^<]*)</td>", rows[0])
-        assert cells == ["attribute", "151 of 188", "7 of 252", *["0.807 ± –", "0.05"] * 4]
+        assert cells == ["attribute", "151 of 188", "7 of 252", *["0.807", "0.05", "0.14"] * 4]
 
     def test_each_fit_has_both_directions(self, index: str) -> None:
-        tables = re.findall(r"<table.*?</table>", index, flags=re.DOTALL)[1:]
+        tables = re.findall(r"<table.*?</table>", index, flags=re.DOTALL)[1:-2]
         assert len(tables) == len(FITS)
         cells = re.findall(r"<td[^>]*>([^<]*)</td>", tables[0].partition("<tbody>")[2])
         assert cells[1:5] == ["0.807 ± –", "0.791 to 0.824", "−0.01", "0.757"]
         assert cells[5:15] == ["0.05", "0.10", "0.14", "0.01", "42", "0.20", "0.30", "–", "0.01", "30"]
+
+    def test_coverage_is_shown_where_it_was_counted(self, index: str, text: str) -> None:
+        sides = re.findall(r"<caption>(Source|Target)</caption>.*?<tbody>(.*?)</tr>", index, flags=re.DOTALL)
+        cells = {side: re.findall(r'<td class="number[^>]*>([^<]*)</td>', row) for side, row in sides}
+        assert cells == {
+            "Source": ["188", "151", "120", "40", "28"],
+            "Target": ["252", "7", "–", "–", "–"],
+        }
+        assert "37 dropped (120 whole, 40 phrase, 28 subword)" in text
+        assert "86 dropped</dd>" in text
 
     def test_it_leads_to_every_relation_and_back(self, folder: Path, index: str) -> None:
         pages = [Page((folder / name).read_text(encoding="utf-8")) for name in PAGES]
@@ -378,7 +411,7 @@ class TestIndex:
         assert 'href="report-2.html"' in page.read_text(encoding="utf-8")
 
     def test_forty_relations_keep_their_plots_out_of_it(self, tmp_path: Path, monkeypatch: Any) -> None:
-        for plot in ("pearson_plot", "path_plot", "weights_plot"):
+        for plot in ("bipartite_plot", "path_plot", "pearson_plot", "weights_plot"):
             monkeypatch.setattr(f"pipeline.pages.relation.{plot}", lambda *_: None)
         relations = [make_relation(f"relation {number}") for number in range(40)]
         page = write_report(make_document(*relations), tmp_path)
@@ -422,7 +455,7 @@ class TestFiles:
 
     def test_plots_are_png_named_by_relation(self, folder: Path) -> None:
         names = {path.name for path in folder.glob("*.png")}
-        plots = ("pearson", "path", "weights")
+        plots = ("bipartite", "path", "pearson", "weights")
         keys = ("city-country", "city-country-2")
         assert names == {f"{key}-{plot}.png" for key in keys for plot in plots}
         for path in folder.glob("*.png"):
@@ -533,6 +566,37 @@ def test_moment_is_in_words() -> None:
     assert moment("2026-11-23T22:40:00+02:00") == "23 November 2026, 20:40 UTC"
     assert moment("yesterday") == "yesterday"
     assert moment(None) == "–"
+
+
+def test_links_of_known_sources_are_right_or_not_and_others_neither() -> None:
+    links = [{"token": f"t{n}", "weight": 0.5 - n, "right": n == 1} for n in range(4)]
+    relation = {
+        "strongest": [
+            {"source": "known", "truth": ["t1"], "by_fit": {"domain": links, "vocabulary-ridge": []}},
+            {"source": "other", "truth": [], "by_fit": {"domain": [links[0] | {"weight": 2.0}]}},
+            *({"source": f"s{n}", "truth": [], "by_fit": {"domain": links}} for n in range(50)),
+        ]
+    }
+    drawn = links_of(relation, "domain")
+    assert drawn[0] == Link("other", "t0", 2.0, None)
+    known = [link for link in drawn if link.source == "known"]
+    assert known == [Link("known", "t0", 0.5, False), Link("known", "t1", -0.5, True)]
+    assert len({link.source for link in drawn}) == 24
+    assert links_of(relation, "vocabulary-ridge") == []
+
+
+def test_right_and_wrong_links_differ_in_more_than_colour() -> None:
+    relation = make_relation()
+    relation["strongest"] = relation["strongest"][:1]
+    plot = bipartite_plot(relation, "key")
+    assert plot is not None
+    lines = re.findall(r"<title>([^<]*)</title><path d=\"[^\"]*\" style=\"([^\"]*)\"", plot.svgs[0])
+    assert [("(true)" in words, "dasharray" in style) for words, style in lines] in (
+        [(False, True), (True, False)],
+        [(True, False), (False, True)],
+    )
+    widths = {"true" in w: float(re.search(r"stroke-width:([\d.]+)", s)[1]) for w, s in lines}  # type: ignore[index]
+    assert widths[True] > widths[False]  # the weight of the true one is greater
 
 
 def test_a_large_map_keeps_true_pairs_and_says_so() -> None:
