@@ -112,7 +112,7 @@ def planted(url: Path | str, method: str) -> LogitStore:
 
 @pytest.fixture
 def right(tmp_path: Path) -> Callable[[str], tuple[list[bytes], int]]:
-    """What a fit comes to that nothing disturbs, and how many tasks the stage has that is disturbed elsewhere."""
+    """What a fit comes to that nothing disturbs, and how many tasks its stage has."""
 
     def right(method: str) -> tuple[list[bytes], int]:
         quiet = planted(tmp_path / "quiet.zarr", method)
