@@ -13,5 +13,13 @@ class BadInput(LincorrError):
     exit_code = 2
 
 
+class ReadOnly(BadInput):
+    """A place may be read, and not written."""
+
+
+class Unlockable(LincorrError):
+    """A server that does not know conditional PUTs."""
+
+
 class StoreDamaged(LincorrError):
     """Something that a store says it has is not there, or not what was written."""

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,6 +90,17 @@ def locate(spec: ModelSpec) -> Path:
             raise BadInput(f"model: the folder {spec.source!r} holds no config.json; it is not a model")
         return path
     return _download(spec)
+
+
+def config_folder(spec: ModelSpec) -> Path:
+    """Return a local folder with a model's configuration; of a hub id nothing else is downloaded.
+
+    Raises:
+        BadInput: there is no such model.
+    """
+    if _gguf_file(spec.source) is None and not Path(spec.source).expanduser().is_dir():
+        return _download(spec, ["*.json"])
+    return locate(spec)
 
 
 def needs_conversion(spec: ModelSpec) -> bool:
@@ -280,12 +291,12 @@ def _package_file(name: str) -> Path:
     raise BadInput(f"model: package {package!r} has no file {file!r}; {mend}")
 
 
-def _download(spec: ModelSpec) -> Path:
+def _download(spec: ModelSpec, files: Sequence[str] = _HUB_FILES) -> Path:
     import huggingface_hub
 
     try:
         return Path(
-            huggingface_hub.snapshot_download(spec.source, revision=spec.revision, allow_patterns=_HUB_FILES)
+            huggingface_hub.snapshot_download(spec.source, revision=spec.revision, allow_patterns=list(files))
         )
     except Exception as problem:
         raise BadInput(

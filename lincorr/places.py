@@ -16,7 +16,7 @@ from typing import Any
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, WrapperStore
 
-from lincorr.errors import BadInput, LincorrError
+from lincorr.errors import BadInput, LincorrError, ReadOnly, Unlockable
 
 _RETRIES: dict[str, Any] = {
     "max_retries": 8,  # 50 s at most: a server that is down for longer ends the run, which goes on later
@@ -70,6 +70,65 @@ def is_writable(url: str) -> bool:
     while not folder.exists():
         folder = folder.parent
     return os.access(folder, os.W_OK)
+
+
+class SharedObject:
+    """One small object that several processes agree on: it is written only if it is still what was seen."""
+
+    def __init__(self, url: str) -> None:
+        """Name it; nothing is read or written yet.
+
+        Raises:
+            BadInput: there is no client for such a URL.
+        """
+        place, _, self._name = url.rpartition("/")
+        self._url = url
+        self._store = _object_store(place).store
+
+    def read(self) -> tuple[bytes, str] | None:
+        """Return its content and its version's tag; None if there is none."""
+        import obstore
+
+        with _telling(self._url):
+            try:
+                found = obstore.get(self._store, self._name)
+            except FileNotFoundError:
+                return None
+            return bytes(found.bytes()), str(found.meta["e_tag"])
+
+    def create(self, content: bytes) -> str | None:
+        """Write it if there is none, and return its tag; None if there is one."""
+        return self._put(content, "create")
+
+    def replace(self, content: bytes, tag: str) -> str | None:
+        """Write it if it still has a tag, and return its new one; None if it has not."""
+        return self._put(content, {"e_tag": tag})
+
+    def _put(self, content: bytes, mode: Any) -> str | None:
+        import obstore
+        from obstore.exceptions import (
+            AlreadyExistsError,
+            NotSupportedError,
+            PermissionDeniedError,
+            PreconditionError,
+        )
+
+        with _telling(self._url, writing=True):
+            try:
+                return str(obstore.put(self._store, self._name, content, mode=mode)["e_tag"])
+            except (AlreadyExistsError, PreconditionError):
+                return None
+            except PermissionDeniedError as problem:
+                raise ReadOnly(
+                    f"store.path: {self._url!r} may not be written with these credentials; name a place that "
+                    "may"
+                ) from problem
+            except Exception as problem:
+                if isinstance(problem, NotSupportedError) or "501 Not Implemented" in str(problem):
+                    raise Unlockable(
+                        f"store.path: {self._url!r} cannot be written on a condition"
+                    ) from problem
+                raise
 
 
 def _object_store(url: str) -> Any:

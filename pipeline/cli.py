@@ -3,18 +3,23 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lincorr.errors import LincorrError
 from pipeline.commands.hubs import hubs
-from pipeline.commands.job import job
+from pipeline.commands.job import job, settings_of
+from pipeline.commands.relations_check import relations_check
 from pipeline.commands.show import show
 from pipeline.flags import with_settings
+
+if TYPE_CHECKING:
+    from pipeline.config import RunConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -86,10 +91,23 @@ def run(config: Path | None, overrides: dict[str, str], *, as_json: Json = False
 
 @app.command()
 @with_settings
-def plan(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
+def plan(
+    config: Path | None,
+    overrides: dict[str, str],
+    *,
+    gpus: Annotated[
+        str | None,
+        typer.Option("--gpus", help="Estimate a run on so many GPUs, as 8 or 8,64, from config.json alone."),
+    ] = None,
+    gpu: Annotated[str, typer.Option("--gpu", help="Which GPU: a100, h100 or h200.")] = "h100",
+    as_json: Json = False,
+) -> None:
     """Show what a run would do: shards, bytes, operations, solvers and time. Writes nothing."""
     from pipeline.tables import plan_document, print_plan
 
+    if gpus is not None:
+        _estimate(settings_of(config, overrides), gpus, gpu, as_json)
+        return
     planner = job(config, overrides, as_json)
     planned = planner.plan()
     if as_json:
@@ -217,15 +235,43 @@ def relations_list(
                     "family": r.family,
                     "source": r.source.template.text,
                     "target": r.target.template.text,
+                    "wordings": known.n_wordings(r.name),
                 }
                 for r in rows
             ]
         )
         return
-    table = Table("relation", "family", "source template", "target template")
-    for r in rows:
-        table.add_row(*(Text(t) for t in (r.name, r.family, r.source.template.text, r.target.template.text)))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("relation", no_wrap=True)
+    table.add_column("wordings", justify="right")
+    for heading in ("source template", "target template"):
+        table.add_column(heading)
+    for family in known.families():
+        table.add_row(Text(family, style="bold"))
+        for r in rows:
+            if r.family == family:
+                cells = (
+                    r.name,
+                    f"{known.n_wordings(r.name)}",
+                    r.source.template.text,
+                    r.target.template.text,
+                )
+                table.add_row(*(Text(cell) for cell in cells))
+        table.add_section()
     Console().print(table)
+
+
+relations_app.command("check")(relations_check)
+
+
+def _estimate(config: "RunConfig", gpus: str, gpu: str, as_json: bool) -> None:
+    from pipeline.estimate_table import estimate_document, estimates, print_estimates
+
+    found = estimates(config, gpus, gpu)
+    if as_json:
+        _print_json([estimate_document(one) for one in found])
+    else:
+        print_estimates(found)
 
 
 def _print_json(value: Any) -> None:

@@ -244,7 +244,9 @@ class RunConfig(Section):
 
     model: Annotated[ModelSettings, BeforeValidator(lambda v: {"source": v} if isinstance(v, str) else v)]
     relations: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
-        ("city-country",), description="Relations to fit; see `lincorr relations list`."
+        ("city-country",),
+        description="Relations to fit: names, all, family:NAME, or NAME.* (every wording); see "
+        "`lincorr relations list`.",
     )
     catalogue: Annotated[tuple[Path, ...], BeforeValidator(_words)] = Field(
         (), description="YAML files with templates and relations of your own."

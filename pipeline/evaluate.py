@@ -33,7 +33,7 @@ _LABELS = {
     "vocabulary": "full vocabulary, least squares",
     "vocabulary-ridge": "full vocabulary, ridge",
 }
-_SAMPLED_OUTPUTS = 512  # all of 49,152 would take minutes for 25,000 held-out rows: each is sorted twice
+SAMPLED_OUTPUTS = 512  # all of 49,152 would take minutes for 25,000 held-out rows: each is sorted twice
 _FEW_ROWS = 100
 _INTERPOLATES = 0.9  # a rank of this share of the rows: W follows their noise
 
@@ -179,6 +179,7 @@ def _side(inputs: FitInputs, role: str) -> dict[str, Any]:
         "columns": len(columns),
         "answers": len(columns) + len(columns.dropped),
         "dropped": len(columns.dropped),
+        "coverage": columns.coverage().as_counts(),
     }
 
 
@@ -264,7 +265,7 @@ def _all_outputs(side: _Side, fitted: LinearMap, solution: Array) -> dict[str, A
     if side.everything is None:
         return {"r_all": None, "spearman_sample": None, "sampled_outputs": None}
     tokens = side.inputs.n_tokens
-    size = min(_SAMPLED_OUTPUTS, tokens)
+    size = min(SAMPLED_OUTPUTS, tokens)
     sample = np.sort(np.random.default_rng(0).choice(tokens, size=size, replace=False))
     rho = [spearman(predicted, true) for predicted, true in side.rows.outputs(fitted, sample)]
     return {

@@ -1,7 +1,7 @@
 """One run writes a store at a time: a file beside the store, locked by the operating system.
 
 The lock goes when its process does, however it dies, so that nothing stale is ever left. Object stores have
-no such lock: there it is the user who starts one run at a time.
+no such lock: there an object is leased (`pipeline.lease`).
 """
 
 import fcntl
@@ -13,20 +13,28 @@ from pathlib import Path
 from lincorr.errors import BadInput, LincorrError
 from lincorr.places import is_remote, is_writable
 from pipeline.executor import this_worker
+from pipeline.lease import leased
 
 
 @contextmanager
-def sole_writer(url: str) -> Iterator[None]:
+def sole_writer(url: str, *, or_read: bool = False) -> Iterator[None]:
     """Hold the lock of a store, which need not exist yet.
+
+    Args:
+        or_read: go on without where the place is read-only, in place of refusing it.
 
     Raises:
         BadInput: the place is read-only.
         LincorrError: another run holds it; the message names its host and process.
     """
     if is_remote(url):
-        yield
+        with leased(url, or_read=or_read):
+            yield
         return
     if not is_writable(url):
+        if or_read:
+            yield
+            return
         raise BadInput(f"store.path: {url!r} is read-only; name a place that can be written")
     path = lock_path(url)
     file = _locked(path, url)

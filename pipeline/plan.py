@@ -4,7 +4,6 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -19,6 +18,7 @@ from lincorr.store import DEFAULT_SHARD_ROWS, LogitStore
 from lincorr.subjects import split_rows
 from pipeline.config import FitSettings, RunConfig
 from pipeline.prepare import Inputs
+from pipeline.sizes import model_sizes
 
 _LIBRARY_BYTES = 350_000_000  # resident in a worker before it has any data
 _EFFICIENCY = 0.7  # of the machine's float32 matrix product, seen in extraction
@@ -132,7 +132,7 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         prompts_kept=kept,
         tokens=tokens,
         bytes_to_write=to_write,
-        flops=2.0 * _body_parameters(config, inputs) * tokens if tokens else 0.0,
+        flops=2.0 * _multiplied(config, inputs) * tokens if tokens else 0.0,
         flops_per_second=measured_flops(),
         choices=choices(
             config.fit,
@@ -240,15 +240,9 @@ def _tokens(inputs: Inputs, lacking: dict[str, int]) -> int:
     return round(max(lacking.values()) * sum(sizes) / len(sizes))
 
 
-def _body_parameters(config: RunConfig, inputs: Inputs) -> int:
-    """Count the parameters that multiply every token: all but the embedding tables."""
-    import torch
-    import transformers
-
-    sizes = load_config(inputs.folder, trust_remote_code=config.model.trust_remote_code)
-    with torch.device("meta"):
-        model: Any = transformers.AutoModelForCausalLM.from_config(sizes)
-    tables = {
-        id(m.weight): m.weight.numel() for m in (model.get_input_embeddings(), model.get_output_embeddings())
-    }
-    return int(sum(p.numel() for p in model.parameters()) - sum(tables.values()))
+def _multiplied(config: RunConfig, inputs: Inputs) -> int:
+    """Count the parameters that every token is multiplied by."""
+    trusted = config.model.trust_remote_code
+    return model_sizes(
+        load_config(inputs.folder, trust_remote_code=trusted), trust_remote_code=trusted
+    ).multiplied

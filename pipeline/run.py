@@ -5,7 +5,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,7 +16,6 @@ import psutil
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.models import ModelSpec, Precision, model_name, shared_model, threads_in_use
-from lincorr.places import is_writable
 from lincorr.store import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS, Identity, LogitStore, Passes
 from lincorr.subjects import split_rows
 from lincorr.tuning import tune_batch_tokens
@@ -149,8 +148,7 @@ class Run:
         """
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
-        alone = sole_writer(store.url) if is_writable(store.url) else nullcontext()
-        with self._timed("evaluate"), alone:
+        with self._timed("evaluate"), sole_writer(store.url, or_read=True):
             for inputs in self._fit_inputs(store):
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
                 evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources)
@@ -189,7 +187,7 @@ class Run:
                 "left_out": subjects.left_out,
             },
             "notes": list(self.inputs.notes),
-            "relations": [store.maps.load_scores(name) for name in self.config.relations],
+            "relations": [store.maps.load_scores(inputs.name) for inputs in self.inputs.relations],
         }
 
     def report(self) -> Path:

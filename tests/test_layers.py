@@ -15,8 +15,8 @@ FILES = sorted(path for room in ("lincorr", "pipeline") for path in (ROOT / room
 # The one room of each heavy library.
 MODEL_ROOMS = {"lincorr.models", "lincorr.logits", "lincorr.transfer", "lincorr.testing"}
 ROOMS = {
-    "torch": MODEL_ROOMS | {"pipeline.plan"},  # plan counts parameters on no device
-    "transformers": MODEL_ROOMS | {"pipeline.plan"},
+    "torch": MODEL_ROOMS | {"pipeline.sizes"},  # which counts parameters on no device
+    "transformers": MODEL_ROOMS | {"pipeline.sizes"},
     "tokenizers": {"lincorr.testing"},
     "zarr": {"lincorr.store", "lincorr.maps", "lincorr.scratch", "lincorr.chunks", "lincorr.places"},
     "obstore": {"lincorr.places"},
@@ -28,8 +28,9 @@ ROOMS = {
     "dask_cuda": {"pipeline.places.gpus"},
     "dask_jobqueue": {"pipeline.places.slurm"},
     "dask_kubernetes": {"pipeline.places.kubernetes"},
+    "kr8s": {"pipeline.places.kubernetes"},
     "typer": {"pipeline.cli", "pipeline.flags"}
-    | {f"pipeline.commands.{verb}" for verb in ("hubs", "output", "show")},
+    | {f"pipeline.commands.{verb}" for verb in ("hubs", "output", "relations_check", "show")},
     "rapidfuzz": {"lincorr.words"},
     "pydantic": {"pipeline.config"},
     "matplotlib": {

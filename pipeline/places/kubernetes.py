@@ -1,6 +1,7 @@
 """Pods of a Kubernetes cluster that runs Dask's operator, from a file with a DaskCluster resource."""
 
 import copy
+import os
 from typing import Any
 
 import yaml
@@ -25,12 +26,30 @@ def open_kubernetes(settings: ClusterSettings, inherited: dict[str, Any]) -> Any
         from dask_kubernetes.operator import KubeCluster
     except ImportError:
         raise missing("kubernetes", "dask-kubernetes", "cluster") from None
+    require_credentials()
     try:
         return KubeCluster(custom_cluster_spec=resource, quiet=True)
     except Exception as problem:  # of kr8s, httpx and dask-kubernetes, without a common parent
         raise BadInput(
             f"cluster.kind: Kubernetes starts no cluster from {settings.spec} ({_one_line(problem)}); "
             "`kubectl get daskclusters` must work here"
+        ) from problem
+
+
+def require_credentials() -> None:
+    """Ask Kubernetes who we are, before anything is started: the operator's own client would wait long.
+
+    Raises:
+        BadInput: no server answers, or it does not know us.
+    """
+    import kr8s  # what dask-kubernetes speaks through
+
+    try:
+        kr8s.api(kubeconfig=os.environ.get("KUBECONFIG")).whoami()  # said, for it remembers the first
+    except Exception as problem:  # of kr8s, httpx and its own, without a common parent
+        raise BadInput(
+            f"cluster.kind: Kubernetes does not take this machine's credentials ({_one_line(problem)}); "
+            "`kubectl auth whoami` must work here: see KUBECONFIG, ~/.kube/config, or the pod's account"
         ) from problem
 
 

@@ -1,20 +1,31 @@
 """Stores on s3://, on a local server: the bits of a folder, and one clear line for what goes wrong."""
 
+import json
+import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
+import obstore
 import pytest
 import yaml
 import zarr
 
 from lincorr import places
+from lincorr.errors import BadInput, LincorrError
+from lincorr.places import SharedObject
 from lincorr.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
+from pipeline import lease
 from pipeline.cli import main
+from pipeline.lock import sole_writer
 
 SERVER = (
     "from moto.server import ThreadedMotoServer as S; import time\n"
@@ -141,3 +152,127 @@ def test_no_credentials(flags, capsys, monkeypatch):
     code, line = refusal(flags, "s3://runs/run.zarr", capsys)
     assert code == 1
     assert "AWS_ACCESS_KEY_ID" in line
+
+
+# One run at a time
+
+HOLDER = (
+    "import sys, time\n"
+    "from pipeline import lease\n"
+    "lease.SECONDS = 2.0\n"
+    "with lease.leased(sys.argv[1]):\n"
+    "    print('held', flush=True)\n"
+    "    time.sleep(60)\n"
+)
+
+
+@pytest.fixture
+def holder(s3: None) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock of s3://runs/held.zarr, for 2 seconds after its last renewal."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, "s3://runs/held.zarr"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_run_on_one_bucket_is_refused_until_the_first_is_dead(holder, flags, capsys):
+    time.sleep(2.5)  # without its renewals it would have expired
+    for verb in ("extract", "run"):
+        assert main([verb, *flags, "--store", "s3://runs/held.zarr", "--cluster-kind", "serial"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.fullmatch(
+            r"error: store\.path: 's3://runs/held\.zarr' is being written by another run, "
+            rf"{socket.gethostname()}:{holder.pid} \(host:process\); wait for it, or name another store\. "
+            r"If it is dead, its lock ends at \d\d:\d\d:\d\d UTC",
+            line,
+        )
+    holder.kill()
+    holder.wait()
+    time.sleep(2.1)
+    assert main(["extract", *flags, "--store", "s3://runs/held.zarr", "--cluster-kind", "serial"]) == 0
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_lock_on_a_bucket_is_free_after_the_run(flags):
+    extract = ["extract", *flags, "--store", "s3://runs/free.zarr", "--cluster-kind", "serial"]
+    assert main(extract) == 0
+    held = json.loads(SharedObject("s3://runs/free.zarr.lock").read()[0])
+    assert held["holder"] == ""
+    assert main(extract) == 0
+
+
+@pytest.mark.usefixtures("s3")
+def test_of_many_who_try_at_once_one_gets_the_lock():
+    together = threading.Barrier(6)
+
+    def attempt(_: int) -> bool:
+        one = lease._Lease("s3://runs/race.zarr")
+        together.wait()
+        try:
+            one.take()
+        except LincorrError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(attempt, range(6))) == 1
+        expired = SharedObject("s3://runs/race.zarr.lock")
+        content, tag = expired.read()
+        expired.replace(json.dumps(json.loads(content) | {"renewed": 0.0}).encode(), tag)
+        assert sum(pool.map(attempt, range(6))) == 1  # of an expired one, too
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_run_whose_lock_was_taken_over_stops(monkeypatch):
+    monkeypatch.setattr(lease, "SECONDS", 0.6)
+    place = SharedObject("s3://runs/taken.zarr.lock")
+    theirs = json.dumps({"holder": "other:1", "token": "t", "renewed": time.time(), "seconds": 60}).encode()
+
+    def run() -> None:
+        with lease.leased("s3://runs/taken.zarr"):
+            while place.replace(theirs, place.read()[1]) is None:  # a renewal came between
+                pass
+            time.sleep(20)
+
+    with pytest.raises(LincorrError, match=r"was cut off from 's3://runs/taken\.zarr' for so long"):
+        run()
+    assert place.read()[0] == theirs
+
+
+@pytest.mark.usefixtures("s3")
+def test_where_a_server_knows_no_conditions_there_is_no_lock(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise obstore.exceptions.NotSupportedError("conditional put")
+
+    monkeypatch.setattr(obstore, "put", refuse)
+    with lease.leased("s3://runs/old.zarr"), lease.leased("s3://runs/old.zarr"):
+        pass
+
+
+@pytest.mark.usefixtures("s3")
+def test_where_nothing_may_be_written_there_is_no_lock_to_read(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise obstore.exceptions.PermissionDeniedError("403")
+
+    monkeypatch.setattr(obstore, "put", refuse)
+    with sole_writer("s3://runs/closed.zarr", or_read=True):
+        pass
+    with pytest.raises(BadInput, match="may not be written"), sole_writer("s3://runs/closed.zarr"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("store", "lock"),
+    [
+        ("s3://b/run.zarr", "s3://b/run.zarr.lock"),
+        ("s3://b/a/run.zarr/", "s3://b/a/run.zarr.lock"),
+        ("s3://b", "s3://b/lincorr.lock"),
+        ("gs://b/", "gs://b/lincorr.lock"),
+    ],
+)
+def test_the_lock_is_beside_the_store(store, lock):
+    assert lease.lease_url(store) == lock

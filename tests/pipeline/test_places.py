@@ -3,7 +3,9 @@
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +197,61 @@ def test_a_file_that_is_no_resource_is_refused(text, tmp_path):
     path.write_text(text)
     with pytest.raises(BadInput, match=r"^cluster\.spec: .* is no DaskCluster resource") as caught:
         cluster_resource(ClusterSettings(kind="kubernetes", spec=path), {})
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def unauthorised() -> Iterator[str]:
+    """A server that knows nobody."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"kind": "Status", "status": "Failure", "message": "Unauthorized", "code": 401}'
+            self.send_response(401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("config", "what"), [("none", "credentials"), ("silent", "ConnectError"), ("refused", "Unauthorized")]
+)
+def test_credentials_that_kubernetes_does_not_take_are_refused(
+    config, what, unauthorised, tmp_path, monkeypatch
+):
+    pytest.importorskip("dask_kubernetes", reason="dask-kubernetes is not installed")
+    path = tmp_path / "kubeconfig"
+    if config != "none":
+        server = unauthorised if config == "refused" else "http://127.0.0.1:1"
+        named = {"clusters": "cluster", "users": "user", "contexts": "context"}
+        inside = {"clusters": {"server": server}, "users": {"token": "t"}}
+        inside["contexts"] = {"cluster": "it", "user": "it"}
+        entries = {many: [{"name": "it", one: inside[many]}] for many, one in named.items()}
+        path.write_text(yaml.safe_dump({"kind": "Config", "current-context": "it", **entries}))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    settings = ClusterSettings(kind="kubernetes", spec=KUBERNETES / "cluster.yaml")
+    with (
+        pytest.raises(
+            BadInput, match=r"^cluster\.kind: Kubernetes does not take this machine's cred"
+        ) as caught,
+        open_executor(settings, model_bytes=1, tell=lambda _: None),
+    ):
+        pass
+    assert what in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 

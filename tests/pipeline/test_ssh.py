@@ -7,14 +7,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from lincorr.errors import BadInput
 from pipeline.clusters import open_executor
 from pipeline.config import ClusterSettings
 from pipeline.executor import Stage
-
-asyncssh = pytest.importorskip("asyncssh", reason="asyncssh is not installed")
 
 
 async def run_command(process: "asyncssh.SSHServerProcess") -> None:
@@ -27,6 +26,7 @@ async def run_command(process: "asyncssh.SSHServerProcess") -> None:
         process.exit(await asyncio.to_thread(child.wait))
     finally:
         child.kill()
+        await process.wait_closed()  # what was redirected is waited for here
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ready.set()
         await stop.wait()
         server.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # what clients were running ends with them
+        await asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 20)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
