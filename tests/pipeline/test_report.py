@@ -424,7 +424,10 @@ class TestIndex:
         assert 'href="report-2.html"' in page.read_text(encoding="utf-8")
 
     @pytest.mark.usefixtures("unplotted")
-    def test_forty_relations_make_a_page_of_tables(self, tmp_path: Path) -> None:
+    def test_forty_relations_make_a_page_of_tables(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pipeline.side_by_side.FEW", 41)  # no plots are drawn in this process only
         relations = [make_relation(f"relation {number}") for number in range(40)]
         page = write_report(make_document(*relations), tmp_path)
         assert len(list(tmp_path.glob("relation-*.html"))) == 40
@@ -479,6 +482,15 @@ class TestFiles:
 
     def test_equal_documents_give_equal_files(self, folder: Path, tmp_path: Path) -> None:
         write_report(make_document(make_relation(), make_relation("../city country")), tmp_path)
+        for path in folder.iterdir():
+            assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+    def test_processes_side_by_side_write_the_same_files(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pipeline.side_by_side.FEW", 1)
+        write_report(make_document(make_relation(), make_relation("../city country")), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {path.name for path in folder.iterdir()}
         for path in folder.iterdir():
             assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
