@@ -8,7 +8,8 @@ import copy
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -301,6 +302,35 @@ def settings() -> dict[str, tuple[str, Any]]:
             default = None if leaf.is_required() else leaf.default
             leaves[f"{name}.{inner}"] = (leaf.description or "", default)
     return leaves
+
+
+def forms() -> dict[str, str]:
+    """Return how every leaf setting is written as a flag: its choices, or what kind of value it takes."""
+    found: dict[str, str] = {}
+    for name, field in RunConfig.model_fields.items():
+        section = _section(field.annotation)
+        leaves = {name: field} if section is None else section.model_fields
+        prefix = "" if section is None else f"{name}."
+        found |= {prefix + leaf: "|".join(_form(inner.annotation)) for leaf, inner in leaves.items()}
+    return found
+
+
+_FORMS = {bool: "true|false", int: "INTEGER", float: "NUMBER", Path: "PATH"}
+
+
+def _form(annotation: Any) -> list[str]:
+    """The ways to write a value of this type; None is left out, as it is the default where it is one."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    if origin is Annotated:
+        return _form(get_args(annotation)[0])
+    if origin is tuple:
+        return ["|".join(_form(get_args(annotation)[0])) + ",..."]
+    if origin in (Union, UnionType):
+        parts = [part for part in get_args(annotation) if part is not NoneType]
+        return list(dict.fromkeys(form for part in parts for form in _form(part)))
+    return [_FORMS.get(annotation, "TEXT")]
 
 
 def load_config(

@@ -30,6 +30,7 @@ from lincorr.subjects import (
     vocabulary_subjects,
 )
 from lincorr.tokens import Tokenizer, token_texts
+from lincorr.truth_names import truth_note, unknown_names
 from pipeline.config import RunConfig, SubjectSettings
 
 SAMPLE = 256
@@ -117,7 +118,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
         token_texts=texts,
         width=int(sizes.hidden_size),
         head_softcap=getattr(sizes, "final_logit_softcapping", None),
-        notes=(*left_out, *notes),
+        notes=(*left_out, *notes, *_truth_notes(config, relations)),
     )
 
 
@@ -129,6 +130,26 @@ def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], li
     """
     _, tokenizer, relations, _ = _open(config, lambda _: None)
     return relations, token_texts(tokenizer)
+
+
+def _truth_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> list[str]:
+    """Name what is no answer in the truth of the user's relations; tables that ship reach beyond theirs."""
+    if not config.catalogue:
+        return []
+    catalogue = load_catalogue(config.catalogue)
+    notes = []
+    for inputs in relations:
+        if isinstance(catalogue.describe(inputs.name).truth, str):
+            continue
+        relation, (source, target) = inputs.relation, (inputs.source, inputs.target)
+        unknown = unknown_names(
+            relation.truth,
+            (*relation.source.answers, *source.names, *source.dropped),
+            (*relation.target.answers, *target.names, *target.dropped),
+        )
+        if unknown:
+            notes.append(truth_note(inputs.name, unknown))
+    return notes
 
 
 def _sample(tokenizer: Tokenizer, template: Template, subjects: Subjects) -> list[list[int]]:
