@@ -268,11 +268,12 @@ def _templates(
         ):
             name = side.template.name
             templates[name] = side.template
-            columns[name] = _union(columns[name], needed) if name in columns else needed
+            columns[name] = union(columns[name], needed) if name in columns else needed
     return templates, columns
 
 
-def _union(first: Columns, second: Columns) -> Columns:
+def union(first: Columns, second: Columns) -> Columns:
+    """Return the columns of one list of answers, then those that only another has."""
     new = ~np.isin(second.ids, first.ids)
     keep = np.flatnonzero(new)
     return Columns(

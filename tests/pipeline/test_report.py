@@ -67,6 +67,7 @@ def make_fit(name: str, tokens: list[str]) -> dict[str, Any]:
         "r_shuffled_std": 0.088,
         "r_mean_logit": 0.365,
         "r_other_prompt": 0.757,
+        "r_unrelated": 0.41,
         "r_by_target": [{"token": t, "r": 0.5 + n / 20, "spearman": 0.4} for n, t in enumerate(tokens)],
         "hits": {
             "influenced target": {"1": 0.05, "3": 0.1, "5": 0.14, "of": 42, "chance": CHANCE},
@@ -104,6 +105,12 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             "dropped": 86,
         },
         "interval": {"of": "mean r", "level": 0.95, "replicates": 400, "rows": 500},
+        "unrelated_pair": {
+            "relation": "gem-color",
+            "template": "gem",
+            "text": "{} has the <i>color</i> of",
+        },
+        "identity": {"r": 0.31, "r_std": 0.2, "columns": 6},
         "other_prompt": {
             "relation": "city-food",
             "template": "food",
