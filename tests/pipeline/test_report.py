@@ -344,7 +344,7 @@ class TestPage:
         row = re.search(r'<table class="sortable worth".*?<tbody>.*?</tr>', text, flags=re.DOTALL)
         assert row is not None
         cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', row[0])
-        assert cells[2:] == ["0.772", "–", "−0.01 ± 0.09", "0.365", "0.757"]
+        assert cells[2:] == ["0.772", "–", "−0.01 ± 0.09", "0.365", "0.757", "0.410"]
         assert "the same tokens after another prompt, X likes the <i>food</i> of" in words
         assert "⚠ only 50 <u>subjects</u> are held out" in words
         assert "by chance 0.01 0.03 0.06" in words
@@ -422,7 +422,9 @@ class TestIndex:
 
     @pytest.mark.usefixtures("unplotted")
     def test_a_study_is_part_of_it(self, tmp_path: Path) -> None:
-        page = write_report(make_document(make_relation()) | {"study": {}}, tmp_path)
+        parts = ("families", "matrices", "paraphrases", "paper", "growth", "growth_by_family")
+        study = dict.fromkeys(parts, []) | {"generalisation": None}
+        page = write_report(make_document(make_relation()) | {"study": study}, tmp_path)
         assert 'href="city-country.html"' in page.read_text(encoding="utf-8")
 
     @pytest.mark.usefixtures("unplotted")
