@@ -35,6 +35,18 @@ def to_device(array: NDArray[Any], kind: str) -> Array:
     return cupy.asarray(array)
 
 
+def has_gpu() -> bool:
+    """Whether CuPy is installed and sees a GPU."""
+    try:
+        import cupy
+    except ImportError:  # it is not installed, or lacks CUDA's libraries
+        return False
+    try:
+        return bool(cupy.cuda.runtime.getDeviceCount() > 0)
+    except cupy.cuda.runtime.CUDARuntimeError:  # no driver
+        return False
+
+
 def limit_memory(kind: str, n_bytes: int) -> None:
     """Let this process hold no more than `n_bytes` of a device's memory; the host has no such limit."""
     if kind != "cpu":

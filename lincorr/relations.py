@@ -11,9 +11,11 @@ The relations that ship and those of a user are YAML files of one schema::
         target: {template: country, answers: {file: countries.csv}}
         truth: city-country
 
-``answers`` is the name of a table in `lincorr.gazetteer`, ``{file: PATH}`` (PATH is relative to the
+``answers`` is the name of a table in `lincorr.tables`, ``{file: PATH}`` (PATH is relative to the
 YAML file), or a list of words. ``truth`` is the same with pairs in place of words, and may be left
-out. Every refusal is one line: which file, which setting, which value, and what mends it.
+out. A third section, ``paraphrases: {city: ["{} has a home in the city of"]}``, has further wordings of a
+template, named ``city.2``, ``city.3``. Every refusal is one line: which file, which setting, which value,
+and what mends it.
 """
 
 import csv
@@ -21,19 +23,29 @@ import difflib
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from lincorr import gazetteer
+from lincorr import tables
 from lincorr.errors import BadInput
 from lincorr.strict_yaml import load_strict
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 SLOT = "{}"
+
+# The end of "city.2", the second wording of "city".
+_WORDING = re.compile(r"\.\d+$")
+
+# What a run may write in place of a relation's name.
+ALL = "all"
+FAMILY = "family:"
+EVERY_WORDING = ".*"
 
 T = TypeVar("T")
 Names = tuple[str, ...]
@@ -62,6 +74,22 @@ class Template:
         """The text after the slot."""
         return self.text.partition(SLOT)[2]
 
+    @property
+    def attribute(self) -> str:
+        """The name of its first wording: "city" of "city.2", and of "city" itself."""
+        return _WORDING.sub("", self.name)
+
+    @property
+    def gap(self) -> str:
+        """What stands between the prompt and its answer: a space, or nothing.
+
+        Nothing behind a mathematical sign ("X+1="), a hyphen, an opening bracket or blank, and in scripts
+        that set no space between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
+        """
+        # behind the slot itself, the text before it tells the script
+        last = self.before.rstrip()[-1:] if self.text.endswith(SLOT) else self.text[-1]
+        return "" if last and not _takes_space(last) else " "
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -87,7 +115,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class SideSource:
-    """A side before its answers are built: a gazetteer table's name, or the names themselves."""
+    """A side before its answers are built: a table's name, or the names themselves."""
 
     template: Template
     answers: str | Names
@@ -102,6 +130,17 @@ class RelationSource:
     source: SideSource
     target: SideSource
     truth: str | Pairs
+
+
+_UNSPACED = ("THAI", "LAO", "KHMER", "MYANMAR")
+
+
+def _takes_space(letter: str) -> bool:
+    if letter.isspace() or unicodedata.category(letter) in ("Sm", "Pd", "Ps", "Pi"):
+        return False
+    script = unicodedata.name(letter, "").split(" ")[0]
+    wide = unicodedata.east_asian_width(letter) in "WF" and script != "HANGUL"  # Korean sets spaces
+    return not wide and script not in _UNSPACED
 
 
 class LazyRelations(Mapping[str, Relation]):
@@ -129,41 +168,114 @@ class LazyRelations(Mapping[str, Relation]):
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Every template and relation that a run may name."""
+    """Every template and relation that a run may name.
+
+    Attributes:
+        templates: by name, further wordings (``city.2``) among them.
+        relations: by name, in their first wording.
+        wordings: template name -> its further wordings, ``city`` -> (``city.2``, ``city.3``).
+    """
 
     templates: Mapping[str, Template]
     relations: LazyRelations
+    wordings: Mapping[str, tuple[Template, ...]]
 
     def names(self) -> list[str]:
         """The relations' names, shipped ones first."""
         return list(self.relations)
 
+    def families(self) -> list[str]:
+        """The families that relations belong to, each once."""
+        return list(dict.fromkeys(self.relations.source(name).family for name in self.names()))
+
+    def select(self, wanted: Sequence[str]) -> list[str]:
+        """The names of the relations that a run asks for, none twice.
+
+        Args:
+            wanted: each a relation's name; ``all``; ``family:NAME``, all of one family; or ``NAME.*``, one
+                relation in every wording.
+
+        Raises:
+            BadInput: one of them is unknown; the nearest names are in the message.
+        """
+        return list(dict.fromkeys(name for words in wanted for name in self._meant(words)))
+
     def relation(self, name: str) -> Relation:
-        """The relation of that name; raises BadInput, with the nearest names, if there is none."""
-        self._check(name)
-        return self.relations[name]
+        """The relation of that name, ``city-country`` or, in its second wording, ``city-country.2``.
+
+        Raises BadInput, with the nearest names, if there is none.
+        """
+        return _build(self.describe(name))
 
     def describe(self, name: str) -> RelationSource:
         """What to list of a relation (templates, family, tables), without loading any table."""
-        self._check(name)
-        return self.relations.source(name)
+        if name in self.relations:
+            return self.relations.source(name)
+        first, _, _ = name.rpartition(".")
+        further = {source.name: source for source in self._further(first)} if first in self.relations else {}
+        if name not in further:
+            families = (FAMILY + family for family in self.families())
+            known = [*further, *self.relations, ALL, *families]
+            raise BadInput(f"relation {_shown(name)} is unknown: {_suggest(name, known)}")
+        return further[name]
 
-    def _check(self, name: str) -> None:
+    def n_wordings(self, name: str) -> int:
+        """How many wordings a relation has, the first among them; no table is loaded."""
+        return 1 + len(self._further(name))
+
+    def paraphrases(self, name: str) -> list[Relation]:
+        """A relation in its further wordings, ``NAME.2``, ``NAME.3``: the answers and the truth are the same.
+
+        The n-th has the n-th wording of both templates; one that has no n-th stays in its first. Empty if
+        neither template has a second wording. Raises BadInput for an unknown relation.
+        """
+        return [_build(source) for source in self._further(name)]
+
+    def _further(self, name: str) -> list[RelationSource]:
+        first = self.describe(name)
         if name not in self.relations:
-            raise BadInput(f"relation {_shown(name)} is unknown: {_suggest(name, self.relations)}")
+            raise BadInput(f"relation {_shown(name)} is one wording of a relation: leave the number out")
+
+        def side(declared: SideSource, n: int) -> SideSource:
+            others = self.wordings.get(declared.template.name, ())
+            return replace(declared, template=others[n - 2]) if n - 2 < len(others) else declared
+
+        most = max(len(self.wordings.get(s.template.name, ())) for s in (first.source, first.target))
+        return [
+            replace(first, name=f"{name}.{n}", source=side(first.source, n), target=side(first.target, n))
+            for n in range(2, most + 2)
+        ]
+
+    def _meant(self, words: str) -> list[str]:
+        if words == ALL:
+            return self.names()
+        if words.startswith(FAMILY):
+            family = words.removeprefix(FAMILY)
+            if family not in self.families():
+                raise BadInput(
+                    f"relations: family {_shown(family)} is unknown: {_suggest(family, self.families())}"
+                )
+            return [name for name in self.names() if self.relations.source(name).family == family]
+        if words.endswith(EVERY_WORDING):
+            name = words.removesuffix(EVERY_WORDING)
+            return [name, *(source.name for source in self._further(name))]
+        self.describe(words)
+        return [words]
 
 
 def load_catalogue(paths: Sequence[Path] = ()) -> Catalogue:
     """The shipped relations, then those of the user's YAML files, which may use their templates.
 
-    User files, and the lists they name, are read and checked here; gazetteer tables are not
+    User files, and the lists they name, are read and checked here; tables are not
     loaded. A name declared twice must mean the same. Raises BadInput.
     """
-    templates: dict[str, Template] = {}
-    relations: dict[str, RelationSource] = {}
-    for path in [*_shipped(), *map(Path, paths)]:
-        _read_catalogue(path, templates, relations)
-    return Catalogue(templates, LazyRelations(relations))
+    shipped = _read_shipped()
+    wordings = {name: list(others) for name, others in shipped.wordings.items()}
+    read = _Read(dict(shipped.templates), wordings, dict(shipped.relations))
+    for path in paths:
+        _read_catalogue(Path(path), read)
+    numbered = {name: tuple(others) for name, others in read.wordings.items()}
+    return Catalogue(read.templates, LazyRelations(read.relations), numbered)
 
 
 def read_answers(path: Path) -> Names:
@@ -214,35 +326,67 @@ def _build(declared: RelationSource) -> Relation:
         family=declared.family,
         source=_side(declared.source),
         target=_side(declared.target),
-        truth=gazetteer.TRUTH[truth]() if isinstance(truth, str) else truth,
+        truth=tables.TRUTH[truth]() if isinstance(truth, str) else truth,
     )
 
 
 def _side(declared: SideSource) -> Side:
     answers = declared.answers
-    names = gazetteer.ANSWERS[answers]() if isinstance(answers, str) else answers
+    names = tables.ANSWERS[answers]() if isinstance(answers, str) else answers
     return Side(declared.template, names)
 
 
 # Catalogue files
 
+# In the order in which they are listed; a later one may use an earlier one's templates.
+_SHIPPED = ("attributes", "further", "languages", "similes", "arithmetic")
 
-def _shipped() -> list[Path]:
-    return sorted(path for path in CATALOGUE.glob("*.yaml") if path != gazetteer.ALIASES)
+
+@cache
+def _read_shipped() -> "_Read":
+    read = _Read({}, {}, {})
+    for name in _SHIPPED:
+        _read_catalogue(CATALOGUE / f"{name}.yaml", read)
+    return read
 
 
-def _read_catalogue(path: Path, templates: dict[str, Template], relations: dict[str, RelationSource]) -> None:
-    """Add one file's templates and relations to those read before it."""
-    root = Setting(path, "", _yaml(path)).section(("templates", "relations"))
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the files read so far declare."""
+
+    templates: dict[str, Template]
+    wordings: dict[str, list[Template]]
+    relations: dict[str, RelationSource]
+
+
+def _read_catalogue(path: Path, read: _Read) -> None:
+    """Add one file's templates, paraphrases and relations to those read before it."""
+    root = Setting(path, "", _yaml(path)).section(("templates", "paraphrases", "relations"))
     for setting in root.get("templates", Setting(path, "templates", {})).entries():
-        template = _template(setting)
-        known = templates.setdefault(template.name, template)
-        if known != template:
-            setting.refuse(f"{template.name!r} already stands for {_shown(known.text)}: choose another name")
+        _declare(setting, Template(setting.name, _template_text(setting)), read.templates)
+    for setting in root.get("paraphrases", Setting(path, "paraphrases", {})).entries():
+        _paraphrase(setting, read)
     for setting in root.get("relations", Setting(path, "relations", {})).entries():
-        relation = _relation(setting, templates)
-        if relations.setdefault(relation.name, relation) != relation:
+        relation = _relation(setting, read.templates)
+        if read.relations.setdefault(relation.name, relation) != relation:
             setting.refuse(f"{relation.name!r} is already another relation: choose another name")
+
+
+def _declare(setting: "Setting", template: Template, templates: dict[str, Template]) -> None:
+    known = templates.setdefault(template.name, template)
+    if known != template:
+        setting.refuse(f"{template.name!r} already stands for {_shown(known.text)}: choose another name")
+
+
+def _paraphrase(setting: "Setting", read: _Read) -> None:
+    """Number a template's further wordings behind those it has; one that it has already is passed over."""
+    if setting.name not in read.templates:
+        setting.refuse(f"unknown template {_shown(setting.name)}: {_suggest(setting.name, read.templates)}")
+    others = read.wordings.setdefault(setting.name, [])
+    for text in setting.texts():
+        if text.value not in [read.templates[setting.name].text, *(other.text for other in others)]:
+            others.append(Template(f"{setting.name}.{len(others) + 2}", _template_text(text)))
+            _declare(text, others[-1], read.templates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +434,12 @@ class Setting:
             self.refuse(f"{_shown(self.value)} is not text: write it in quotes")
         return self.value
 
+    def texts(self) -> list["Setting"]:
+        """The members of a list."""
+        if not isinstance(self.value, list):
+            self.refuse(f"{_shown(self.value)} is not a list: write [a, b]")
+        return [Setting(self.path, self.key, value) for value in self.value]
+
     def _member(self, key: str) -> "Setting":
         return Setting(self.path, f"{self.key}.{key}" if self.key else key, self.value[key])
 
@@ -304,15 +454,19 @@ class Setting:
 _NAME = re.compile(r"[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*")
 
 
-def _template(setting: Setting) -> Template:
+def _template_text(setting: Setting) -> str:
     text = setting.text()
     problem = _slot_problem(text)
     if problem:
         setting.refuse(f"{_shown(text)} {problem}")
-    return Template(setting.name, text)
+    return text
 
 
 def _relation(setting: Setting, templates: Mapping[str, Template]) -> RelationSource:
+    if setting.name == ALL:
+        setting.refuse(f"{ALL!r} means every relation: choose another name")
+    if _WORDING.search(setting.name):
+        setting.refuse(f"{setting.name!r} ends in a number, as wordings do: choose another name")
     given = setting.section(("family", "source", "target", "truth"), ("source", "target"))
     return RelationSource(
         name=setting.name,
@@ -334,7 +488,7 @@ def _declared_side(setting: Setting, templates: Mapping[str, Template]) -> SideS
 def _answers(setting: Setting) -> str | Names:
     value = setting.value
     if isinstance(value, str):
-        return _table(setting, gazetteer.ANSWERS)
+        return _table(setting, tables.ANSWERS)
     if isinstance(value, dict):
         return _read(setting, read_answers)
     names = _tidy(_words(value, setting.refuse))
@@ -346,7 +500,7 @@ def _answers(setting: Setting) -> str | Names:
 def _truth(setting: Setting) -> str | Pairs:
     value = setting.value
     if isinstance(value, str):
-        return _table(setting, gazetteer.TRUTH)
+        return _table(setting, tables.TRUTH)
     if isinstance(value, dict):
         return _read(setting, read_pairs)
     pairs = _tidy_pairs(_couples(value, setting.refuse))
@@ -529,10 +683,17 @@ def _slot_problem(text: str) -> str | None:
     return None
 
 
+_MOST_LISTED = 12  # a refusal is one line
+
+
 def _suggest(value: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(value, names, n=3, cutoff=0.6)
-    return f"did you mean {_listed(near, 'or')}?" if near else f"give one of {_listed(names, 'or')}"
+    if near:
+        return f"did you mean {_listed(near, 'or')}?"
+    if len(names) > _MOST_LISTED:
+        return f"give one of {_listed(names[:_MOST_LISTED], 'or')}, or of {len(names) - _MOST_LISTED} more"
+    return f"give one of {_listed(names, 'or')}"
 
 
 def _listed(names: Sequence[str], last: str = "and") -> str:

@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
+from lincorr.arrays import Array, to_device, to_host
 from lincorr.chunks import checksummed
 from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.places import open_place
@@ -24,9 +25,10 @@ Floats = NDArray[np.floating]
 class Scratch:
     """A scratch, opened. Use `begin` for a fit's own, `attach` in its workers."""
 
-    def __init__(self, url: str, group: zarr.Group) -> None:
+    def __init__(self, url: str, group: zarr.Group, kind: str) -> None:
         self.url = url
         self._group = group
+        self._kind = kind
         self._arrays: dict[str, Any] = {}
 
     @classmethod
@@ -38,9 +40,9 @@ class Scratch:
         return cls.attach(url)
 
     @classmethod
-    def attach(cls, url: str) -> "Scratch":
-        """Open a scratch that exists."""
-        return cls(url, zarr.open_group(open_place(url), mode="r+", zarr_format=3))
+    def attach(cls, url: str, kind: str = "cpu") -> "Scratch":
+        """Open a scratch that exists; what is read is put on a device of this kind ("cpu" or "cuda")."""
+        return cls(url, zarr.open_group(open_place(url), mode="r+", zarr_format=3), kind)
 
     @staticmethod
     def inputs(url: str) -> str | None:
@@ -83,20 +85,33 @@ class Scratch:
         array = self._array(name)
         return bool(sync((array.store_path / array.metadata.encode_chunk_key((i, j))).exists()))
 
-    def write(self, name: str, i: int, j: int, tile: Floats) -> int:
-        """Write a whole tile; return its bytes.
+    def write(self, name: str, i: int, j: int, tile: Array) -> int:
+        """Write a whole tile, wherever it lives; return its bytes.
 
         Raises:
             LincorrError: it is not finite.
         """
-        if not np.isfinite(tile).all():
+        host = to_host(tile)
+        if not np.isfinite(host).all():
             raise LincorrError(f"fit: tile ({i}, {j}) of {name!r} came out as no finite numbers")
         array = self._array(name)
-        array[self._slices(array, i, j)] = tile
-        return int(tile.nbytes)
+        array[self._slices(array, i, j)] = host
+        return int(host.nbytes)
 
-    def read(self, name: str, i: int, j: int) -> Floats:
+    def read(self, name: str, i: int, j: int) -> Array:
         """Return tile (i, j).
+
+        Raises:
+            StoreDamaged: it was never written, or is not what was written.
+        """
+        return to_device(self.read_host(name, i, j), self._kind)
+
+    def put(self, host: Floats) -> Array:
+        """Put a host array where tiles are read to, in float64."""
+        return to_device(host.astype(np.float64, copy=False), self._kind)
+
+    def read_host(self, name: str, i: int, j: int) -> Floats:
+        """Return tile (i, j) on the host.
 
         Raises:
             StoreDamaged: it was never written, or is not what was written.
@@ -112,21 +127,29 @@ class Scratch:
 
     # --- whole matrices ---------------------------------------------------------------------------
 
-    def save(self, name: str, matrix: Floats) -> None:
+    def save(self, name: str, matrix: Array) -> None:
         """Keep a matrix that fits into memory as one tile; a vector is one row."""
-        whole = np.atleast_2d(matrix)
+        whole = np.atleast_2d(to_host(matrix))
         self.create(name, whole.shape, whole.shape, whole.dtype)
         self.write(name, 0, 0, whole)
 
-    def load(self, name: str) -> Floats:
+    def load(self, name: str) -> Array:
         """Return a whole matrix.
+
+        Raises:
+            StoreDamaged: a tile is missing or damaged.
+        """
+        return to_device(self.load_host(name), self._kind)
+
+    def load_host(self, name: str) -> Floats:
+        """Return a whole matrix on the host.
 
         Raises:
             StoreDamaged: a tile is missing or damaged.
         """
         down, across = self.tiles(name)
         return np.concatenate(
-            [np.concatenate([self.read(name, i, j) for j in range(across)], axis=1) for i in range(down)]
+            [np.concatenate([self.read_host(name, i, j) for j in range(across)], axis=1) for i in range(down)]
         )
 
     def remember(self, **facts: Any) -> None:

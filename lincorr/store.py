@@ -192,6 +192,16 @@ class LogitStore:
         """Remember a run's settings: JSON values."""
         self._update_state(settings=dict(settings))
 
+    @property
+    def device(self) -> str | None:
+        """The device of the worker that saw the model first, such as cpu or cuda:0; None if none said so."""
+        device: str | None = self._state().get("device")
+        return device
+
+    def save_device(self, device: str) -> None:
+        """Remember where the model was when the store was made."""
+        self._update_state(device=device)
+
     # --- subjects ---------------------------------------------------------------------------------
 
     @property

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lincorr.errors import BadInput, LincorrError
+from lincorr.errors import LincorrError
+from pipeline.commands.hubs import hubs
+from pipeline.commands.job import job, settings_of
+from pipeline.commands.relations_check import relations_check
+from pipeline.commands.show import show
 from pipeline.flags import with_settings
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
-    from pipeline.run import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,7 +81,7 @@ def run(config: Path | None, overrides: dict[str, str], *, as_json: Json = False
     """Extract, fit, evaluate and report: do everything that is not yet done."""
     from pipeline.tables import print_results
 
-    document, page = _job(config, overrides, as_json).run()
+    document, page = job(config, overrides, as_json).run()
     if as_json:
         _print_json(document)
         return
@@ -102,21 +106,21 @@ def plan(
     from pipeline.tables import plan_document, print_plan
 
     if gpus is not None:
-        _estimate(_settings(config, overrides), gpus, gpu, as_json)
+        _estimate(settings_of(config, overrides), gpus, gpu, as_json)
         return
-    job = _job(config, overrides, as_json)
-    planned = job.plan()
+    planner = job(config, overrides, as_json)
+    planned = planner.plan()
     if as_json:
         _print_json(plan_document(planned))
     else:
-        print_plan(planned, job.inputs)
+        print_plan(planned, planner.inputs)
 
 
 @app.command()
 @with_settings
 def extract(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
     """Make the forward passes that the store lacks, and keep them."""
-    receipts = _job(config, overrides, as_json).extract()
+    receipts = job(config, overrides, as_json).extract()
     rows = sum(r.rows for r in receipts)
     written = sum(r.bytes_written for r in receipts)
     if as_json:
@@ -129,7 +133,7 @@ def extract(config: Path | None, overrides: dict[str, str], *, as_json: Json = F
 @with_settings
 def fit(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
     """Fit the maps that the store lacks."""
-    fitted = _job(config, overrides, as_json).fit()
+    fitted = job(config, overrides, as_json).fit()
     if as_json:
         _print_json({"fitted": fitted})
     else:
@@ -142,7 +146,7 @@ def evaluate(config: Path | None, overrides: dict[str, str], *, as_json: Json = 
     """Score the maps on held-out subjects."""
     from pipeline.tables import print_results
 
-    document = _job(config, overrides, as_json).evaluate()
+    document = job(config, overrides, as_json).evaluate()
     if as_json:
         _print_json(document)
     else:
@@ -153,45 +157,15 @@ def evaluate(config: Path | None, overrides: dict[str, str], *, as_json: Json = 
 @with_settings
 def report(config: Path | None, overrides: dict[str, str], *, as_json: Json = False) -> None:
     """Write the HTML page, plots and tables of what was evaluated."""
-    page = _job(config, overrides, as_json).report()
+    page = job(config, overrides, as_json).report()
     if as_json:
         _print_json({"report": str(page)})
     else:
         print(page)
 
 
-@app.command()
-@with_settings
-def show(
-    config: Path | None,
-    overrides: dict[str, str],
-    word: Annotated[str, typer.Argument(help="The word to look up, such as Tokyo.")],
-    *,
-    target: Annotated[
-        bool, typer.Option("--target", help="The word is a target: show its strongest sources.")
-    ] = False,
-    map_name: Annotated[
-        str | None,
-        typer.Option("--map", help="domain, domain-ridge, vocabulary, vocabulary-ridge."),
-    ] = None,
-    top: Annotated[int, typer.Option("--top", help="How many to show.", min=1)] = 5,
-    as_json: Json = False,
-) -> None:
-    """Show the strongest targets of a source word, or the strongest sources of a target word."""
-    from pipeline.show import show_word
-
-    found = show_word(_settings(config, overrides), word, target=target, map_name=map_name, top=top)
-    if as_json:
-        _print_json(found)
-        return
-    for relation in found:
-        table = Table(title=f"{relation['relation']}, {relation['map']}: {relation['word']!r}")
-        table.add_column("source" if target else "target")
-        table.add_column("weight", justify="right")
-        for link in relation["links"]:
-            mark = " ✓" if link["right"] else ""
-            table.add_row(Text(repr(link["token"]) + mark), f"{link['weight']:+.3g}")
-        Console().print(table)
+app.command()(show)
+app.command()(hubs)
 
 
 @store_app.command("info")
@@ -261,22 +235,33 @@ def relations_list(
                     "family": r.family,
                     "source": r.source.template.text,
                     "target": r.target.template.text,
+                    "wordings": known.n_wordings(r.name),
                 }
                 for r in rows
             ]
         )
         return
-    table = Table("relation", "family", "source template", "target template")
-    for r in rows:
-        table.add_row(*(Text(t) for t in (r.name, r.family, r.source.template.text, r.target.template.text)))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("relation", no_wrap=True)
+    table.add_column("wordings", justify="right")
+    for heading in ("source template", "target template"):
+        table.add_column(heading)
+    for family in known.families():
+        table.add_row(Text(family, style="bold"))
+        for r in rows:
+            if r.family == family:
+                cells = (
+                    r.name,
+                    f"{known.n_wordings(r.name)}",
+                    r.source.template.text,
+                    r.target.template.text,
+                )
+                table.add_row(*(Text(cell) for cell in cells))
+        table.add_section()
     Console().print(table)
 
 
-def _job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":
-    from pipeline.console import Narrator
-    from pipeline.run import Run
-
-    return Run(_settings(config, overrides), Narrator(quiet=quiet))
+relations_app.command("check")(relations_check)
 
 
 def _estimate(config: "RunConfig", gpus: str, gpu: str, as_json: bool) -> None:
@@ -287,24 +272,6 @@ def _estimate(config: "RunConfig", gpus: str, gpu: str, as_json: bool) -> None:
         _print_json([estimate_document(one) for one in found])
     else:
         print_estimates(found)
-
-
-def _settings(config: Path | None, overrides: dict[str, str]) -> "RunConfig":
-    from pipeline.config import load_config
-
-    return load_config(config, overrides, _remembered(config, overrides))
-
-
-def _remembered(config: Path | None, overrides: dict[str, str]) -> dict[str, Any]:
-    """Return the settings that a store was made with, where only the store is named."""
-    if config is not None or "model.source" in overrides or "store.path" not in overrides:
-        return {}
-    from lincorr.store import LogitStore
-
-    url = overrides["store.path"]
-    if not LogitStore.exists(url):
-        raise BadInput(f"model: no model is named, and there is no store at {url!r} to take it from")
-    return LogitStore.open(url).settings()
 
 
 def _print_json(value: Any) -> None:

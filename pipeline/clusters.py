@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -18,6 +18,7 @@ from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
 from pipeline.device import compute
 from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
+from pipeline.interrupts import interrupts_wait
 from pipeline.places.address import connect
 from pipeline.places.gpus import count_gpus, open_gpus
 from pipeline.places.kubernetes import open_kubernetes
@@ -215,8 +216,22 @@ def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) 
         "slurm": lambda: open_slurm(settings, inherited),
         "kubernetes": lambda: open_kubernetes(settings, inherited),
     }
-    with openers[settings.kind]() as cluster:
+    # Others may wait long for machines of their own.
+    here = interrupts_wait() if settings.kind in ("local", "gpus") else nullcontext()
+    with here:
+        opened = openers[settings.kind]()
+    with opened as cluster, _quiet_if_interrupted():
         if settings.maximum is not None:
             cluster.adapt(minimum=settings.minimum or 1, maximum=settings.maximum)
-        with Client(cluster) as client:
+        with Client(cluster) as client, _quiet_if_interrupted():
             yield client
+
+
+@contextmanager
+def _quiet_if_interrupted() -> Iterator[None]:
+    """After Ctrl-C, keep asyncio from reporting every call that was cut off while things are closed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise

@@ -8,7 +8,8 @@ import copy
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -223,6 +224,10 @@ class FitSettings(Section):
         allow_inf_nan=False,
         description="Memory of a worker while fitting, in GB; default: half of what is free.",
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where fits that stream compute; auto is a GPU where a worker sees one and has CuPy.",
+    )
 
 
 class ReportSettings(Section):
@@ -239,7 +244,9 @@ class RunConfig(Section):
 
     model: Annotated[ModelSettings, BeforeValidator(lambda v: {"source": v} if isinstance(v, str) else v)]
     relations: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
-        ("city-country",), description="Relations to fit; see `lincorr relations list`."
+        ("city-country",),
+        description="Relations to fit: names, all, family:NAME, or NAME.* (every wording); see "
+        "`lincorr relations list`.",
     )
     catalogue: Annotated[tuple[Path, ...], BeforeValidator(_words)] = Field(
         (), description="YAML files with templates and relations of your own."
@@ -295,6 +302,35 @@ def settings() -> dict[str, tuple[str, Any]]:
             default = None if leaf.is_required() else leaf.default
             leaves[f"{name}.{inner}"] = (leaf.description or "", default)
     return leaves
+
+
+def forms() -> dict[str, str]:
+    """Return how every leaf setting is written as a flag: its choices, or what kind of value it takes."""
+    found: dict[str, str] = {}
+    for name, field in RunConfig.model_fields.items():
+        section = _section(field.annotation)
+        leaves = {name: field} if section is None else section.model_fields
+        prefix = "" if section is None else f"{name}."
+        found |= {prefix + leaf: "|".join(_form(inner.annotation)) for leaf, inner in leaves.items()}
+    return found
+
+
+_FORMS = {bool: "true|false", int: "INTEGER", float: "NUMBER", Path: "PATH"}
+
+
+def _form(annotation: Any) -> list[str]:
+    """The ways to write a value of this type; None is left out, as it is the default where it is one."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    if origin is Annotated:
+        return _form(get_args(annotation)[0])
+    if origin is tuple:
+        return ["|".join(_form(get_args(annotation)[0])) + ",..."]
+    if origin in (Union, UnionType):
+        parts = [part for part in get_args(annotation) if part is not NoneType]
+        return list(dict.fromkeys(form for part in parts for form in _form(part)))
+    return [_FORMS.get(annotation, "TEXT")]
 
 
 def load_config(

@@ -51,15 +51,16 @@ def other_prompt(
     """Choose a prompt of another relation, None where the run has none that can be used.
 
     The first relation of another family comes before the first of the same one, and a target prompt before a
-    source prompt. Its logits of this relation's target tokens must be kept, or hidden states to make them.
+    source prompt; another wording of one of this relation's prompts is none. Its logits of this relation's
+    target tokens must be kept, or hidden states to make them.
     """
     mine = inputs.relation.relation
-    taken = {inputs.source_template, inputs.target_template}
+    taken = {mine.source.template.attribute, mine.target.template.attribute}
     others = [r.relation for r in relations if r.name != mine.name]
     for other in sorted(others, key=lambda other: other.family == mine.family):
         for side in (other.target, other.source):
             name = side.template.name
-            if name in taken:
+            if side.template.attribute in taken:
                 continue
             if store.identity.hidden or np.isin(inputs.relation.target.ids, store.column_ids(name)).all():
                 exchanged = replace(mine, target=Side(side.template, mine.target.answers))

@@ -1,12 +1,16 @@
-"""The one thread of a process that computes: others prepare and write meanwhile.
+"""Where a process computes: the one thread that does, and the device that its arrays live on.
 
 Libraries that compute with threads of their own (torch's OpenMP) keep a team for each thread that calls
-them; with one caller there is one team, and one task at a time has the device and its memory.
+them; with one caller there is one team, and one task at a time has the device and its memory; others
+prepare and write meanwhile.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+
+from lincorr.arrays import has_gpu
+from lincorr.errors import LincorrError
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
@@ -17,3 +21,21 @@ _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 def compute(function: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
     """Call a function on this process's compute thread, after those that wait already."""
     return _thread.submit(function, *args, **kwargs).result()
+
+
+def array_device(asked: str) -> str:
+    """Return "cpu" or "cuda", where a fit's arrays live; "auto" is a GPU if there is one.
+
+    Raises:
+        LincorrError: "cuda" is asked for, and CuPy sees no GPU.
+    """
+    if asked == "cpu":
+        return "cpu"
+    if has_gpu():
+        return "cuda"
+    if asked == "cuda":
+        raise LincorrError(
+            "fit.device: cuda is asked for, and CuPy sees no GPU here; install lincorr[gpu] on the workers, "
+            "or set it to cpu"
+        )
+    return "cpu"

@@ -24,9 +24,9 @@ from pipeline.controls import OtherPrompt, OtherTargets, WithTargets, mean_logit
 from pipeline.fit import FIT_NAMES, FitInputs, Source, held_out_moments, input_digest, set_up
 from pipeline.predictions import Floats, HeldOut
 from pipeline.prepare import RelationInputs
-from pipeline.reading import heatmap, hit_rates, hits_of_solution, strongest
+from pipeline.reading import heatmap, hit_rates, hits_of_solution, hubs, strongest
 
-_SCORES = 1  # raised when an evaluation finds more or other things: kept scores are then made again
+_SCORES = 2  # raised when an evaluation finds more or other things: kept scores are then made again
 _LABELS = {
     "domain": "domain columns, least squares",
     "domain-ridge": "domain columns, ridge",
@@ -161,6 +161,7 @@ def _scores(
         "warnings": _warnings(inputs, maps),
         "fits": [_score(sides[_source_of(name)], name, fitted) for name, fitted in maps.items()],
         "strongest": [strongest(read_out, inputs, token, token_texts) for token in shown],
+        "hubs": {name: hubs(fitted, inputs, token_texts) for name, fitted in read_out.items()},
         "heatmap": heatmap(reading, maps[reading], inputs, shown, token_texts),
     }
 
@@ -178,6 +179,7 @@ def _side(inputs: FitInputs, role: str) -> dict[str, Any]:
         "columns": len(columns),
         "answers": len(columns) + len(columns.dropped),
         "dropped": len(columns.dropped),
+        "coverage": columns.coverage().as_counts(),
     }
 
 

@@ -48,6 +48,7 @@ class FitInputs:
         rcond: overrides the rank rule.
         root_penalty: √λ/σ₁ of the ridge fits; None has it chosen by leave-one-out.
         memory_bytes: what a task may hold.
+        device: where fits that stream compute: "cpu", "cuda", or "auto".
     """
 
     relation: RelationInputs
@@ -58,6 +59,7 @@ class FitInputs:
     rcond: float | None
     root_penalty: float | None = None
     memory_bytes: int = 10**9
+    device: str = "auto"
 
     def fit_names(self, source: Source) -> tuple[str, ...]:
         """Names of the fits of a source; the tiled solver knows ridge only."""
@@ -154,6 +156,7 @@ def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
         panel=tile,
         sketch=min(identity.width + OVERSAMPLING, n) + PROBES,
         memory_bytes=inputs.memory_bytes,
+        device=inputs.device,
         root_penalty=ROOT_PENALTY if inputs.root_penalty is None else inputs.root_penalty,
         rank_rule={
             "storage_eps": float(np.finfo(identity.precision).eps),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import add_product
+from lincorr.arrays import Array, add_product, like, namespace, to_host
 from lincorr.errors import LincorrError
 from lincorr.scratch import Scratch
 from lincorr.solvers import dual, gram, lowrank
@@ -29,7 +29,7 @@ from lincorr.solvers.tiled import gram_tile
 from lincorr.store import LogitStore
 from lincorr.strict_json import finite
 from pipeline.executor import Executor, Receipt, Stage
-from pipeline.panels import Panels, TileTask, cut_rows, indices, opened, read_rows, receipt, run_tiles
+from pipeline.panels import Panels, TileTask, cut_rows, indices, opened, read_rows, receipt, run_tiles, scored
 
 _GROUPS = 16  # of rows whose moments are kept apart, at most; fixed, so that the tree is
 _PACKED = 7  # rows of a packed `LeaveOneOut`
@@ -39,7 +39,7 @@ _TEMPORARY = (
     *("products", "sketch", "range", "core", "rotation", "missed", "left_out"),
 )
 
-Doubles = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 
 def decompose(executor: Executor, store: LogitStore, scratch: Scratch, method: str) -> None:
@@ -101,7 +101,7 @@ def _gram(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
             for k in range(count)
             if not scratch.has(f"{_node(level, k)}/counts", 0, 0)
         ]
-        executor.run(Stage("moments", merge_moments if level else sum_moments, todo))
+        executor.run(Stage("moments", merge_moments if level else sum_moments, todo, on_device=True))
     _decomposition(executor, store, scratch, decompose_moments)
     scratch.save("target_mean", _load_moments(scratch, *_top(groups)).mean_y)
 
@@ -128,17 +128,18 @@ def _moment_names(scratch: Scratch) -> list[str]:
 
 
 def _load_moments(scratch: Scratch, level: int, k: int) -> gram.Moments:
-    kept = {part: scratch.load(f"{_node(level, k)}/{part}") for part in ("xx", "xy", "counts")}
-    mean_x, mean_y = (scratch.load(f"{_node(level, k)}/mean_{side}")[0] for side in "xy")
-    count, largest = kept["counts"][0]
-    return gram.Moments(int(count), mean_x, mean_y, kept["xx"], kept["xy"], float(largest))
+    node = _node(level, k)
+    count, largest = scratch.load_host(f"{node}/counts")[0]
+    mean_x, mean_y = (scratch.load(f"{node}/mean_{side}")[0, :] for side in "xy")
+    xx, xy = (scratch.load(f"{node}/{part}") for part in ("xx", "xy"))
+    return gram.Moments(int(count), mean_x, mean_y, xx, xy, float(largest))
 
 
 def _save_moments(scratch: Scratch, level: int, k: int, moments: gram.Moments) -> int:
     name = _node(level, k)
     rows = {
-        "mean_x": moments.mean_x[None],
-        "mean_y": moments.mean_y[None],
+        "mean_x": moments.mean_x[None, :],
+        "mean_y": moments.mean_y[None, :],
         "xx": moments.xx,
         "xy": moments.xy,
     }
@@ -156,7 +157,7 @@ def sum_moments(task: TileTask) -> Receipt:
     for i in _blocks_of(scratch, task.j):
         x, y = read_rows(task.store, scratch, i)
         rows += len(x)
-        moments = gram.Moments.of(x.astype(np.float64), y.astype(np.float64))
+        moments = gram.Moments.of(scratch.put(x), scratch.put(y))
         total = moments if total is None else total.merge(moments)
     assert total is not None
     return receipt(task, began, rows=rows, written=_save_moments(scratch, 0, task.j, total))
@@ -226,7 +227,7 @@ def decompose_products(task: TileTask) -> dict[str, Any]:
     scratch, panels = opened(task)
     rule = scratch.facts()["rank_rule"]
     found = dual.decompose(
-        dual.double_centre(symmetric(scratch, "products")),
+        dual.double_centre(scratch.put(symmetric(scratch, "products"))),
         panels.width("X"),
         noise=panels.noise(rule["storage_eps"]),
         rank_limit=rule["rank_limit"],
@@ -242,8 +243,9 @@ def dual_basis(task: TileTask) -> Receipt:
     """Write one panel of V."""
     began = time.perf_counter()
     scratch, panels = opened(task)
-    panel = np.concatenate(panels.panel("X", task.i))
-    basis = dual.basis_panel(panel, scratch.load("left"), scratch.load("values")[0])
+    blocks = panels.panel("X", task.i)
+    panel = namespace(*blocks).concat(blocks)
+    basis = dual.basis_panel(panel, scratch.load("left"), scratch.load("values")[0, :])
     return receipt(task, began, written=scratch.write("basis", task.i, 0, basis))
 
 
@@ -271,14 +273,14 @@ def sketch_rows(task: TileTask) -> Receipt:
     """Write ``Xc Ω`` of one block of rows."""
     began = time.perf_counter()
     scratch, panels = opened(task)
-    wide, start = scratch.shape("sketch")[1], 0
-    total = np.zeros((len(panels.tile("X", task.i, 0)), wide))
+    wide, start, total = scratch.shape("sketch")[1], 0, None
     for j in range(panels.n_panels("X")):
         tile = panels.tile("X", task.i, j)
         omega = lowrank.gaussian(start, start + tile.shape[1], wide, _SEED, tile)
         start += tile.shape[1]
-        total = add_product(total, tile, omega)
-    return receipt(task, began, rows=len(tile), written=scratch.write("sketch", task.i, 0, total))
+        total = tile @ omega if total is None else add_product(total, tile, omega)
+    assert total is not None
+    return receipt(task, began, rows=total.shape[0], written=scratch.write("sketch", task.i, 0, total))
 
 
 def find_range(task: TileTask) -> Receipt:
@@ -306,7 +308,7 @@ def decompose_core(task: TileTask) -> dict[str, Any]:
     n_panels = scratch.tiles("core")[1]
     triangles = [lowrank.triangle(scratch.read("core", 0, j)) for j in range(n_panels)]
     found = lowrank.decompose(
-        np.concatenate(triangles),
+        namespace(*triangles).concat(triangles),
         (panels.n_rows, panels.width("X")),
         noise=panels.noise(rule["storage_eps"]),
         rank_limit=rule["rank_limit"],
@@ -316,7 +318,7 @@ def decompose_core(task: TileTask) -> dict[str, Any]:
     scratch.save("values", found.values)
     scratch.save("rotation", found.rotation)
     _save_left(scratch, scratch.load("range") @ found.rotation)
-    missed = float(scratch.load("missed")[0, 0])
+    missed = float(scratch.load_host("missed")[0, 0])
     return {"cut": asdict(found.cut), "residual": missed / found.cut.sigma_1}
 
 
@@ -324,7 +326,8 @@ def lowrank_basis(task: TileTask) -> Receipt:
     """Write one panel of V."""
     began = time.perf_counter()
     scratch, _ = opened(task)
-    small = lowrank.Small(scratch.load("rotation"), scratch.load("values")[0], Cut(**scratch.facts()["cut"]))
+    decided = Cut(**scratch.facts()["cut"])
+    small = lowrank.Small(scratch.load("rotation"), scratch.load("values")[0, :], decided)
     basis = lowrank.basis_panel(scratch.read("core", 0, task.i), small)
     return receipt(task, began, written=scratch.write("basis", task.i, 0, basis))
 
@@ -338,7 +341,7 @@ def _decomposition(
     """Run the one task that decides the rank, and remember what it decided."""
     if "cut" not in scratch.facts():
         task = TileTask(store.url, scratch.url, Scratch.inputs(scratch.url) or "", 0)
-        [decided] = executor.run(Stage("decompose", function, [task]))
+        [decided] = executor.run(Stage("decompose", function, [task], on_device=True))
         scratch.remember(**decided)
 
 
@@ -355,27 +358,26 @@ def require_rank(cut: Cut) -> None:
         )
 
 
-def _save_left(scratch: Scratch, left: Doubles) -> None:
+def _save_left(scratch: Scratch, left: Array) -> None:
     scratch.create("left", left.shape, (scratch.facts()["block"], left.shape[1]))
     write_rows(scratch, "left", left)
 
 
-def write_rows(scratch: Scratch, name: str, matrix: Doubles) -> int:
+def write_rows(scratch: Scratch, name: str, matrix: Array) -> int:
     """Write a whole matrix in its tiles of whole rows; return the bytes."""
-    block = scratch.facts()["block"]
-    starts = enumerate(range(0, len(matrix), block))
-    return sum(scratch.write(name, i, 0, matrix[start : start + block]) for i, start in starts)
+    block, host = scratch.facts()["block"], to_host(matrix)
+    starts = enumerate(range(0, len(host), block))
+    return sum(scratch.write(name, i, 0, host[start : start + block]) for i, start in starts)
 
 
-def symmetric(scratch: Scratch, name: str) -> Doubles:
-    """Return a symmetric matrix of which the lower tiles are kept."""
+def symmetric(scratch: Scratch, name: str) -> Floats:
+    """Return a symmetric matrix of which the lower tiles are kept, on the host."""
     tiles = scratch.tiles(name)[0]
-    return np.block(
-        [
-            [scratch.read(name, i, j) if j <= i else scratch.read(name, j, i).T for j in range(tiles)]
-            for i in range(tiles)
-        ]
-    )
+
+    def tile(i: int, j: int) -> Floats:
+        return scratch.read_host(name, i, j) if j <= i else scratch.read_host(name, j, i).T
+
+    return np.block([[tile(i, j) for j in range(tiles)] for i in range(tiles)])
 
 
 def _project(
@@ -426,22 +428,23 @@ def leave_out(task: TileTask) -> Receipt:
     """Leave each row of one block out, for every penalty of the path."""
     began = time.perf_counter()
     scratch, panels = opened(task)
-    values, sigma_1 = scratch.load("values")[0], scratch.facts()["cut"]["sigma_1"]
-    outputs = scored_outputs(scratch.shape("target_ids")[1])
+    values, sigma_1 = scratch.load("values")[0, :], scratch.facts()["cut"]["sigma_1"]
     if scratch.has("left", task.i, 0):
         left, targets = scratch.read("left", task.i, 0), panels.scored(task.i)
     else:  # gram keeps no rows
         x, y = read_rows(task.store, scratch, task.i)
-        mean, basis = scratch.load("source_mean")[0], scratch.load("basis")
-        left = gram.left_rows(x.astype(np.float64), mean, basis, values)
-        targets = y[:, outputs] - scratch.load("target_mean")[0][outputs]
+        mean, basis = scratch.load("source_mean")[0, :], scratch.load("basis")
+        left = gram.left_rows(scratch.put(x), mean, basis, values)
+        means = scored(scratch.load("target_mean")[0, :])
+        targets = scratch.put(y[:, scored_outputs(y.shape[1])]) - means
+    projected = scratch.load("projected")
     found = leave_one_out_block(
         left,
         targets,
         values,
-        scratch.load("projected")[:, outputs],
+        namespace(projected).take(projected, like(scored_outputs(projected.shape[1]), projected), axis=1),
         ((ROOT_PENALTIES * sigma_1) ** 2).tolist(),
         scratch.shape("rows")[1],
     )
     packed = np.concatenate([one.packed() for one in found])
-    return receipt(task, began, rows=len(left), written=scratch.write("left_out", task.i, 0, packed))
+    return receipt(task, began, rows=left.shape[0], written=scratch.write("left_out", task.i, 0, packed))

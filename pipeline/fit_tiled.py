@@ -11,6 +11,8 @@ Every task reads final tiles and writes one (a column block, when solving), whol
 is run again writes the same bits, and a fit that was cut short goes on from the tiles that are there.
 """
 
+import functools
+import operator
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, like
+from lincorr.arrays import Array, like, namespace, to_host
 from lincorr.metrics import Correlation, CrossMoments
 from lincorr.scratch import Scratch
 from lincorr.solvers import tiled
@@ -26,14 +28,13 @@ from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, LinearMap, relative
 from lincorr.store import LogitStore
 from pipeline.executor import Executor, Receipt, Stage
-from pipeline.panels import Panels, TileTask, cut_rows, opened, receipt, run_tiles
+from pipeline.panels import Panels, TileTask, cut_rows, indices, opened, receipt, run_tiles
 
 _PROBES = 8  # random combinations of targets on which the normal equations are checked
 _POWER_WIDTH = 16
 _TEMPORARY = ("X", "Y", "X_sums", "Y_sums", "X_squares", "X_widest", "Y_scored", "gram", "cross", "factor")
 
-Floats = NDArray[np.floating]
-Read = Callable[[int, int], Floats]
+Read = Callable[[int, int], Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +91,14 @@ def fit_tiles(
         for c in range(blocks)
         if not scratch.has("intercept", 0, c)
     ]
-    executor.run(Stage("solve", solve_block, solve))
+    executor.run(Stage("solve", solve_block, solve, on_device=True))
     scratch.create("residual", (1, 1), (1, 1))
     run_tiles(executor, "certify", certify, store, scratch, "residual", [(0, 0)])
     store.maps.finish_tiles(
         relation,
         fit,
-        source_ids=scratch.load("source_ids")[0].astype(np.int64),
-        target_ids=scratch.load("target_ids")[0].astype(np.int64),
+        source_ids=indices(scratch, "source_ids"),
+        target_ids=indices(scratch, "target_ids"),
         intercept=scratch.load("intercept")[0],
         diagnosis=_diagnosis(scratch, reason),
         inputs=inputs,
@@ -108,7 +109,7 @@ def fit_tiles(
 
 def _diagnosis(scratch: Scratch, reason: str) -> Diagnosis:
     facts, (n, p) = scratch.facts(), scratch.shape("X")
-    sigma_1 = float(np.sqrt(scratch.load("largest")[0, 0]))
+    sigma_1 = float(np.sqrt(scratch.load_host("largest")[0, 0]))
     rank = min(n - 1, p)  # with λ > 0 nothing is cut
     noise = Panels(scratch).noise(facts["rank_rule"]["storage_eps"])
     return Diagnosis(
@@ -125,7 +126,7 @@ def _diagnosis(scratch: Scratch, reason: str) -> Diagnosis:
 
 def _penalty(scratch: Scratch) -> float:
     """λ = (fit.penalty · σ₁)²."""
-    return float(scratch.facts()["root_penalty"] ** 2 * scratch.load("largest")[0, 0])
+    return float(scratch.facts()["root_penalty"] ** 2 * scratch.load_host("largest")[0, 0])
 
 
 # --- tasks --------------------------------------------------------------------------------------------
@@ -157,24 +158,24 @@ def find_largest(task: TileTask) -> Receipt:
     began = time.perf_counter()
     scratch, panels = opened(task)
     panels.forget()
-    start = np.random.default_rng(0).standard_normal((scratch.shape("gram")[0], _POWER_WIDTH))
+    start = scratch.put(np.random.default_rng(0).standard_normal((scratch.shape("gram")[0], _POWER_WIDTH)))
     read = panels.square("gram")
     found = tiled.largest_eigenvalue(lambda block: _gram_times(scratch, block, read), start)
     panels.forget()
     return receipt(task, began, written=scratch.write("largest", 0, 0, np.array([[found]])))
 
 
-def _gram_times(scratch: Scratch, block: Floats, read: Read) -> Floats:
+def _gram_times(scratch: Scratch, block: Array, read: Read) -> Array:
     """Return ``G @ block`` from the lower tiles."""
-    product, panel = np.zeros_like(block), scratch.facts()["panel"]
+    product, panel = namespace(block).zeros_like(block), scratch.facts()["panel"]
     tiles = scratch.tiles("gram")[0]
-    parts = [slice(i * panel, (i + 1) * panel) for i in range(tiles)]
+    parts = [slice(i * panel, min((i + 1) * panel, block.shape[0])) for i in range(tiles)]
     for i in range(tiles):
         for j in range(i + 1):
             tile = read(i, j)
-            product[parts[i]] += tile @ block[parts[j]]
+            product[parts[i], :] += tile @ block[parts[j], :]
             if i != j:
-                product[parts[j]] += tile.T @ block[parts[i]]
+                product[parts[j], :] += tile.T @ block[parts[i], :]
     return product
 
 
@@ -207,19 +208,20 @@ def solve_block(task: SolveTask) -> Receipt:
     panels.forget("factor")
     c, read = task.tile.j, panels.square("factor")
     right = [scratch.read("cross", i, c) for i in range(scratch.tiles("cross")[0])]
-    mix = np.random.default_rng((1, c)).standard_normal((right[0].shape[1], _PROBES))
+    mix = scratch.put(np.random.default_rng((1, c)).standard_normal((right[0].shape[1], _PROBES)))
     probed = [tile @ mix for tile in right]
     weights = tiled.backward(tiled.forward(right, read), read)
     probed += [tile @ mix for tile in weights]
-    scratch.write("probed", 0, c, np.concatenate(probed))
+    scratch.write("probed", 0, c, namespace(*probed).concat(probed))
     maps = LogitStore.open(task.tile.store, write=True).maps
-    written = sum(maps.write_tile(task.relation, task.fit, i, c, tile) for i, tile in enumerate(weights))
-    panel = scratch.facts()["panel"]
-    mean = panels.means["X"]
-    intercept = panels.means["Y"][c * panel : (c + 1) * panel].copy()
+    written = sum(
+        maps.write_tile(task.relation, task.fit, i, c, to_host(tile)) for i, tile in enumerate(weights)
+    )
+    panel, mean = scratch.facts()["panel"], panels.means["X"]
+    intercept = panels.means["Y"][c * panel : c * panel + mix.shape[0]]
     for i, tile in enumerate(weights):
-        intercept -= mean[i * panel : (i + 1) * panel] @ tile
-    scratch.write("intercept", 0, c, intercept[None])
+        intercept = intercept - mean[i * panel : i * panel + tile.shape[0]] @ tile
+    scratch.write("intercept", 0, c, intercept[None, :])
     return receipt(task.tile, began, written=written)
 
 
@@ -229,12 +231,15 @@ def certify(task: TileTask) -> Receipt:
     scratch, panels = opened(task)
     panels.forget()
     p = scratch.shape("gram")[0]
-    probed = np.sum([scratch.read("probed", 0, c) for c in range(scratch.tiles("probed")[1])], axis=0)
-    right, weights = probed[:p], probed[p:]
-    penalty = _penalty(scratch)
-    off = np.linalg.norm(_gram_times(scratch, weights, panels.square("gram")) + penalty * weights - right)
-    scale = (scratch.load("largest")[0, 0] + penalty) * np.linalg.norm(weights) + np.linalg.norm(right)
-    residual = relative(float(off), float(scale))
+    probed = functools.reduce(
+        operator.add, (scratch.read("probed", 0, c) for c in range(scratch.tiles("probed")[1]))
+    )
+    right, weights = probed[:p, :], probed[p:, :]
+    norm, penalty = namespace(probed).linalg.matrix_norm, _penalty(scratch)
+    off = norm(_gram_times(scratch, weights, panels.square("gram")) + penalty * weights - right)
+    largest = float(scratch.load_host("largest")[0, 0])
+    scale = (largest + penalty) * float(norm(weights)) + float(norm(right))
+    residual = relative(float(off), scale)
     return receipt(task, began, written=scratch.write("residual", 0, 0, np.array([[residual]])))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.config import settings
+from pipeline.config import forms, settings
 
 # Short flags for what is set most; every other setting is --section-name.
 _SHORT = {"model.source": "--model", "store.path": "--store"}
@@ -50,6 +50,7 @@ def _flag(name: str, setting: str) -> inspect.Parameter:
     option = typer.Option(
         _SHORT.get(setting, "--" + name.replace("_", "-")),
         help=description + shown,
+        metavar=forms()[setting],
         rich_help_panel=setting.rpartition(".")[0] or "run",
     )
     return inspect.Parameter(

@@ -19,16 +19,18 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from lincorr.arrays import Array, like, limit_memory, namespace
 from lincorr.errors import LincorrError
 from lincorr.scratch import Scratch
 from lincorr.solvers.cutoff import noise_floor
 from lincorr.solvers.reduced import scored_outputs
 from lincorr.store import LogitStore
+from pipeline.device import array_device
 from pipeline.executor import Executor, Receipt, Stage, this_worker
 
 Side = Literal["X", "Y"]
 Doubles = NDArray[np.float64]
-Floats = NDArray[np.floating]
+_SIDES: tuple[Side, ...] = ("X", "Y")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class Panels:
 
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
-        self._panel: dict[Side, tuple[int, list[Doubles]]] = {}
-        self._kept: dict[tuple[str, int, int], Floats] = {}
+        self._panel: dict[Side, tuple[int, list[Array]]] = {}
+        self._kept: dict[tuple[str, int, int], Array] = {}
 
     @functools.cached_property
     def n_blocks(self) -> int:
@@ -80,30 +82,25 @@ class Panels:
         return self._scratch.shape(side)[1]
 
     @functools.cached_property
-    def means(self) -> dict[Side, Doubles]:
+    def means(self) -> dict[Side, Array]:
         """Mean of every column, summed in the order of the blocks."""
-        return {side: self._scratch.load(f"{side}_sums").sum(axis=0) / self.n_rows for side in ("X", "Y")}
+        sums = {side: self._scratch.load(f"{side}_sums") for side in _SIDES}
+        return {side: namespace(rows).sum(rows, axis=0) / self.n_rows for side, rows in sums.items()}
 
-    def tile(self, side: Side, i: int, j: int) -> Doubles:
+    def tile(self, side: Side, i: int, j: int) -> Array:
         """Return rows of block i and columns of panel j, centred."""
-        tile = self._scratch.read(side, i, j)
+        tile = self._scratch.read(side, i, j)  # float32; the means are float64, and so is the difference
         start = j * self._panel_width
-        mean = self.means[side][start : start + tile.shape[1]]
-        centred: Doubles = np.subtract(tile, mean, dtype=np.float64)
-        return centred
+        return tile - self.means[side][start : start + tile.shape[1]]
 
-    def rows(self, side: Side, i: int) -> Doubles:
-        """Return a block of rows with all its columns, centred."""
-        return np.concatenate([self.tile(side, i, j) for j in range(self.n_panels(side))], axis=1)
-
-    def panel(self, side: Side, j: int) -> list[Doubles]:
+    def panel(self, side: Side, j: int) -> list[Array]:
         """Return a panel of columns, block by block, centred; the last one is kept in memory."""
         if self._panel.get(side, (None,))[0] != j:
             self._panel.pop(side, None)  # let go before the next is read
             self._panel[side] = (j, [self.tile(side, i, j) for i in range(self.n_blocks)])
         return self._panel[side][1]
 
-    def square(self, name: str) -> Callable[[int, int], Floats]:
+    def square(self, name: str) -> Callable[[int, int], Array]:
         """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory.
 
         Half of the memory is left to what a task holds beside them.
@@ -112,22 +109,20 @@ class Panels:
         if held > self._scratch.facts()["memory_bytes"] // 2:
             return lambda i, j: self._scratch.read(name, i, j)
 
-        def read(i: int, j: int) -> Floats:
+        def read(i: int, j: int) -> Array:
             if (name, i, j) not in self._kept:
                 self._kept[name, i, j] = self._scratch.read(name, i, j)
             return self._kept[name, i, j]
 
         return read
 
-    def scored(self, i: int) -> Doubles:
+    def scored(self, i: int) -> Array:
         """Return the outputs of block i that leave-one-out looks at, centred."""
-        mean = self.means["Y"][scored_outputs(self.width("Y"))]
-        centred: Doubles = self._scratch.read("Y_scored", i, 0) - mean
-        return centred
+        return self._scratch.read("Y_scored", i, 0) - scored(self.means["Y"])
 
     def noise(self, storage_eps: float) -> float:
         """Return τ of X."""
-        widest, squares = self._scratch.load("X_widest"), self._scratch.load("X_squares")
+        widest, squares = (self._scratch.load_host(name) for name in ("X_widest", "X_squares"))
         return noise_floor(widest.max(axis=0), np.sqrt(squares.sum(axis=0)), storage_eps)
 
     def forget(self, name: str = "") -> None:
@@ -141,8 +136,19 @@ class Panels:
 
 
 def opened(task: TileTask) -> tuple[Scratch, Panels]:
-    """Return a task's scratch and its panels; a worker keeps the last ones open, and what they remember."""
+    """Return a task's scratch and its panels; a worker keeps the last ones open, and what they remember.
+
+    Their tiles live on the device that the fit asks for, where there is one.
+
+    Raises:
+        LincorrError: the fit asks for a GPU, and this worker sees none.
+    """
     return _opened(task.scratch, task.inputs)
+
+
+def scored(means: Array) -> Array:
+    """Return the entries (q,) -> (m,) of the outputs that leave-one-out looks at."""
+    return namespace(means).take(means, like(scored_outputs(means.shape[0]), means), axis=0)
 
 
 def scratch_url(store: LogitStore, name: str) -> str:
@@ -176,7 +182,10 @@ def begin(
 
 @functools.lru_cache(maxsize=1)
 def _opened(url: str, inputs: str) -> tuple[Scratch, Panels]:
-    scratch = Scratch.attach(url)
+    facts = Scratch.attach(url).facts()
+    kind = array_device(facts["device"])
+    limit_memory(kind, facts["memory_bytes"])
+    scratch = Scratch.attach(url, kind)
     return scratch, Panels(scratch)
 
 
@@ -192,7 +201,8 @@ def cut_rows(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
     scratch.create("X_widest", (blocks, 1), (1, 1))
     scored = len(scored_outputs(q))
     scratch.create("Y_scored", (n, scored), (block, scored), np.float32)
-    run_tiles(executor, "cut", cut_block, store, scratch, "X_widest", [(i, 0) for i in range(blocks)])
+    places = [(i, 0) for i in range(blocks)]
+    run_tiles(executor, "cut", cut_block, store, scratch, "X_widest", places, on_device=False)
 
 
 def cut_block(task: TileTask) -> Receipt:
@@ -250,7 +260,7 @@ def read_rows(store_url: str, scratch: Scratch, i: int) -> tuple[NDArray[np.floa
 
 def indices(scratch: Scratch, name: str) -> NDArray[np.int64]:
     """Return kept row numbers or token ids."""
-    found: NDArray[np.int64] = scratch.load(name)[0].astype(np.int64)
+    found: NDArray[np.int64] = scratch.load_host(name)[0].astype(np.int64)
     return found
 
 
@@ -262,13 +272,15 @@ def run_tiles(
     scratch: Scratch,
     output: str,
     places: list[tuple[int, int]],
+    *,
+    on_device: bool = True,
 ) -> list[Receipt]:
     """Run a stage of tile tasks whose tiles of `output` are not there yet."""
     inputs = Scratch.inputs(scratch.url) or ""
     todo = [
         TileTask(store.url, scratch.url, inputs, i, j) for i, j in places if not scratch.has(output, i, j)
     ]
-    return executor.run(Stage(name, function, todo))
+    return executor.run(Stage(name, function, todo, on_device=on_device))
 
 
 def receipt(task: TileTask, began: float, *, rows: int = 0, written: int = 0) -> Receipt:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.columns import Columns, answer_columns
+from lincorr.columns import Columns, NoColumns, answer_columns
 from lincorr.errors import BadInput
 from lincorr.models import (
     Fingerprint,
@@ -30,9 +30,13 @@ from lincorr.subjects import (
     vocabulary_subjects,
 )
 from lincorr.tokens import Tokenizer, token_texts
+from lincorr.truth_names import truth_note, unknown_names
 from pipeline.config import RunConfig, SubjectSettings
 
 SAMPLE = 256
+
+# With fewer answers on a side there is nothing to choose; such a relation is fitted if asked for by name.
+_FEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     Raises:
         BadInput: a setting cannot be met.
     """
-    folder, tokenizer, relations = _open(config, tell)
+    folder, tokenizer, relations, left_out = _open(config, tell)
     spec = config.model.spec()
     sizes = load_config(folder, trust_remote_code=spec.trust_remote_code)
     sizes = getattr(sizes, "get_text_config", lambda: sizes)()
@@ -114,7 +118,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
         token_texts=texts,
         width=int(sizes.hidden_size),
         head_softcap=getattr(sizes, "final_logit_softcapping", None),
-        notes=notes,
+        notes=(*left_out, *notes, *_truth_notes(config, relations)),
     )
 
 
@@ -124,8 +128,28 @@ def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], li
     Raises:
         BadInput: a setting cannot be met.
     """
-    _, tokenizer, relations = _open(config, lambda _: None)
+    _, tokenizer, relations, _ = _open(config, lambda _: None)
     return relations, token_texts(tokenizer)
+
+
+def _truth_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> list[str]:
+    """Name what is no answer in the truth of the user's relations; tables that ship reach beyond theirs."""
+    if not config.catalogue:
+        return []
+    catalogue = load_catalogue(config.catalogue)
+    notes = []
+    for inputs in relations:
+        if isinstance(catalogue.describe(inputs.name).truth, str):
+            continue
+        relation, (source, target) = inputs.relation, (inputs.source, inputs.target)
+        unknown = unknown_names(
+            relation.truth,
+            (*relation.source.answers, *source.names, *source.dropped),
+            (*relation.target.answers, *target.names, *target.dropped),
+        )
+        if unknown:
+            notes.append(truth_note(inputs.name, unknown))
+    return notes
 
 
 def _sample(tokenizer: Tokenizer, template: Template, subjects: Subjects) -> list[list[int]]:
@@ -136,18 +160,51 @@ def _sample(tokenizer: Tokenizer, template: Template, subjects: Subjects) -> lis
 
 def _open(
     config: RunConfig, tell: Callable[[str], None]
-) -> tuple[Path, Tokenizer, tuple[RelationInputs, ...]]:
-    """Locate the model; return its folder, its tokenizer, and the relations in its tokens."""
+) -> tuple[Path, Tokenizer, tuple[RelationInputs, ...], tuple[str, ...]]:
+    """Locate the model; return its folder, its tokenizer, the relations in its tokens, and what to note."""
     catalogue = load_catalogue(config.catalogue)
-    for name in config.relations:
-        catalogue.describe(name)  # refuses an unknown one before anything slow
+    names = catalogue.select(config.relations)  # refuses an unknown one before anything slow
+    folder, tokenizer = open_tokenizer(config, tell)
+    relations: list[RelationInputs] = []
+    left_out: list[str] = []
+    for name in names:
+        asked_for = name in config.relations
+        try:
+            relation = _in_tokens(catalogue.relation(name), tokenizer, config)
+        except NoColumns:
+            if asked_for:
+                raise
+            left_out.append(name)
+            continue
+        if asked_for or min(len(relation.source), len(relation.target)) >= _FEWEST:
+            relations.append(relation)
+        else:
+            left_out.append(name)
+    note = (
+        "left out, since one side has fewer than two answers in this model's vocabulary "
+        f"(see `lincorr relations check`): {', '.join(left_out)}"
+    )
+    if not relations:
+        raise BadInput(f"relations: nothing remains; {note}")
+    return folder, tokenizer, tuple(relations), (note[0].upper() + note[1:] + ".",) if left_out else ()
+
+
+def open_tokenizer(config: RunConfig, tell: Callable[[str], None]) -> tuple[Path, Tokenizer]:
+    """Locate the model, converting it if need be; return its folder and its tokenizer."""
     spec = config.model.spec()
     if needs_conversion(spec):
         tell("Converting the GGUF file to safetensors (once; the result is cached)")
     folder = locate(spec)
-    tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
-    relations = tuple(_in_tokens(catalogue.relation(name), tokenizer, config) for name in config.relations)
-    return folder, tokenizer, relations
+    return folder, load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
+
+
+def _left_out(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (
+        f"Left out, since none of the answers on one side is a token of this model's vocabulary: "
+        f"{', '.join(names)} (see `lincorr relations check`).",
+    )
 
 
 def _subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Subjects, tuple[str, ...]]:
@@ -178,16 +235,18 @@ def _in_tokens(relation: Relation, tokenizer: Tokenizer, config: RunConfig) -> R
     source_names = _answers(relation.source.answers, config.source_answers)
     target_names = _answers(relation.target.answers, config.target_answers)
     where = f"relation {relation.name!r}"
-    source = answer_columns(tokenizer, source_names, f"{where}: source answers")
-    target = answer_columns(tokenizer, target_names, f"{where}: target answers")
-    return RelationInputs(relation, source, target, _truth(relation, source, target))
+    gaps = relation.source.template.gap, relation.target.template.gap
+    source = answer_columns(tokenizer, source_names, f"{where}: source answers", gaps[0])
+    target = answer_columns(tokenizer, target_names, f"{where}: target answers", gaps[1])
+    return RelationInputs(relation, source, target, truth_in_tokens(relation, source, target))
 
 
 def _answers(shipped: tuple[str, ...], own: Path | None) -> tuple[str, ...]:
     return shipped if own is None else read_answers(own)
 
 
-def _truth(relation: Relation, source: Columns, target: Columns) -> dict[int, tuple[int, ...]]:
+def truth_in_tokens(relation: Relation, source: Columns, target: Columns) -> dict[int, tuple[int, ...]]:
+    """Return source token id -> target token ids that are right, of names that are one whole token."""
     from_name, to_name = source.whole_name_ids(), target.whole_name_ids()
     right: dict[int, list[int]] = {}
     for from_answer, to_answer in relation.truth:

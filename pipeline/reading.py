@@ -9,8 +9,10 @@ from lincorr.metrics import Hits, hits
 from lincorr.solvers.result import LinearMap
 from lincorr.solvers.spectrum import Problem
 from pipeline.fit import FitInputs
+from pipeline.hubs import hubs_of
 
 _STRONGEST = 5
+_HUBS = 12
 
 
 def hit_rates(fitted: LinearMap, inputs: FitInputs) -> dict[str, Any] | None:
@@ -69,6 +71,12 @@ def strongest(maps: dict[str, LinearMap], inputs: FitInputs, token: int, texts: 
             for name, fitted in maps.items()
         },
     }
+
+
+def hubs(fitted: LinearMap, inputs: FitInputs, texts: list[str]) -> dict[str, Any]:
+    """Return the answers that are among the strongest sources of the most targets (see `pipeline.hubs`)."""
+    sources = inputs.relation.source.ids.tolist()
+    return hubs_of(fitted, sources, inputs.relation.truth, texts, count=_HUBS)
 
 
 def heatmap(

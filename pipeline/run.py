@@ -4,7 +4,7 @@ import functools
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -160,16 +160,17 @@ class Run:
         identity, subjects = store.identity, self.inputs.subjects
         fit, test = self._split()
         return {
-            "title": f"{', '.join(self.config.relations)} on {model_name(identity.source)}",
+            "title": f"{_named(self.config.relations)} on {model_name(identity.source)}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "versions": {name: version(name) for name in _VERSIONS},
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
             "model": {
+                "name": model_name(identity.source),
                 "source": identity.source,
                 "revision": identity.revision,
                 "fingerprint": self.inputs.fingerprint.short,
                 "dtype": identity.compute,
-                "device": self.config.model.device,
+                "device": store.device or self.config.model.device,
                 "head": identity.head,
             },
             "store": store.url,
@@ -186,7 +187,7 @@ class Run:
                 "left_out": subjects.left_out,
             },
             "notes": list(self.inputs.notes),
-            "relations": [store.maps.load_scores(name) for name in self.config.relations],
+            "relations": [store.maps.load_scores(inputs.name) for inputs in self.inputs.relations],
         }
 
     def report(self) -> Path:
@@ -231,7 +232,7 @@ class Run:
             )
         if not check.linear:
             self.narrator.tell("Hidden states do not stand for logits in this model; only logits are kept")
-        LogitStore.create(
+        store = LogitStore.create(
             self.config.store_url(),
             Identity(
                 source=self.config.model.source,
@@ -251,6 +252,7 @@ class Run:
                 passes=check.passes,
             ),
         )
+        store.save_device(check.device)
         self.narrator.tell(f"{_HOW[check.passes]}; {check.batch_tokens:,} tokens a pass")
 
     def _require(self, store: LogitStore) -> None:
@@ -364,6 +366,7 @@ class Run:
                 rcond=settings.rcond,
                 root_penalty=settings.penalty,
                 memory_bytes=fit_memory(settings),
+                device=settings.device,
             )
 
     @contextmanager
@@ -371,6 +374,11 @@ class Run:
         began = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - began
+
+
+def _named(relations: Sequence[str]) -> str:
+    """The relations by name, or how many they are where that would make no title."""
+    return ", ".join(relations) if len(relations) <= 3 else f"{len(relations)} relations"
 
 
 def check_model(task: CheckTask) -> ModelCheck:

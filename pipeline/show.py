@@ -1,80 +1,135 @@
-"""Look a word up in a fitted map: its strongest targets, or its strongest sources."""
+"""Look a word up in fitted maps: its strongest targets, or its strongest sources."""
 
-import difflib
+from dataclasses import dataclass
 from typing import Any
 
 from lincorr.errors import BadInput
-from lincorr.solvers.result import LinearMap
-from lincorr.store import LogitStore
+from lincorr.words import Match, match_slip, match_word, nearest
 from pipeline.config import RunConfig
-from pipeline.fit import FIT_NAMES
-from pipeline.prepare import RelationInputs, prepare_relations
+from pipeline.kept_maps import KeptMap, kept_maps
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What a word may be in one map.
+
+    Attributes:
+        answers: token text, or name of which only the first word is a token -> token id.
+        others: text -> id of the map's other tokens.
+    """
+
+    kept: KeptMap
+    answers: dict[str, int]
+    others: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    words: _Words
+    match: Match
+    token: int
+
+    @property
+    def is_answer(self) -> bool:
+        return self.match.text in self.words.answers
 
 
 def show_word(
-    config: RunConfig, word: str, *, target: bool, map_name: str | None, top: int
+    config: RunConfig, word: str, *, target: bool, map_name: str | None, top: int, all_sources: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the strongest links of a word in every relation that has it, as JSON values.
+    """Return the strongest links of a word, as JSON values.
+
+    The relations are those that have the word among their answers, else all that have its token. A slip
+    of the pen is looked for where no map has the word.
 
     Args:
         target: the word is a target; show its strongest sources.
         map_name: which fit; default the best-reading one that is kept.
+        all_sources: a target's sources are every token of the vocabulary, not only the answers.
 
     Raises:
-        BadInput: no map has the word; the message suggests the nearest.
+        BadInput: no map has the word, or something near it; the message names the nearest.
     """
-    store = LogitStore.open(config.store_url())
-    relations, texts = prepare_relations(config)
-    found, candidates = [], set()
-    for inputs in relations:
-        kept = [n for n in FIT_NAMES if store.maps.inputs(inputs.name, n) is not None]
-        if map_name is not None and map_name not in kept:
-            raise BadInput(f"--map: {map_name!r} is not kept; there are {', '.join(kept) or 'none'}")
-        if not kept:
-            raise BadInput(f"store: no map of {inputs.name!r} is kept; run `lincorr fit` first")
-        name = map_name or kept[-1]
-        fitted = store.maps.load(inputs.name, name)
-        known = fitted.target_ids if target else fitted.source_ids
-        by_text = {texts[token]: int(token) for token in known}
-        candidates |= set(by_text)
-        token = _match(word, by_text)
-        if token is not None:
-            links = _links(fitted, inputs, token, target=target, top=top)
-            found.append(
-                {
-                    "relation": inputs.name,
-                    "map": name,
-                    "word": texts[token],
-                    "links": [
-                        {"token": texts[other], "weight": weight, "right": right}
-                        for other, weight, right in links
-                    ],
-                }
-            )
+    if all_sources and not target:
+        raise BadInput("--all-sources: it is about a target's sources; give --target too")
+    maps, texts = kept_maps(config, map_name)
+    known = [_words(kept, texts, target=target) for kept in maps]
+    found = _find(word, known)
     if not found:
-        near = difflib.get_close_matches(word, sorted({c.strip() for c in candidates}), n=3)
-        hint = f"; near it are {', '.join(near)}" if near else ""
-        raise BadInput(f"word: {word!r} is no {'target' if target else 'source'} token{hint}")
+        raise BadInput(_refusal(word, known, target=target))
+    return [_shown(one, word, texts, target=target, top=top, every=all_sources) for one in found]
+
+
+def _words(kept: KeptMap, texts: list[str], *, target: bool) -> _Words:
+    columns = kept.inputs.target if target else kept.inputs.source
+    ids = kept.fitted.target_ids if target else kept.fitted.source_ids
+    answers = {texts[token]: token for token in columns.ids.tolist()}
+    for name, token, whole in zip(columns.names, columns.ids.tolist(), columns.whole, strict=True):
+        if not whole:
+            answers.setdefault(name, token)
+    others: dict[str, int] = {}
+    for token in ids.tolist():
+        if texts[token] not in answers:
+            others.setdefault(texts[token], token)
+    return _Words(kept, answers, others)
+
+
+def _find(word: str, known: list[_Words]) -> list[_Found]:
+    """Find the word in each map; only the best kind of match in any of them counts."""
+    found = []
+    for words in known:
+        if (match := match_word(word, [*words.answers, *words.others])) is not None:
+            found.append(_located(words, match))
+    if not found:
+        for words in known:
+            match = match_slip(word, words.answers) or match_slip(word, words.others)
+            if match is not None:
+                found.append(_located(words, match))
+    found = [one for one in found if one.match.same] or found
+    found = [one for one in found if one.is_answer] or found
     return found
 
 
-def _match(word: str, by_text: dict[str, int]) -> int | None:
-    """Find a word with a leading space, so in other capitals, or as it is; in this order."""
-    folded = {text.casefold(): token for text, token in reversed(by_text.items()) if text[:1] == " "}
-    for known, key in ((by_text, " " + word), (folded, f" {word.strip()}".casefold()), (by_text, word)):
-        if key in known:
-            return known[key]
-    return None
+def _located(words: _Words, match: Match) -> _Found:
+    token = words.answers[match.text] if match.text in words.answers else words.others[match.text]
+    return _Found(words, match, token)
 
 
-def _links(
-    fitted: LinearMap, inputs: RelationInputs, token: int, *, target: bool, top: int
-) -> list[tuple[int, float, bool]]:
-    """Return (token, weight, right) of the strongest links: targets, or sources among the answers."""
-    truth = inputs.truth
-    if not target:
-        return [(t, w, t in truth.get(token, ())) for t, w in fitted.strongest_targets(token, top)]
-    sources = inputs.source.ids.tolist()
-    weights = fitted.block(sources, [token])[:, 0].tolist()
-    strongest = sorted(zip(sources, weights, strict=True), key=lambda link: -link[1])[:top]
-    return [(source, w, token in truth.get(source, ())) for source, w in strongest]
+def _refusal(word: str, known: list[_Words], *, target: bool) -> str:
+    near = [text for words in known for text in nearest(word, words.answers)]
+    near += [text for words in known for text in nearest(word, words.others)]
+    shown = ", ".join(repr(text) for text in list(dict.fromkeys(near))[:5])
+    hint = f"; near it are {shown}" if shown else ""
+    return f"word: {word!r} is no {'target' if target else 'source'} token{hint}"
+
+
+def _shown(
+    found: _Found, word: str, texts: list[str], *, target: bool, top: int, every: bool
+) -> dict[str, Any]:
+    kept, token = found.words.kept, found.token
+    truth = kept.inputs.truth
+    if target:
+        sources = kept.sources(every=every)
+        weights = kept.fitted.block(sources, [token])[:, 0].tolist()
+        ranked = sorted(zip(sources, weights, strict=True), key=lambda link: -link[1])[:top]
+        links = [(source, weight, token in truth.get(source, ())) for source, weight in ranked]
+        of = len(sources)
+    else:
+        strongest = kept.fitted.strongest_targets(token, top)
+        links = [(t, weight, t in truth.get(token, ())) for t, weight in strongest]
+        of = len(kept.fitted.target_ids)
+    return {
+        "relation": kept.inputs.name,
+        "map": kept.name,
+        "word": texts[token],
+        "note": _note(word, found, texts[token]),
+        "among": "every token" if every else "the answers",
+        "of": of,
+        "links": [{"token": texts[t], "weight": weight, "right": right} for t, weight, right in links],
+    }
+
+
+def _note(word: str, found: _Found, text: str) -> str | None:
+    if found.match.text != text:
+        return f"{found.match.text!r} is not one token; showing {text!r}, its first"
+    return None if found.match.same else f"no token {word!r}; showing {text!r}"

@@ -2,10 +2,12 @@
 
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from lincorr.relations import load_catalogue
 from pipeline.cli import main
 from pipeline.config import settings
 
@@ -48,6 +50,60 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
         if not target.startswith("http"):
             assert (path.parent / target).exists(), target
+
+
+# --- every command of docs/ is run ----------------------------------------------------------------------
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+
+
+def commands_of(page: Path) -> list[str]:
+    """The lines of a page's `sh` blocks."""
+    blocks = [text for kind, text in _BLOCK.findall(page.read_text("utf-8")) if kind == "sh"]
+    return [line for text in blocks for line in text.splitlines() if line]
+
+
+def files_of(page: Path) -> dict[str, str]:
+    """The files that a page shows: blocks that begin with a comment naming one."""
+    shown = {}
+    for _, text in _BLOCK.findall(page.read_text("utf-8")):
+        first = re.match(r"# (\S+\.\w+)\n", text)
+        if first:
+            shown[first[1]] = text
+    return shown
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands_of(p)], ids=lambda page: page.stem)
+def test_every_command_of_the_pages_runs(
+    page: Path, tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the page's order, in one folder, as it is written, then its Python; no workers are started."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").symlink_to(toy_model)
+    for name, text in files_of(page).items():
+        (tmp_path / name).write_text(text, "utf-8")
+    for command in commands_of(page):
+        program, *arguments = shlex.split(command)
+        assert program == "lincorr", command
+        serial = ["--cluster-kind", "serial"] if takes_settings(arguments[0]) else []
+        assert main([*arguments, *serial]) == 0, command
+    for kind, text in _BLOCK.findall(page.read_text("utf-8")):
+        if kind == "python":
+            exec(compile(text, page.name, "exec"), {})
+
+
+def takes_settings(verb: str) -> bool:
+    """Whether a verb runs tasks."""
+    return verb not in ("store", "relations")
+
+
+def test_the_page_of_relations_counts_them() -> None:
+    catalogue = load_catalogue()
+    counts = Counter(catalogue.describe(name).family for name in catalogue.names())
+    page = (ROOT / "docs" / "relations.md").read_text("utf-8")
+    told = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, flags=re.MULTILINE)
+    assert {family: int(count) for family, count in told} == counts
 
 
 if __name__ == "__main__":

@@ -29,10 +29,14 @@ ROOMS = {
     "dask_jobqueue": {"pipeline.places.slurm"},
     "dask_kubernetes": {"pipeline.places.kubernetes"},
     "kr8s": {"pipeline.places.kubernetes"},
-    "typer": {"pipeline.cli", "pipeline.flags"},
+    "typer": {"pipeline.cli", "pipeline.flags"}
+    | {f"pipeline.commands.{verb}" for verb in ("hubs", "output", "relations_check", "show")},
+    "rapidfuzz": {"lincorr.words"},
     "pydantic": {"pipeline.config"},
-    "matplotlib": {f"pipeline.plots.{name}" for name in ("figure", "pearson", "path", "weights")},
-    "jinja2": {"pipeline.report"},
+    "matplotlib": {
+        f"pipeline.plots.{name}" for name in ("bipartite", "figure", "path", "pearson", "weights")
+    },
+    "jinja2": {"pipeline.pages.render"},
 }
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lincorr.columns import answer_columns
+from lincorr.columns import Coverage, NoColumns, answer_columns, find_columns
 from lincorr.errors import BadInput
 from lincorr.testing import CITIES, COUNTRIES, sentencepiece_tokenizer, toy_tokenizer
 
@@ -72,3 +72,42 @@ def test_a_list_without_any_column_is_refused(tokenizer: Any, names: list[str]) 
         answer_columns(tokenizer, names, "relations.0.source.answers")
     assert str(problem.value).startswith("relations.0.source.answers: ")
     assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize("make", [toy_tokenizer, sentencepiece_tokenizer])
+def test_without_a_space_the_column_is_the_token_that_continues_the_text(make: Any) -> None:
+    tokenizer = make()
+    columns = answer_columns(tokenizer, ["5", "7"], "numbers", gap="")
+    start = tokenizer.encode("X+1=", add_special_tokens=False)
+    for token, text in zip(columns.ids, ("5", "7"), strict=True):
+        assert tokenizer.encode("X+1=" + text, add_special_tokens=False) == [*start, token]
+    assert columns.texts == columns.names == ("5", "7")
+    assert all(columns.whole)
+
+
+def test_a_chinese_name_is_one_word(tokenizer: Any) -> None:
+    assert find_columns(tokenizer, ["北京", "5"], "").coverage() == Coverage(1, 0, 1)
+
+
+def test_a_space_makes_another_token(tokenizer: Any) -> None:
+    with_space = answer_columns(tokenizer, ["Tokyo"], "cities")
+    assert find_columns(tokenizer, ["Tokyo"], "").ids.tolist() != with_space.ids.tolist()
+
+
+def test_coverage_counts_every_name_by_its_first_word(tokenizer: Any) -> None:
+    names = ["Rome", "Rome North", "Paris West", "Paris East", "Tokyoburg", "Xyzzy Rome", "Oslo"]
+    coverage = answer_columns(tokenizer, names, "cities").coverage()
+    # by the tokenizer itself: is the first word one token, and is that all?
+    first = [len(tokenizer.encode(" " + name.split()[0], add_special_tokens=False)) == 1 for name in names]
+    whole = [len(tokenizer.encode(" " + name, add_special_tokens=False)) == 1 for name in names]
+    assert coverage == Coverage(sum(whole), sum(first) - sum(whole), len(names) - sum(first))
+    assert coverage.answers == len(names)
+    assert coverage.as_counts() == {"whole": 2, "phrase": 3, "subword": 2}
+
+
+def test_a_list_without_any_column_is_all_subwords(tokenizer: Any) -> None:
+    columns = find_columns(tokenizer, ["Xyzzy", "Qwghlm"], " ")
+    assert columns.coverage() == Coverage(0, 0, 2)
+    assert columns.ids.shape == (0,)
+    with pytest.raises(NoColumns):
+        answer_columns(tokenizer, ["Xyzzy"], "cities")

@@ -82,6 +82,34 @@ FACTS = [
     ("country-country-es", "Germany", "Alemania"),
     ("country-country-es", "Spain", "España"),
     ("country-country-es", "Holland", "Holanda"),
+    ("country-country-zh", "Germany", "德国"),
+    ("country-country-zh", "England", "英格兰"),
+    ("country-country-zh", "USA", "美国"),
+    ("country-country-ja", "Germany", "ドイツ"),
+    ("country-country-ja", "USA", "米国"),
+    ("country-country-ja", "Myanmar", "ミャンマー"),
+    ("city-city-es", "London", "Londres"),
+    ("city-city-es", "Cairo", "Cairo"),
+    ("city-city-es", "Milan", "Milán"),
+    ("city-city-es", "Los Angeles", "Los Ángeles"),
+    ("city-city-fr", "London", "Londres"),
+    ("city-city-fr", "Beijing", "Pékin"),
+    ("city-city-fr", "Paris", "Paris"),
+    ("city-city-de", "Munich", "München"),
+    ("city-city-de", "Warsaw", "Warschau"),
+    ("city-city-de", "Boston", "Boston"),
+    ("city-city-zh", "Beijing", "北京"),
+    ("city-city-zh", "Peking", "北京"),
+    ("city-city-zh", "Paris", "巴黎"),
+    ("city-city-ja", "Tokyo", "東京"),
+    ("city-city-ja", "Barcelona", "バルセロナ"),
+    ("language-language-fr", "German", "allemand"),
+    ("language-language-ja", "English", "英語"),
+    ("continent-continent-de", "Europe", "Europa"),
+    ("continent-continent-zh", "Asia", "亚洲"),
+    ("language-continent", "Japanese", "Asia"),
+    ("language-continent", "Portuguese", "South America"),
+    ("language-continent", "Swahili", "Africa"),
 ]
 
 FALSE = [
@@ -98,6 +126,11 @@ FALSE = [
     ("country-capital", "USA", "New York"),
     ("country-language", "Brazil", "Spanish"),
     ("country-currency", "UK", "Euro"),
+    ("city-city-de", "Munich", "Munich"),
+    ("city-city-es", "Cairo", "El Cairo"),  # "El" would stand for it
+    ("city-city-zh", "Tokyo", "東京"),
+    ("language-continent", "Japanese", "Europe"),
+    ("language-continent", "German", "Asia"),
 ]
 
 
@@ -122,6 +155,8 @@ def test_near_misses_are_wrong(table, source, target):
         ("languages", ["English", "Farsi", "Welsh", "Bengali"]),
         ("countries-fr", ["Allemagne", "États-Unis", "Angleterre", "Corée"]),
         ("countries-de", ["Deutschland", "Vereinigte Staaten", "USA"]),
+        ("cities-zh", ["北京", "纽约", "伦敦"]),
+        ("languages-de", ["Englisch", "Deutsch"]),
         ("countries-es", ["Alemania", "Estados Unidos", "Inglaterra"]),
     ],
 )
@@ -173,5 +208,7 @@ def test_each_alias_belongs_to_a_place_that_exists():
     for language in gazetteer.FOREIGN:
         assert set(aliases["foreign"][language]) <= codes
     cities = {name for city in gazetteer.cities() for name in city.names}
+    with gazetteer.CITIES.open(encoding="utf-8") as lines:
+        assert {line.split(",")[0] for line in lines if line[0] != "#"} - cities == {"name"}
     assert set(aliases["cities"]) <= cities
     assert set(aliases["city_continents"]) <= cities

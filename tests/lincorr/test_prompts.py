@@ -26,6 +26,9 @@ TEMPLATES = [
     "{}'s language is",
     "Near {}, people live in",
     "City: {}",
+    "{}+1=",
+    "{}所居住的城市是",
+    "用户{}の仕事は",
 ]
 TOKENIZERS = {
     "byte-level": (toy_tokenizer(), "Ġ"),

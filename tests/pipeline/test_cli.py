@@ -13,7 +13,7 @@ import yaml
 from lincorr.testing import CITIES, COUNTRIES, save_toy_model
 from pipeline.cli import main
 
-VERBS = ("run", "plan", "extract", "fit", "evaluate", "report", "show", "store", "relations")
+VERBS = ("run", "plan", "extract", "fit", "evaluate", "report", "show", "hubs", "store", "relations")
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 
 
@@ -314,6 +314,13 @@ def test_the_help_of_a_verb_imports_nothing_slow(verb):
     assert "Usage:" in done.stdout
 
 
+def test_help_names_the_choices_of_a_setting(printed):
+    words = printed("run", "--help")
+    assert "--subjects-split grouped|even-odd" in " ".join(words.split())
+    assert "--store-hidden true|false" in " ".join(words.split())
+    assert "--subjects-count INTEGER|all" in " ".join(words.split())
+
+
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "pipeline", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
@@ -376,6 +383,21 @@ def test_plan_refuses_what_the_disk_has_no_room_for(refusal, flags, monkeypatch)
     assert "store: " in refusal("run", *flags)
 
 
+def test_a_plan_names_what_is_no_answer_in_a_truth(printed, flags, tmp_path):
+    catalogue = yaml.safe_load((tmp_path / "toy.yaml").read_text())
+    catalogue["relations"]["toy"]["truth"] += [["Tokio", "Japan"], ["Paris", "Nowhere"]]
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(catalogue))
+    note = "Relation 'toy': 2 names of the truth are no answers and left out: 'Tokio' ('Tokyo'?), 'Nowhere'."
+    assert note in printed("plan", *flags)
+    document = json.loads(printed("run", *flags, "--json"))
+    assert document["notes"] == [note]
+    assert document["model"]["device"] == "cpu"  # not "auto", as it was asked for
+
+
+def test_a_truth_of_answers_alone_is_not_noted(printed, flags):
+    assert "no answer" not in printed("plan", *flags)
+
+
 def test_relations_list_names_every_relation(printed):
     table = printed("relations", "list")
     assert "city-country" in table
@@ -390,6 +412,7 @@ def test_relations_list_has_ones_own(printed, tmp_path):
         "family": "custom",
         "source": TEXTS["city"],
         "target": TEXTS["country"],
+        "wordings": 3,  # the templates are the catalogue's own
     }
 
 
@@ -471,10 +494,72 @@ def test_show_finds_a_word_however_it_is_written(word, printed, with_store):
     assert found["word"] == " Tokyo"
 
 
-def test_show_suggests_the_nearest_word(refusal, with_store):
-    line = refusal("show", "Tokio", *with_store, "--map", "domain")
-    assert "'Tokio' is no source token" in line
-    assert "Tokyo" in line
+def test_show_says_so_when_it_shows_another_word(printed, with_store):
+    (found,) = json.loads(printed("show", "Tokio", *with_store, "--json"))
+    assert (found["word"], found["note"]) == (" Tokyo", "no token 'Tokio'; showing ' Tokyo'")
+    assert "no token 'Tokio'; showing ' Tokyo'" in printed("show", "Tokio", *with_store).splitlines()
+    (same,) = json.loads(printed("show", "tokyo", *with_store, "--json"))
+    assert (same["note"], same["links"]) == (None, found["links"])
+
+
+@pytest.mark.parametrize(
+    ("word", "near"), [("Tokiu", "' Tokyo'"), ("Rom", "' Rome'"), ("Oslow-Delhi", "' Oslo'")]
+)
+def test_show_suggests_the_nearest_words(word, near, refusal, with_store):
+    line = refusal("show", word, *with_store, "--map", "domain")
+    assert f"{word!r} is no source token; near it are " in line
+    assert near in line
+
+
+def test_show_finds_the_first_token_of_a_longer_name(printed, flags, tmp_path):
+    longer = ("Rome Mountain", *CITIES[:4], *CITIES[5:])
+    write_catalogue(tmp_path / "toy.yaml", cities=longer)
+    printed("run", *flags, "--json")
+    (found,) = json.loads(printed("show", "rome mountain", *flags, "--json"))
+    assert (found["word"], found["note"]) == (
+        " Rome",
+        "'Rome Mountain' is not one token; showing ' Rome', its first",
+    )
+
+
+def test_show_prefers_the_relations_whose_answer_the_word_is(printed, flags, tmp_path):
+    both = yaml.safe_load((tmp_path / "toy.yaml").read_text())
+    toy = both["relations"]["toy"]
+    both["relations"]["back"] = {
+        "source": toy["target"],
+        "target": toy["source"],
+        "truth": [pair[::-1] for pair in toy["truth"]],
+    }
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(both))
+    flags = [*flags, "--relations", "toy,back"]
+    printed("run", *flags, "--json")
+
+    def relations(word: str) -> list[str]:
+        return [found["relation"] for found in json.loads(printed("show", word, *flags, "--json"))]
+
+    assert (relations("Tokyo"), relations("Japan"), relations("lives")) == (
+        ["toy"],
+        ["back"],
+        ["toy", "back"],
+    )
+
+
+def test_show_looks_among_every_token_for_sources(printed, with_store):
+    arguments = ("show", "Japan", *with_store, "--target", "--all-sources", "--top", 400, "--json")
+    (found,) = json.loads(printed(*arguments))
+    assert (found["among"], found["of"], len(found["links"])) == ("every token", 376, 376)
+    (few,) = json.loads(printed("show", "Japan", *with_store, "--target", "--top", 99, "--json"))
+    assert (few["among"], few["of"]) == ("the answers", 10)
+    answers = [link for link in found["links"] if link["token"] in {" " + city for city in CITIES}]
+    assert [link["token"] for link in answers] == [link["token"] for link in few["links"]]
+    weights = [link["weight"] for link in few["links"]]
+    assert [link["weight"] for link in answers] == pytest.approx(weights)
+
+
+def test_show_refuses_every_source_of_a_source_or_of_the_answers_map(refusal, with_store):
+    assert "--all-sources" in refusal("show", "Tokyo", *with_store, "--all-sources")
+    arguments = ("show", "Japan", *with_store, "--target", "--all-sources", "--map", "domain")
+    assert "has no sources but the answers" in refusal(*arguments)
 
 
 def test_show_refuses_a_map_that_is_not_kept(refusal, with_store):
@@ -490,3 +575,33 @@ def test_show_needs_only_the_store(printed, with_store):
 def test_show_prints_a_table(printed, with_store):
     table = printed("show", "Tokyo", *with_store, "--top", 10)
     assert "' Japan' ✓" in table
+
+
+# hubs
+
+
+def test_hubs_are_those_of_the_targets_strongest_sources(printed, with_store):
+    (found,) = json.loads(printed("hubs", *with_store, "--within", 3, "--json"))
+    counts: dict[str, int] = {}
+    right: dict[str, int] = {}
+    for country in COUNTRIES:
+        (shown,) = json.loads(printed("show", country, *with_store, "--target", "--top", 3, "--json"))
+        for link in shown["links"]:
+            counts[link["token"]] = counts.get(link["token"], 0) + 1
+            right[link["token"]] = right.get(link["token"], 0) + link["right"]
+    assert {hub["token"]: hub["targets"] for hub in found["hubs"]} == counts
+    assert {hub["token"]: hub["right"] for hub in found["hubs"]} == right
+    assert (found["relation"], found["map"], found["among"]) == ("toy", "vocabulary-ridge", "the answers")
+    assert (found["sources"], found["targets"], found["top"], found["expected"]) == (10, 10, 3, 3.0)
+
+
+def test_hubs_among_every_token(printed, with_store):
+    (found,) = json.loads(printed("hubs", *with_store, "--all-sources", "--top", 4, "--json"))
+    assert (found["sources"], len(found["hubs"]), found["among"]) == (376, 4, "every token")
+    targets = [hub["targets"] for hub in found["hubs"]]
+    assert targets == sorted(targets, reverse=True)
+
+
+def test_hubs_prints_a_table(printed, with_store):
+    (first, *_) = json.loads(printed("hubs", *with_store, "--json"))[0]["hubs"]
+    assert repr(first["token"]) in printed("hubs", *with_store)

@@ -37,6 +37,7 @@ KIN = relation("kin", "places", "city", "continent")
 ALIEN = relation("alien", "food", "dish", "taste")
 HALF = relation("half", "food", "dish", "country")
 SAME = relation("same", "places", "country", "city")
+REWORDED = relation("mine.2", "places", "city.2", "country.2")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,8 @@ SAME = relation("same", "places", "country", "city")
         ([ALIEN, KIN], ("alien", "taste")),
         ([HALF], ("half", "dish")),  # its target is ours
         ([SAME], None),  # the same two prompts
+        ([REWORDED], None),  # in other words
+        ([REWORDED, KIN], ("kin", "continent")),
     ],
 )
 def test_a_prompt_of_another_family_is_preferred(

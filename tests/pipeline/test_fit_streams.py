@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import array_api_strict
 import numpy as np
 import pytest
 import scipy.linalg
 import scipy.stats
 from numpy.typing import NDArray
 
+from lincorr import scratch as scratch_module
+from lincorr.arrays import has_gpu
 from lincorr.columns import Columns
 from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.metrics import finite_mean
@@ -23,7 +26,8 @@ from lincorr.solvers.result import LinearMap
 from lincorr.solvers.spectrum import coefficients, ridge_path
 from lincorr.store import LogitStore
 from lincorr.testing import HiddenProblem, hidden_problem, planted_store
-from pipeline import fit
+from pipeline import device as device_module
+from pipeline import fit, panels
 from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
 from pipeline.fit import FitInputs, fit_relation, held_out_moments, set_up
 from pipeline.prepare import RelationInputs
@@ -133,6 +137,54 @@ class Disorderly:
 
 def run(store: LogitStore, inputs: FitInputs, executor: Executor | None = None) -> list[str]:
     return fit_relation(store, inputs, lambda: executor or Serial())
+
+
+# --- on a device --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_device(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A device that is not the host: what slips back to it, or to the default device, raises."""
+    put = []
+
+    def to_device(array: NDArray[Any], kind: str) -> Any:
+        if kind == "cpu":
+            return array
+        put.append(array.size)
+        return array_api_strict.asarray(array, device=array_api_strict.Device("device1"))
+
+    monkeypatch.setattr(scratch_module, "to_device", to_device)
+    monkeypatch.setattr(device_module, "has_gpu", lambda: True)
+    monkeypatch.setattr(panels, "limit_memory", lambda kind, n_bytes: None)
+    return put
+
+
+@pytest.mark.parametrize("method", [*METHODS, "tiled"])
+def test_fits_on_a_device_are_those_of_the_host(
+    store_of: Callable[..., LogitStore], other_device: list[int], method: str
+) -> None:
+    """Every task's arrays live on the device from the scratch to the scratch."""
+    here, there = store_of(method, "here"), store_of(method, "there")
+    asked = {"root_penalty": ROOT} if method == "tiled" else {}
+    run(here, fit_inputs(method, device="cpu", **asked))
+    assert not other_device
+    run(there, fit_inputs(method, **asked))
+    assert other_device
+    for name in fit_inputs(method).fit_names("domain"):
+        found, expected = (store.maps.load("toy", name) for store in (there, here))
+        assert error(weights_of(found), weights_of(expected)) < 1e-9
+        assert error(found.intercept, expected.intercept) < 1e-9
+        assert found.diagnosis.cut.rank == expected.diagnosis.cut.rank
+        assert found.diagnosis.root_penalty == expected.diagnosis.root_penalty
+
+
+def test_a_gpu_that_is_not_there_is_one_line(store_of: Callable[..., LogitStore]) -> None:
+    if has_gpu():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(
+        LincorrError, match=r"fit\.device: cuda is asked for, and CuPy sees no GPU here; install"
+    ):
+        run(store_of("gram"), fit_inputs("gram", device="cuda"))
 
 
 # --- the answers --------------------------------------------------------------------------------------

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from pipeline.pages.format import count, fixed, moment, short
+from pipeline.plots.bipartite import Link, bipartite_plot, links_of
 from pipeline.plots.path import _decade
 from pipeline.plots.text import label, visible
 from pipeline.plots.weights import weight_map
-from pipeline.report import count, fixed, moment, short, write_report
+from pipeline.report import write_report
 
 HOSTILE = [
     " <script>alert(1)</script>",
@@ -92,6 +94,7 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             "columns": 151,
             "answers": 188,
             "dropped": 37,
+            "coverage": {"whole": 120, "phrase": 40, "subword": 28},
         },
         "target": {
             "template": "country",
@@ -116,6 +119,16 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             }
             for source in sources
         ],
+        "hubs": {
+            "domain": {
+                "top": 5,
+                "sources": 151,
+                "targets": 7,
+                "expected": 35 / 151,
+                "bound": 4,
+                "hubs": [{"token": token, "targets": 7 - n, "right": 0} for n, token in enumerate(sources)],
+            }
+        },
         "heatmap": {
             "fit": "vocabulary-ridge",
             "sources": sources,
@@ -207,8 +220,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def unplotted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plots: they take most of the time."""
+    for plot in ("bipartite_plot", "path_plot", "pearson_plot", "weights_plot"):
+        monkeypatch.setattr(f"pipeline.pages.relation.{plot}", lambda *_: None)
+
+
+PAGES = ("report.html", "city-country.html", "city-country-2.html")
+
+
+@pytest.fixture(scope="module", params=["city-country.html", "report.html"])
+def every_text(folder: Path, request: pytest.FixtureRequest) -> str:
+    """The page of a relation, then the index."""
+    return (folder / request.param).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def every_page(every_text: str) -> Page:
+    return Page(every_text)
+
+
 @pytest.fixture(scope="module")
 def text(folder: Path) -> str:
+    return (folder / "city-country.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def index(folder: Path) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -222,9 +261,9 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 class TestPage:
-    def test_tags_balance(self, page: Page) -> None:
-        assert page.unbalanced == []
-        assert page.open == []
+    def test_tags_balance(self, every_page: Page) -> None:
+        assert every_page.unbalanced == []
+        assert every_page.open == []
 
     def test_token_text_is_never_markup(self, page: Page, text: str) -> None:
         assert page.tags("script") == ["script"]
@@ -235,35 +274,38 @@ class TestPage:
 
     def test_token_text_in_drawings_is_escaped(self, text: str) -> None:
         drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-        weights = [svg for svg in drawings if "Heat map" in svg]
-        assert len(drawings) == 2 * (1 + 2 + 1)
+        weights = [svg for svg in drawings if "Heat map" in svg or "Strongest links" in svg]
+        assert len(drawings) == 1 + 2 + 1 + 1
+        assert len(weights) == 2
         assert all("&lt;script&gt;" in svg for svg in weights)
         assert not any("<script" in svg or "<img" in svg for svg in drawings)
 
-    def test_nothing_invisible_is_left(self, text: str) -> None:
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\ud800]", text)
+    def test_nothing_invisible_is_left(self, every_text: str) -> None:
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\ud800]", every_text)
 
-    def test_nothing_is_loaded(self, page: Page, text: str) -> None:
-        assert page.tags("link", "iframe", "object", "embed", "audio", "video", "base") == []
-        for address in page.attributes("src") + page.attributes("href"):
-            assert re.fullmatch(r"#[\w-]+|[\w-]+\.(png|json|csv)", address), address
-        assert "@import" not in text
-        assert all(found.startswith("#") for found in re.findall(r"url\(([^)]*)\)", text))
-        assert "http://" not in text
-        assert text.count("https://") == text.count("https://example.org/x")  # the token's text
+    def test_nothing_is_loaded(self, every_page: Page, every_text: str) -> None:
+        assert every_page.tags("link", "iframe", "object", "embed", "audio", "video", "base") == []
+        for address in every_page.attributes("src") + every_page.attributes("href"):
+            assert re.fullmatch(r"#[\w-]+|[\w-]+\.(html|png|json|csv)", address), address
+        assert "@import" not in every_text
+        assert all(found.startswith("#") for found in re.findall(r"url\(([^)]*)\)", every_text))
+        assert "http://" not in every_text
+        assert every_text.count("https://") == every_text.count(
+            "https://example.org/x"
+        )  # the token's every_text
 
-    def test_links_lead_somewhere(self, page: Page, folder: Path) -> None:
-        ids = page.attributes("id")
+    def test_links_lead_somewhere(self, every_page: Page, folder: Path) -> None:
+        ids = every_page.attributes("id")
         assert len(ids) == len(set(ids))
-        for address in page.attributes("href"):
+        for address in every_page.attributes("href"):
             inside = address.startswith("#")
             assert address[1:] in ids if inside else (folder / address).is_file(), address
         for attribute in ("aria-labelledby", "clip-path"):
-            for value in page.attributes(attribute):
+            for value in every_page.attributes(attribute):
                 assert value.removeprefix("url(#").removesuffix(")") in ids
 
-    def test_headings_are_in_order(self, page: Page) -> None:
-        levels = [int(tag[1]) for tag in page.tags("h1", "h2", "h3", "h4")]
+    def test_headings_are_in_order(self, every_page: Page) -> None:
+        levels = [int(tag[1]) for tag in every_page.tags("h1", "h2", "h3", "h4")]
         assert levels[0] == 1
         assert levels.count(1) == 1
         assert all(after - before <= 1 for before, after in pairwise(levels))
@@ -300,12 +342,25 @@ class TestPage:
         assert "⚠ only 50 <u>subjects</u> are held out" in words
         assert "by chance 0.01 0.03 0.06" in words
 
+    @pytest.mark.usefixtures("unplotted")
+    def test_hubs_stand_beside_chance(self, page: Page, text: str, tmp_path: Path) -> None:
+        table = re.search(r'aria-label="Hubs of.*?</table>', text, flags=re.DOTALL)
+        assert table is not None
+        cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', table[0])
+        assert cells == [*(cell for n in range(7) for cell in (str(7 - n), "0")), "0.232", "4"]
+        relation = make_relation()
+        del relation["hubs"]  # scores that an earlier version kept
+        page_without = write_report(make_document(relation), tmp_path)
+        assert "Hubs" not in page_without.read_text(encoding="utf-8")
+
+    @pytest.mark.usefixtures("unplotted")
     def test_without_another_prompt_the_page_says_how_to_get_one(self, tmp_path: Path) -> None:
         page = write_report(make_document(make_relation() | {"other_prompt": None}), tmp_path)
         text = page.read_text(encoding="utf-8")
         assert "other prompt" not in text
         assert "a second relation in the run" in text
 
+    @pytest.mark.usefixtures("unplotted")
     def test_score_over_all_outputs_is_shown_where_there_is_one(self, text: str, tmp_path: Path) -> None:
         assert ">r, all<" in text
         relation = make_relation()
@@ -315,10 +370,68 @@ class TestPage:
         assert ">r, all<" not in page.read_text(encoding="utf-8")
         assert ">Spearman, all<" not in page.read_text(encoding="utf-8")
 
-    def test_one_relation_has_no_overview(self, text: str, tmp_path: Path) -> None:
-        assert 'id="overview"' in text
+    @pytest.mark.usefixtures("unplotted")
+    def test_one_relation_is_the_report(self, tmp_path: Path) -> None:
+        write_report(make_document(make_relation(), make_relation("b")), tmp_path)
         page = write_report(make_document(make_relation()), tmp_path)
-        assert 'id="overview"' not in page.read_text(encoding="utf-8")
+        text = page.read_text(encoding="utf-8")
+        assert '<h2 id="fits">' in text
+        assert "All relations" not in text
+        assert not (tmp_path / "city-country.html").exists()  # of the report before
+
+
+class TestIndex:
+    def test_a_row_for_each_relation_has_its_fits_side_by_side(self, index: str) -> None:
+        table = re.search(r"<table.*?</table>", index, flags=re.DOTALL)
+        assert table is not None
+        rows = re.findall(r"<tr>\s*<th scope=\"row\".*?</tr>", table[0], flags=re.DOTALL)
+        assert len(rows) == 2
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", rows[0])
+        assert cells == ["attribute", *["0.807", "0.05", "0.14"] * 4, "151 of 188", "7 of 252"]
+
+    def test_each_fit_has_both_directions(self, index: str) -> None:
+        tables = re.findall(r"<table.*?</table>", index, flags=re.DOTALL)[1:-2]
+        assert len(tables) == len(FITS)
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", tables[0].partition("<tbody>")[2])
+        assert cells[1:5] == ["0.807 ± –", "0.791 to 0.824", "−0.01", "0.757"]
+        assert cells[5:15] == ["0.05", "0.10", "0.14", "0.01", "42", "0.20", "0.30", "–", "0.01", "30"]
+
+    def test_coverage_is_shown_where_it_was_counted(self, index: str, text: str) -> None:
+        sides = re.findall(r"<caption>(Source|Target)</caption>.*?<tbody>(.*?)</tr>", index, flags=re.DOTALL)
+        cells = {side: re.findall(r'<td class="number[^>]*>([^<]*)</td>', row) for side, row in sides}
+        assert cells == {
+            "Source": ["188", "151", "120", "40", "28"],
+            "Target": ["252", "7", "–", "–", "–"],
+        }
+        assert "37 dropped (120 whole, 40 phrase, 28 subword)" in text
+        assert "86 dropped</dd>" in text
+
+    def test_it_leads_to_every_relation_and_back(self, folder: Path, index: str) -> None:
+        pages = [Page((folder / name).read_text(encoding="utf-8")) for name in PAGES]
+        assert set(PAGES[1:]) <= set(pages[0].attributes("href"))
+        assert {"report.html", "city-country-2.html"} <= set(pages[1].attributes("href"))
+        assert {"report.html", "city-country.html"} <= set(pages[2].attributes("href"))
+        assert "<svg" not in index
+
+    @pytest.mark.usefixtures("unplotted")
+    def test_a_study_is_part_of_it(self, tmp_path: Path) -> None:
+        page = write_report(make_document(make_relation()) | {"study": {}}, tmp_path)
+        assert 'href="city-country.html"' in page.read_text(encoding="utf-8")
+
+    @pytest.mark.usefixtures("unplotted")
+    def test_a_relation_may_bear_the_name_of_the_index(self, tmp_path: Path) -> None:
+        page = write_report(make_document(make_relation("report"), make_relation("b")), tmp_path)
+        assert 'href="report-2.html"' in page.read_text(encoding="utf-8")
+
+    @pytest.mark.usefixtures("unplotted")
+    def test_forty_relations_make_a_page_of_tables(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pipeline.side_by_side.FEW", 41)  # no plots are drawn in this process only
+        relations = [make_relation(f"relation {number}") for number in range(40)]
+        page = write_report(make_document(*relations), tmp_path)
+        assert len(list(tmp_path.glob("relation-*.html"))) == 40
+        assert page.stat().st_size < 400_000
 
 
 class TestFiles:
@@ -357,7 +470,7 @@ class TestFiles:
 
     def test_plots_are_png_named_by_relation(self, folder: Path) -> None:
         names = {path.name for path in folder.glob("*.png")}
-        plots = ("pearson", "path", "weights")
+        plots = ("bipartite", "path", "pearson", "weights")
         keys = ("city-country", "city-country-2")
         assert names == {f"{key}-{plot}.png" for key in keys for plot in plots}
         for path in folder.glob("*.png"):
@@ -365,10 +478,19 @@ class TestFiles:
 
     def test_nothing_else_is_left(self, folder: Path) -> None:
         others = {path.name for path in folder.iterdir() if path.suffix != ".png"}
-        assert others == {"report.html", "report.json", "scores.csv", "links.csv"}
+        assert others == {*PAGES, "report.json", "scores.csv", "links.csv"}
 
     def test_equal_documents_give_equal_files(self, folder: Path, tmp_path: Path) -> None:
         write_report(make_document(make_relation(), make_relation("../city country")), tmp_path)
+        for path in folder.iterdir():
+            assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+    def test_processes_side_by_side_write_the_same_files(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pipeline.side_by_side.FEW", 1)
+        write_report(make_document(make_relation(), make_relation("../city country")), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {path.name for path in folder.iterdir()}
         for path in folder.iterdir():
             assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
@@ -468,6 +590,37 @@ def test_moment_is_in_words() -> None:
     assert moment("2026-11-23T22:40:00+02:00") == "23 November 2026, 20:40 UTC"
     assert moment("yesterday") == "yesterday"
     assert moment(None) == "–"
+
+
+def test_links_of_known_sources_are_right_or_not_and_others_neither() -> None:
+    links = [{"token": f"t{n}", "weight": 0.5 - n, "right": n == 1} for n in range(4)]
+    relation = {
+        "strongest": [
+            {"source": "known", "truth": ["t1"], "by_fit": {"domain": links, "vocabulary-ridge": []}},
+            {"source": "other", "truth": [], "by_fit": {"domain": [links[0] | {"weight": 2.0}]}},
+            *({"source": f"s{n}", "truth": [], "by_fit": {"domain": links}} for n in range(50)),
+        ]
+    }
+    drawn = links_of(relation, "domain")
+    assert drawn[0] == Link("other", "t0", 2.0, None)
+    known = [link for link in drawn if link.source == "known"]
+    assert known == [Link("known", "t0", 0.5, False), Link("known", "t1", -0.5, True)]
+    assert len({link.source for link in drawn}) == 24
+    assert links_of(relation, "vocabulary-ridge") == []
+
+
+def test_right_and_wrong_links_differ_in_more_than_colour() -> None:
+    relation = make_relation()
+    relation["strongest"] = relation["strongest"][:1]
+    plot = bipartite_plot(relation, "key")
+    assert plot is not None
+    lines = re.findall(r"<title>([^<]*)</title><path d=\"[^\"]*\" style=\"([^\"]*)\"", plot.svgs[0])
+    assert [("(true)" in words, "dasharray" in style) for words, style in lines] in (
+        [(False, True), (True, False)],
+        [(True, False), (False, True)],
+    )
+    widths = {"true" in w: float(re.search(r"stroke-width:([\d.]+)", s)[1]) for w, s in lines}  # type: ignore[index]
+    assert widths[True] > widths[False]  # the weight of the true one is greater
 
 
 def test_a_large_map_keeps_true_pairs_and_says_so() -> None:

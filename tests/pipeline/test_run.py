@@ -264,7 +264,7 @@ def test_all_outputs_are_scored_as_if_predicted(finished, answers):
 
 
 def test_only_a_sample_of_many_outputs_is_ranked(rerun, answers, monkeypatch):
-    monkeypatch.setattr(evaluate, "_SAMPLED_OUTPUTS", 5)
+    monkeypatch.setattr(evaluate, "SAMPLED_OUTPUTS", 5)
     fits = {fit["name"]: fit for fit in rerun("evaluate", report_sources=3)["relations"][0]["fits"]}
     fit = fits["vocabulary-ridge"]
     x, y = answers["city"], answers["country"]

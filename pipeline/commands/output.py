@@ -1,0 +1,20 @@
+"""What verbs share: the flag --json, and JSON on standard output."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value; what is no finite number becomes null."""
+    from lincorr.strict_json import finite
+
+    print(json.dumps(finite(value), indent=2, ensure_ascii=False))
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """Return a figure for a table; a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:.{digits}f}"

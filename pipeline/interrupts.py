@@ -1,0 +1,33 @@
+"""Ctrl-C while processes are started: it waits until they are there, and ends us, not them."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Raise a KeyboardInterrupt that comes in the body at its end.
+
+    Processes that the body starts do not get it at all, though a terminal sends it to them too: half
+    started they would print tracebacks, and Dask would start others in their place. They end when
+    whoever started them closes them. Does nothing outside the main thread, where no signal arrives.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # whatever thread multiprocessing starts it in hears the signal again
+    came: list[Any] = []
+    before = signal.signal(signal.SIGINT, lambda *event: came.append(event))
+    # New threads and processes inherit the mask; a library's older thread may still take the signal for us.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
