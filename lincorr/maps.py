@@ -6,17 +6,19 @@ scores/<relation>       what evaluation found, as an attribute
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
+import xarray
 import zarr
 from numpy.typing import NDArray
 
 from lincorr.chunks import MISSING_ID, checksummed, panel
 from lincorr.errors import BadInput, StoreDamaged
 from lincorr.readout import Readout
+from lincorr.scores import scores_dataset
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import (
     Diagnosis,
@@ -157,12 +159,20 @@ class MapStore:
         found = self._group[key].attrs.get("inputs") if key in self._group else None
         return None if found is None else str(found)
 
-    def load(self, relation: str, fit: str, target_ids: NDArray[np.int64] | None = None) -> LinearMap:
+    def load(
+        self,
+        relation: str,
+        fit: str,
+        target_ids: NDArray[np.int64] | None = None,
+        *,
+        head: Readout | None = None,
+    ) -> LinearMap:
         """Return a kept map.
 
         Args:
             target_ids: other target tokens than those that were kept, which a map that was fitted through
                 hidden states has for the whole vocabulary.
+            head: the store's output head in float64, where many maps are loaded: else each map converts it.
 
         Raises:
             BadInput: there is none, or not for these tokens.
@@ -187,7 +197,7 @@ class MapStore:
                     )
                 return LinearMap(**arrays, diagnosis=diagnosis)
             targets = arrays["target_ids"] if target_ids is None else target_ids
-            head = self._readout()
+            head = head or self._readout()
             return map_through(
                 HiddenMap(
                     **{name: arrays[f"hidden_{name}"] for name in _HIDDEN},
@@ -219,6 +229,22 @@ class MapStore:
         key = f"scores/{relation}"
         found = self._group[key].attrs.get("inputs") if key in self._group else None
         return None if found is None else str(found)
+
+    def scored(self) -> list[str]:
+        """Relations that have scores here."""
+        names = sorted(name for name, _ in cast(zarr.Group, self._group["scores"]).groups())
+        return [name for name in names if "--" not in name]  # with it: growth, matrices, edits of them
+
+    def scores_dataset(self, relations: Sequence[str] | None = None) -> xarray.Dataset:
+        """Return the kept scores of relations, or of all that have any, as one dataset (`lincorr.scores`).
+
+        Raises:
+            BadInput: a relation has none, or none has any.
+        """
+        names = self.scored() if relations is None else relations
+        if not names:
+            raise BadInput(f"store: {self._url!r} has no scores; run `lincorr evaluate` first")
+        return scores_dataset([self.load_scores(name) for name in names])
 
     def load_scores(self, relation: str) -> dict[str, Any]:
         """Return what evaluation found.

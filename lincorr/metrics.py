@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace
 
+_FORM_ROWS = 1024
 _NOTHING = 1e-12  # a column whose variance is this small a part of its square has no correlation
 
 
@@ -136,7 +137,7 @@ class CrossMoments:
             diagonals = [xp.linalg.diagonal(moment) for moment in (xx, yy, xy)]
             return Correlation(self.count, predicted, self.mean_y, *diagonals)
         constant = 0.0 if offset is None else offset
-        sums = [xp.sum((readout @ moment) * readout, axis=1) for moment in (xx, yy, xy)]
+        sums = [_forms(readout, moment) for moment in (xx, yy, xy)]
         means = [readout @ mean + constant for mean in (predicted, self.mean_y)]
         return Correlation(self.count, *means, *sums)
 
@@ -167,7 +168,7 @@ class Truth:
             squares = xp.sum(centred * centred, axis=0)
         else:
             mean = readout @ mean
-            squares = xp.sum((readout @ (centred.T @ centred)) * readout, axis=1)
+            squares = _forms(readout, centred.T @ centred)
         return cls(centred, readout, squares > _NOTHING * targets.shape[0] * mean**2, squares)
 
     def mean_pearson(self, predicted: Array) -> float:
@@ -183,10 +184,20 @@ class Truth:
             products = xp.sum(found * self.centred, axis=0)
         else:
             mean = self.readout @ mean
-            squares = xp.sum((self.readout @ (found.T @ found)) * self.readout, axis=1)
-            products = xp.sum((self.readout @ (found.T @ self.centred)) * self.readout, axis=1)
+            squares = _forms(self.readout, found.T @ found)
+            products = _forms(self.readout, found.T @ self.centred)
         varying = self.varying & (squares > _NOTHING * n * mean**2)
         return finite_mean(_ratio(products, squares, self.squares, varying))
+
+
+def _forms(readout: Array, moment: Array) -> Array:
+    """Return ``e_jᵀ M e_j`` for every row e_j of a readout (q, m), a block of rows at a time.
+
+    What is multiplied stays in the processor's cache, and no second array of the readout's size is made.
+    """
+    xp = namespace(readout)
+    blocks = (readout[start : start + _FORM_ROWS, :] for start in range(0, readout.shape[0], _FORM_ROWS))
+    return xp.concat([xp.sum((block @ moment) * block, axis=1) for block in blocks])
 
 
 def finite_mean(values: Array) -> float:

@@ -34,8 +34,14 @@ class Readout:
         return f"{self.kind}{''.join(extras)}, {self.weight.shape[0]} x {self.weight.shape[1]}"
 
     def columns(self, ids: Array) -> "Readout":
-        """Keep only the tokens `ids` (int array of the weight's own kind), in that order."""
+        """Keep only the tokens `ids` (int array of the weight's own kind), in that order.
+
+        All tokens in their own order are this head itself: the largest array of a fit is not copied.
+        """
         xp = namespace(self.weight)
+        tokens = self.weight.shape[0]
+        if ids.shape[0] == tokens and bool(xp.all(ids == xp.arange(tokens))):
+            return self
         bias = None if self.bias is None else xp.take(self.bias, ids, axis=0)
         return replace(self, weight=xp.take(self.weight, ids, axis=0), bias=bias)
 

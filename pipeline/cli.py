@@ -16,6 +16,7 @@ from pipeline.commands.hubs import hubs
 from pipeline.commands.job import job, settings_of
 from pipeline.commands.relations_check import relations_check
 from pipeline.commands.show import show
+from pipeline.commands.study import study
 from pipeline.flags import with_settings
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def report(config: Path | None, overrides: dict[str, str], *, as_json: Json = Fa
 
 app.command()(show)
 app.command()(hubs)
+app.command()(study)
 
 
 @store_app.command("info")

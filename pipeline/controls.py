@@ -5,12 +5,17 @@
   a subject have in common.
 - *other prompt*: the same source predicts the same tokens after a prompt of another relation: what any two
   prompts have in common about a subject, and a high bar where the other relation is close.
+- *unrelated pair*: the same source predicts the answers of a relation of another family, after its prompt.
+- *identity*: no fit at all; each target column is predicted by the logit of the same token after the source's
+  prompt: what a token has in common with itself, whatever is asked.
 
-All are scored on the same held-out rows and outputs as the map itself, and share its decomposed source.
+All are scored on the same held-out rows as the map itself, all but the unrelated pair on the same outputs;
+fits share its decomposed source.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +39,11 @@ WithTargets = Direct | Factored  # problems that hold their targets, so that oth
 
 @dataclass(frozen=True, slots=True)
 class OtherPrompt:
-    """A relation's target prompt exchanged for one of another relation of the run; the tokens stay.
+    """A relation's target exchanged for that of another relation of the run: its prompt, or its answers, too.
 
     Attributes:
         relation: the other relation.
-        inputs: of the first relation, with the other's prompt as target.
+        inputs: of the first relation, with the other's prompt (and answers) as target.
     """
 
     relation: str
@@ -69,6 +74,27 @@ def other_prompt(
     return None
 
 
+def unrelated_pair(inputs: FitInputs, relations: Sequence[RelationInputs]) -> OtherPrompt | None:
+    """Pair a relation's source with the target of a relation of another family; None where none is.
+
+    The first whose answers have no column in common with the relation's own comes before the first of all;
+    its target prompt must be none of the relation's own.
+    """
+    mine = inputs.relation.relation
+    taken = {inputs.source_template, inputs.target_template}
+    answers = np.union1d(inputs.relation.source.ids, inputs.relation.target.ids)
+    others = [
+        other
+        for other in relations
+        if other.relation.family != mine.family and other.relation.target.template.name not in taken
+    ]
+    for other in sorted(others, key=lambda other: bool(np.isin(other.target.ids, answers).any())):
+        exchanged = replace(mine, target=other.relation.target)
+        relation = replace(inputs.relation, relation=exchanged, target=other.target)
+        return OtherPrompt(other.name, replace(inputs, relation=relation))
+    return None
+
+
 def shuffled_r(
     problem: WithTargets, root_penalty: float, moments: CrossMoments, *, seed: int = 0
 ) -> tuple[float, float]:
@@ -83,27 +109,56 @@ def shuffled_r(
 
 
 class OtherTargets:
-    """The other prompt's answers to the same subjects, read once for all maps of a source."""
+    """Another target's answers to the same subjects, read once for all maps of a source."""
 
     def __init__(self, store: LogitStore, other: OtherPrompt, source: Source) -> None:
         inputs = other.inputs
+        self._ids = inputs.relation.target.ids
+        self._head = None
         if inputs.choices[source].method == "factored":
+            self._head = store.readout().columns(self._ids).as_float64()
             targets = store.hidden(inputs.target_template, inputs.fit_rows)
         else:
-            targets = store.logits(inputs.target_template, inputs.relation.target.ids, inputs.fit_rows)
+            targets = store.logits(inputs.target_template, self._ids, inputs.fit_rows)
         self._targets = targets.astype(np.float64)
-        self._targets -= self._targets.mean(axis=0)
         self._moments = held_out_moments(store, inputs, source)
 
     def r(self, problem: WithTargets, root_penalty: float) -> float:
-        """Return the mean held-out r of a fit to the other prompt's logits."""
+        """Return the mean held-out r of a fit to the other target's logits."""
         targets = namespace(problem.targets).asarray(self._targets)
-        return _mean_r(problem, targets, root_penalty, self._moments)
+        if isinstance(problem, Factored):
+            assert self._head is not None
+            exchanged: WithTargets = problem.with_targets(targets, self._head, self._ids)
+        else:
+            exchanged = problem.with_targets(targets, self._ids)
+        solution = coefficients(exchanged, root_penalty)
+        return finite_mean(exchanged.score(solution, self._moments).pearson())
 
 
 def _mean_r(problem: WithTargets, targets: Array, root_penalty: float, moments: CrossMoments) -> float:
     exchanged = replace(problem, targets=targets)
     return finite_mean(exchanged.score(coefficients(exchanged, root_penalty), moments).pearson())
+
+
+def identity_r(store: LogitStore, inputs: FitInputs) -> dict[str, Any]:
+    """Score the same token's logit after the source's prompt as prediction of each target column.
+
+    Returns:
+        r, r_std over columns, and columns: how many targets have a logit after the source's prompt, which is
+        all of them where hidden states are kept.
+    """
+    ids = inputs.relation.target.ids
+    if not store.identity.hidden:
+        ids = ids[np.isin(ids, store.column_ids(inputs.source_template))]
+    if not len(ids):
+        return {"r": None, "r_std": None, "columns": 0}
+    same, target = (
+        store.logits(name, ids, inputs.test_rows).astype(np.float64)
+        for name in (inputs.source_template, inputs.target_template)
+    )
+    r = Correlation.of(same, target).pearson()
+    known = r[~np.isnan(r)]
+    return {"r": finite_mean(r), "r_std": float(known.std()) if len(known) else None, "columns": len(ids)}
 
 
 def mean_logit_r(store: LogitStore, inputs: FitInputs, source: Source) -> float:

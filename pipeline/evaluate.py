@@ -20,13 +20,23 @@ from lincorr.solvers.factored import Factored
 from lincorr.solvers.result import Diagnosis, LinearMap, RidgePath
 from lincorr.solvers.spectrum import Problem, coefficients
 from lincorr.store import LogitStore
-from pipeline.controls import OtherPrompt, OtherTargets, WithTargets, mean_logit_r, other_prompt, shuffled_r
+from pipeline.controls import (
+    OtherPrompt,
+    OtherTargets,
+    WithTargets,
+    identity_r,
+    mean_logit_r,
+    other_prompt,
+    shuffled_r,
+    unrelated_pair,
+)
+from pipeline.decompositions import Decompositions
 from pipeline.fit import FIT_NAMES, FitInputs, Source, held_out_moments, input_digest, set_up
 from pipeline.predictions import Floats, HeldOut
 from pipeline.prepare import RelationInputs
 from pipeline.reading import heatmap, hit_rates, hits_of_solution, hubs, strongest
 
-_SCORES = 2  # raised when an evaluation finds more or other things: kept scores are then made again
+_SCORES = 3  # raised when an evaluation finds more or other things: kept scores are then made again
 _LABELS = {
     "domain": "domain columns, least squares",
     "domain-ridge": "domain columns, ridge",
@@ -38,6 +48,14 @@ _FEW_ROWS = 100
 _INTERPOLATES = 0.9  # a rank of this share of the rows: W follows their noise
 
 
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """What serves as controls from the other relations of a run (see `pipeline.controls`)."""
+
+    prompt: OtherPrompt | None
+    pair: OtherPrompt | None
+
+
 @dataclass(frozen=True)
 class _Side:
     """One source's decomposed problem and held-out rows, shared by its maps."""
@@ -45,12 +63,13 @@ class _Side:
     store: LogitStore
     inputs: FitInputs
     source: Source
-    other: OtherPrompt | None
+    others: _Others
     counts: NDArray[np.uint16]
+    shared: Decompositions
 
     @cached_property
     def problem(self) -> Problem:
-        return set_up(self.store, self.inputs, self.source)
+        return set_up(self.store, self.inputs, self.source, self.shared)
 
     @cached_property
     def moments(self) -> CrossMoments:
@@ -65,8 +84,8 @@ class _Side:
         """The same problem for every token as output, where hidden states tell it."""
         if not isinstance(self.problem, Factored):
             return None
-        head = self.store.readout().as_float64()
-        return self.problem.for_targets(head, np.arange(head.weight.shape[0]))
+        tokens = np.arange(self.inputs.n_tokens)
+        return self.problem.for_targets(self.shared.columns(tokens), tokens)
 
     @cached_property
     def mean_logit(self) -> float:
@@ -74,7 +93,13 @@ class _Side:
 
     @cached_property
     def other_targets(self) -> OtherTargets | None:
-        return None if self.other is None else OtherTargets(self.store, self.other, self.source)
+        other = self.others.prompt
+        return None if other is None else OtherTargets(self.store, other, self.source)
+
+    @cached_property
+    def unrelated_targets(self) -> OtherTargets | None:
+        other = self.others.pair
+        return None if other is None else OtherTargets(self.store, other, self.source)
 
 
 def evaluate_relation(
@@ -83,13 +108,15 @@ def evaluate_relation(
     relations: Sequence[RelationInputs],
     token_texts: list[str],
     n_sources: int,
+    shared: Decompositions | None = None,
 ) -> None:
     """Score every kept map of a relation and keep the scores (see `pipeline.report`), unless they are there.
 
     Args:
-        relations: of the run, of which one may serve as a control.
+        relations: of the run, of which some may serve as controls.
         token_texts: surface text of every token.
         n_sources: well-known sources to read out.
+        shared: sources that other relations may ask for, too.
 
     Raises:
         StoreDamaged, BadInput: rows or maps are missing, damaged, or fitted for other settings.
@@ -99,10 +126,11 @@ def evaluate_relation(
         _require_maps(store, inputs, source)
     for template in (inputs.source_template, inputs.target_template):
         store.require_whole(template, inputs.test_rows)
-    other = other_prompt(store, inputs, relations)
-    digest = _digest(store, inputs, other, n_sources)
+    others = _Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
+    digest = _digest(store, inputs, others, n_sources)
     if store.maps.score_inputs(name) != digest:
-        store.maps.save_scores(name, _scores(store, inputs, other, token_texts, n_sources), digest)
+        shared = shared or Decompositions(store)
+        store.maps.save_scores(name, _scores(store, inputs, others, token_texts, n_sources, shared), digest)
 
 
 def _require_maps(store: LogitStore, inputs: FitInputs, source: Source) -> None:
@@ -118,12 +146,13 @@ def _require_maps(store: LogitStore, inputs: FitInputs, source: Source) -> None:
             )
 
 
-def _digest(store: LogitStore, inputs: FitInputs, other: OtherPrompt | None, n_sources: int) -> str:
+def _digest(store: LogitStore, inputs: FitInputs, others: _Others, n_sources: int) -> str:
     """Hash all that the scores depend on: what the maps were made of, held-out rows, truth, controls."""
     relation = inputs.relation
     templates = [inputs.source_template, inputs.target_template]
     rows = [inputs.test_rows]
-    if other is not None:
+    named = [other for other in (others.prompt, others.pair) if other is not None]
+    for other in named:
         templates.append(other.inputs.target_template)
         rows.append(inputs.fit_rows)
     told = [
@@ -134,7 +163,7 @@ def _digest(store: LogitStore, inputs: FitInputs, other: OtherPrompt | None, n_s
         list(relation.truth.items()),
         [_side(inputs, role) for role in ("source", "target")],
         relation.relation.family,
-        None if other is None else other.relation,
+        [[other.relation, other.inputs.relation.target.ids.tolist()] for other in named],
         templates,
         n_sources,
     ]
@@ -142,12 +171,20 @@ def _digest(store: LogitStore, inputs: FitInputs, other: OtherPrompt | None, n_s
 
 
 def _scores(
-    store: LogitStore, inputs: FitInputs, other: OtherPrompt | None, token_texts: list[str], n_sources: int
+    store: LogitStore,
+    inputs: FitInputs,
+    others: _Others,
+    token_texts: list[str],
+    n_sources: int,
+    shared: Decompositions,
 ) -> dict[str, Any]:
     counts = row_counts(len(inputs.test_rows))
-    sides = {source: _Side(store, inputs, source, other, counts) for source in inputs.choices}
+    sides = {source: _Side(store, inputs, source, others, counts, shared) for source in inputs.choices}
     names = [name for source in inputs.choices for name in inputs.fit_names(source)]
-    maps = {name: store.maps.load(inputs.relation.name, name) for name in FIT_NAMES if name in names}
+    head = shared.head() if any(choice.method == "factored" for choice in inputs.choices.values()) else None
+    maps = {
+        name: store.maps.load(inputs.relation.name, name, head=head) for name in FIT_NAMES if name in names
+    }
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
     read_out = {name: maps[name] for name in ("domain", reading) if name in maps}  # the paper's, and the best
@@ -157,7 +194,9 @@ def _scores(
         "source": _side(inputs, "source"),
         "target": _side(inputs, "target"),
         "interval": {"of": "mean r", "level": LEVEL, "replicates": REPLICATES, "rows": len(inputs.test_rows)},
-        "other_prompt": other and _other(other),
+        "other_prompt": others.prompt and _other(others.prompt),
+        "unrelated_pair": others.pair and _other(others.pair),
+        "identity": identity_r(store, inputs),
         "warnings": _warnings(inputs, maps),
         "fits": [_score(sides[_source_of(name)], name, fitted) for name, fitted in maps.items()],
         "strongest": [strongest(read_out, inputs, token, token_texts) for token in shown],
@@ -278,16 +317,19 @@ def _all_outputs(side: _Side, fitted: LinearMap, solution: Array) -> dict[str, A
 def _controls(side: _Side, root_penalty: float) -> dict[str, Any]:
     """Return what r a map of this penalty reaches without the relation (see `pipeline.controls`)."""
     problem = side.problem
-    shuffled, shuffled_std, after_other = math.nan, math.nan, None
+    shuffled, shuffled_std, after_other, unrelated = math.nan, math.nan, None, None
     if isinstance(problem, WithTargets):
         shuffled, shuffled_std = shuffled_r(problem, root_penalty, side.moments)
         if side.other_targets is not None:
             after_other = side.other_targets.r(problem, root_penalty)
+        if side.unrelated_targets is not None:
+            unrelated = side.unrelated_targets.r(problem, root_penalty)
     return {
         "r_shuffled": shuffled,
         "r_shuffled_std": shuffled_std,
         "r_mean_logit": side.mean_logit,
         "r_other_prompt": after_other,
+        "r_unrelated": unrelated,
     }
 
 

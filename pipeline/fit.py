@@ -14,12 +14,11 @@ from lincorr.errors import LincorrError
 from lincorr.metrics import CrossMoments
 from lincorr.scratch import Scratch
 from lincorr.solvers.choose import Choice, largest_tile
-from lincorr.solvers.direct import direct
-from lincorr.solvers.factored import factored
 from lincorr.solvers.lowrank import OVERSAMPLING, PROBES
 from lincorr.solvers.reduced import Reduced
 from lincorr.solvers.spectrum import Problem, ridge_path, solve
 from lincorr.store import LogitStore
+from pipeline.decompositions import Decompositions, double
 from pipeline.executor import Executor
 from pipeline.fit_streams import decompose, load_reduced
 from pipeline.fit_tiled import Kept, fit_tiles
@@ -81,12 +80,18 @@ class FitInputs:
         return self.relation.source.ids if source == "domain" else np.arange(self.n_tokens)
 
 
-def fit_relation(store: LogitStore, inputs: FitInputs, executor: Callable[[], Executor]) -> list[str]:
+def fit_relation(
+    store: LogitStore,
+    inputs: FitInputs,
+    executor: Callable[[], Executor],
+    shared: Decompositions | None = None,
+) -> list[str]:
     """Fit and keep every map of a relation that is not there yet; return the names of the new ones.
 
     Args:
         executor: opens one, for fits that stream. Small ones are done here, at once: workers would take
             longer to start.
+        shared: sources that other relations may ask for, too.
 
     Raises:
         StoreDamaged: a row is missing or damaged.
@@ -104,14 +109,14 @@ def fit_relation(store: LogitStore, inputs: FitInputs, executor: Callable[[], Ex
         else:
             if choice.streamed:
                 decompose(executor(), store, _scratch(store, inputs, source), choice.method)
-            _fit_paths(store, inputs, source)
+            _fit_paths(store, inputs, source, shared)
         fitted += names
     return fitted
 
 
-def _fit_paths(store: LogitStore, inputs: FitInputs, source: Source) -> None:
+def _fit_paths(store: LogitStore, inputs: FitInputs, source: Source, shared: Decompositions | None) -> None:
     """Keep the minimum-norm map and the ridge one of a source whose decomposition is at hand."""
-    problem = set_up(store, inputs, source)
+    problem = set_up(store, inputs, source, shared)
     path = ridge_path(problem)
     asked = inputs.root_penalty
     ridge = path.reading if asked is None else asked
@@ -166,38 +171,30 @@ def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
     )
 
 
-def set_up(store: LogitStore, inputs: FitInputs, source: Source) -> Problem:
+def set_up(
+    store: LogitStore, inputs: FitInputs, source: Source, shared: Decompositions | None = None
+) -> Problem:
     """Return a source's problem: its rows read and decomposed, or what a streamed fit has kept.
+
+    Args:
+        shared: sources that other relations may ask for, too.
 
     Raises:
         LincorrError: a streamed fit has kept nothing.
     """
-    ids, target_ids = inputs.source_ids(source), inputs.relation.target.ids
-    rows, method = inputs.fit_rows, inputs.choices[source].method
-    eps = float(np.finfo(store.identity.precision).eps)
+    method = inputs.choices[source].method
     if method == "tiled":
         return Kept(store.maps.load(inputs.relation.name, inputs.fit_names(source)[0]))
     if inputs.choices[source].streamed:
         return load_reduced(_kept_scratch(store, inputs, source), method)
-    if method == "factored":
-        head = store.readout().as_float64()
-        return factored(
-            _double(store.hidden(inputs.source_template, rows)),
-            _double(store.hidden(inputs.target_template, rows)),
-            head.columns(ids),
-            head.columns(target_ids),
-            source_ids=ids,
-            target_ids=target_ids,
-            storage_eps=eps,
-            rcond=inputs.rcond,
-        )
-    return direct(
-        _double(store.logits(inputs.source_template, ids, rows)),
-        _double(store.logits(inputs.target_template, target_ids, rows)),
-        source_ids=ids,
-        target_ids=target_ids,
-        storage_eps=eps,
-        rank_limit=store.identity.width if store.identity.linear else None,
+    shared = shared or Decompositions(store)
+    decomposed = shared.factored if method == "factored" else shared.direct
+    return decomposed(
+        inputs.source_template,
+        inputs.target_template,
+        inputs.source_ids(source),
+        inputs.relation.target.ids,
+        inputs.fit_rows,
         rcond=inputs.rcond,
     )
 
@@ -217,14 +214,14 @@ def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source) -> Cr
 
     def block(part: NDArray[np.int64]) -> CrossMoments:
         if hidden:
-            x = _double(store.hidden(inputs.source_template, part))
+            x = double(store.hidden(inputs.source_template, part))
             y = store.hidden(inputs.target_template, part)
         else:
-            x = _double(store.logits(inputs.source_template, ids, part))
+            x = double(store.logits(inputs.source_template, ids, part))
             y = store.logits(inputs.target_template, inputs.relation.target.ids, part)
         if isinstance(problem, Reduced | Kept):
             x = problem.coordinates(x)
-        return CrossMoments.of(x, _double(y))
+        return CrossMoments.of(x, double(y))
 
     size = (
         _BLOCK_ROWS if hidden else max(_FEWEST_ROWS, min(_BLOCK_ROWS, inputs.memory_bytes // (64 * len(ids))))
@@ -244,7 +241,3 @@ def input_digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:
     for array in (inputs.source_ids(source), inputs.relation.target.ids, inputs.fit_rows):
         whole.update(array.astype(np.int64).tobytes())
     return whole.hexdigest()
-
-
-def _double(array: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.asarray(array, dtype=np.float64)

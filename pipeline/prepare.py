@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.columns import Columns, NoColumns, answer_columns
+from lincorr.columns import Columns, NoColumns, answer_columns, has_choice
 from lincorr.errors import BadInput
 from lincorr.models import (
     Fingerprint,
@@ -34,9 +34,6 @@ from lincorr.truth_names import truth_note, unknown_names
 from pipeline.config import RunConfig, SubjectSettings
 
 SAMPLE = 256
-
-# With fewer answers on a side there is nothing to choose; such a relation is fitted if asked for by name.
-_FEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,7 @@ def _open(
                 raise
             left_out.append(name)
             continue
-        if asked_for or min(len(relation.source), len(relation.target)) >= _FEWEST:
+        if asked_for or has_choice(len(relation.source), len(relation.target)):
             relations.append(relation)
         else:
             left_out.append(name)
@@ -268,11 +265,12 @@ def _templates(
         ):
             name = side.template.name
             templates[name] = side.template
-            columns[name] = _union(columns[name], needed) if name in columns else needed
+            columns[name] = union(columns[name], needed) if name in columns else needed
     return templates, columns
 
 
-def _union(first: Columns, second: Columns) -> Columns:
+def union(first: Columns, second: Columns) -> Columns:
+    """Return the columns of one list of answers, then those that only another has."""
     new = ~np.isin(second.ids, first.ids)
     keep = np.flatnonzero(new)
     return Columns(

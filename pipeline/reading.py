@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lincorr.arrays import Array, to_host
 from lincorr.metrics import Hits, hits
@@ -20,11 +21,15 @@ def hit_rates(fitted: LinearMap, inputs: FitInputs) -> dict[str, Any] | None:
     if not inputs.relation.truth:
         return None
     sources = inputs.relation.source.ids.tolist()
-    domain = fitted.block(sources, fitted.target_ids.tolist())
-    by_source, by_target = _positions(inputs)
+    return hits_both_ways(fitted.block(sources, fitted.target_ids.tolist()), inputs)
+
+
+def hits_both_ways(domain: NDArray[np.floating], inputs: FitInputs) -> dict[str, Any]:
+    """Return the same of W (p, q) between a relation's answers."""
+    by_source, by_target = truth_positions(inputs)
     return {
-        "influenced target": _as_json(hits(domain, by_source)),
-        "influencing source": _as_json(hits(domain.T, by_target)),
+        "influenced target": hits_as_json(hits(domain, by_source)),
+        "influencing source": hits_as_json(hits(domain.T, by_target)),
     }
 
 
@@ -36,11 +41,11 @@ def hits_of_solution(
         return {}
     place = {token: i for i, token in enumerate(fitted.source_ids.tolist())}
     rows = np.array([place[token] for token in inputs.relation.truth], dtype=np.int64)
-    by_source, _ = _positions(inputs)
+    by_source, _ = truth_positions(inputs)
     return hits(to_host(problem.rows(solution, rows)), dict(enumerate(by_source.values()))).at
 
 
-def _positions(inputs: FitInputs) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+def truth_positions(inputs: FitInputs) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
     """Return the truth in positions of the domain's columns: by source and by target."""
     row = {token: i for i, token in enumerate(inputs.relation.source.ids.tolist())}
     column = {token: i for i, token in enumerate(inputs.relation.target.ids.tolist())}
@@ -52,7 +57,8 @@ def _positions(inputs: FitInputs) -> tuple[dict[int, list[int]], dict[int, list[
     return by_source, by_target
 
 
-def _as_json(found: Hits) -> dict[str, Any]:
+def hits_as_json(found: Hits) -> dict[str, Any]:
+    """Return hit rates as JSON values: k -> share, `of`, and `chance`."""
     chance = {str(k): share for k, share in found.chance.items()}
     return {str(k): share for k, share in found.at.items()} | {"of": found.of, "chance": chance}
 

@@ -32,25 +32,25 @@ def write_report(document: Mapping[str, Any], folder: Path) -> Path:
     document = finite(document)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
-    _replace(folder / "report.json", _encode(text + "\n"))
-    _replace(folder / "scores.csv", _table(SCORE_COLUMNS, score_rows(document)))
-    _replace(folder / "links.csv", _table(LINK_COLUMNS, link_rows(document)))
+    replace_file(folder / "report.json", encode(text + "\n"))
+    replace_file(folder / "scores.csv", table_csv(SCORE_COLUMNS, score_rows(document)))
+    replace_file(folder / "links.csv", table_csv(LINK_COLUMNS, link_rows(document)))
     entries = entries_of(document["relations"])
     page = folder / "report.html"
     if len(entries) == 1 and "study" not in document:
-        _replace(page, _relation_page(document, entries, 0, folder, alone=True))
+        replace_file(page, _relation_page(document, entries, 0, folder, alone=True))
         (folder / entries[0].page).unlink(missing_ok=True)
         return page
     call_all(partial(_write_relation_page, document, entries, folder), len(entries))
     view = index_view(document, entries)
     _write_plots(view.plots, view.png, folder)
-    _replace(page, _encode(index_page(document, view)))
+    replace_file(page, encode(index_page(document, view)))
     return page
 
 
 def _write_relation_page(document: Json, entries: Sequence[Entry], folder: Path, number: int) -> None:
     page = _relation_page(document, entries, number, folder, alone=False)
-    _replace(folder / entries[number].page, page)
+    replace_file(folder / entries[number].page, page)
 
 
 def _relation_page(
@@ -59,13 +59,13 @@ def _relation_page(
     """Write a relation's plots, and return its page; one at a time, as forty would fill the memory."""
     view = relation_view(entries[number].data, entries[number].key)
     _write_plots(view.plots, view.png, folder)
-    return _encode(relation_page(document, view, None if alone else (entries, number)))
+    return encode(relation_page(document, view, None if alone else (entries, number)))
 
 
 # --- files ----------------------------------------------------------------------------------
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Put the file there in one step: a kill leaves the old one, or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -81,20 +81,21 @@ def _write_plots(plots: Mapping[str, Plot | None], png: Callable[[str], str], fo
         if plot is None:
             path.unlink(missing_ok=True)
         else:
-            _replace(path, plot.png)
+            replace_file(path, plot.png)
 
 
-def _encode(text: str) -> bytes:
+def encode(text: str) -> bytes:
     """UTF-8; a lone surrogate, which UTF-8 lacks, becomes its escape, valid inside JSON too."""
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def _table(columns: Sequence[str], rows: Iterable[Json]) -> bytes:
+def table_csv(columns: Sequence[str], rows: Iterable[Json]) -> bytes:
+    """Return a table as CSV, its header first."""
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return _encode(buffer.getvalue())
+    return encode(buffer.getvalue())
 
 
 # --- tables ---------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def _table(columns: Sequence[str], rows: Iterable[Json]) -> bytes:
 FIT_COLUMNS = (
     *("name", "label", "source_columns", "target_columns", "method", "r", "r_std", "r_low", "r_high", "r2"),
     *("spearman", "r_all", "spearman_sample", "sampled_outputs"),
-    *("r_shuffled", "r_shuffled_std", "r_mean_logit", "r_other_prompt"),
+    *("r_shuffled", "r_shuffled_std", "r_mean_logit", "r_other_prompt", "r_unrelated"),
     *("root_penalty", "rank", "sigma_1", "sigma_r", "sigma_next", "noise_floor", "identified"),
     *("normal_residual", "min_norm_residual"),
 )
@@ -115,6 +116,8 @@ SCORE_COLUMNS = (
     "relation",
     "family",
     "other_prompt",
+    "unrelated_pair",
+    "r_identity",
     *("fit" if name == "name" else name for name in FIT_COLUMNS),
     *HIT_COLUMNS,
 )
@@ -134,8 +137,12 @@ def score_rows(document: Json) -> Iterable[dict[str, Any]]:
                     *(chance(fit, side, rank) for rank in RANKS),
                 )
             ]
-            other = (relation["other_prompt"] or {}).get("template")
-            row = [relation["name"], relation["family"], other, *values, *hits]
+            others = [
+                (relation["other_prompt"] or {}).get("template"),
+                (relation["unrelated_pair"] or {}).get("relation"),
+                relation["identity"]["r"],
+            ]
+            row = [relation["name"], relation["family"], *others, *values, *hits]
             yield dict(zip(SCORE_COLUMNS, row, strict=True))
 
 

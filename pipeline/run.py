@@ -1,6 +1,7 @@
 """The story: plan, extract, fit, evaluate, report. Each verb does only what is not yet done."""
 
 import functools
+import itertools
 import os
 import platform
 import time
@@ -12,7 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.models import ModelSpec, Precision, model_name, shared_model, threads_in_use
@@ -21,14 +24,15 @@ from lincorr.subjects import split_rows
 from lincorr.tuning import tune_batch_tokens
 from pipeline.config import RunConfig
 from pipeline.console import Narrator
+from pipeline.decompositions import Decompositions
 from pipeline.evaluate import evaluate_relation
 from pipeline.executor import Executor, Receipt, Stage, waiting_share
+from pipeline.exports import write_results
 from pipeline.extract import ExtractTask, extract_shard
 from pipeline.fit import FitInputs, fit_relation
 from pipeline.lock import sole_writer
 from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
-from pipeline.prepare import Inputs, prepare
-from pipeline.report import write_report
+from pipeline.prepare import Inputs, RelationInputs, prepare
 
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
 
@@ -110,7 +114,7 @@ class Run:
     def extract(self) -> list[Receipt]:
         """Make every forward pass that the store lacks; return the receipts."""
         url = self.plan().store
-        with self._timed("extract"), sole_writer(url):
+        with self.timed("extract"), sole_writer(url):
             exists = LogitStore.exists(url)
             if exists:
                 store = self._register(self.store(write=True))
@@ -130,15 +134,17 @@ class Run:
         """Fit every map that the store lacks; return "relation/fit" of the new ones."""
         store = self.store(write=True)
         done = []
-        with self._timed("fit"), sole_writer(store.url), ExitStack() as opened:
+        with self.timed("fit"), sole_writer(store.url), ExitStack() as opened:
 
             @functools.cache
             def executor() -> Executor:
                 return opened.enter_context(self._executor(fit_memory(self.config.fit), keep_memory=False))
 
-            for inputs in self._fit_inputs(store):
+            shared = Decompositions(store)
+            for inputs in self.fit_inputs(store):
                 self.narrator.tell(f"Fitting {inputs.relation.name}")
-                done += [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs, executor)]
+                fitted = fit_relation(store, inputs, executor, shared)
+                done += [f"{inputs.relation.name}/{fit}" for fit in fitted]
         return done
 
     def evaluate(self) -> dict[str, Any]:
@@ -148,17 +154,18 @@ class Run:
         """
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
-        with self._timed("evaluate"), sole_writer(store.url, or_read=True):
-            for inputs in self._fit_inputs(store):
+        with self.timed("evaluate"), sole_writer(store.url, or_read=True):
+            shared = Decompositions(store)
+            for inputs in self.fit_inputs(store):
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
-                evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources)
+                evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
         return self.document()
 
     def document(self) -> dict[str, Any]:
         """Return scores, settings and provenance as one document of JSON values."""
         store = self.store()
         identity, subjects = store.identity, self.inputs.subjects
-        fit, test = self._split()
+        fit, test = self.split()
         return {
             "title": f"{_named(self.config.relations)} on {model_name(identity.source)}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -192,8 +199,8 @@ class Run:
 
     def report(self) -> Path:
         """Write the page, its plots and tables; return the path of the page."""
-        with self._timed("report"):
-            return write_report(self.document(), self.config.report_folder())
+        with self.timed("report"):
+            return write_results(self.document(), self.config.report_folder())
 
     def run(self) -> tuple[dict[str, Any], Path]:
         """Do everything that is not yet done; return the document and the path of the page."""
@@ -332,12 +339,18 @@ class Run:
         """Open the store; raises BadInput if there is none."""
         return LogitStore.open(self.config.store_url(), write=write)
 
-    def _split(self) -> Any:
+    def split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions of the subjects to fit and of those held out."""
         settings = self.config.subjects
         return split_rows(self.inputs.subjects.texts, settings.split, seed=settings.seed)
 
-    def _fit_inputs(self, store: LogitStore) -> Iterator[FitInputs]:
-        """What each relation is fitted from.
+    def fit_inputs(
+        self, store: LogitStore, relations: Sequence[RelationInputs] | None = None
+    ) -> Iterator[FitInputs]:
+        """What each relation is fitted from; those that share a source prompt come one after the other.
+
+        Args:
+            relations: others than the configuration's, of its templates.
 
         Raises:
             LincorrError: a subject or template is not in the store.
@@ -351,12 +364,14 @@ class Run:
                 f"{len(lacking)} of the templates; run `lincorr extract` first, or name the settings that "
                 "it was made with"
             )
-        fit, test = self._split()
+        fit, test = self.split()
         settings, identity = self.config.fit, store.identity
-        chosen = choices(
-            settings, self.inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear
-        )
-        for relation in self.inputs.relations:
+        inputs = self.inputs if relations is None else replace(self.inputs, relations=tuple(relations))
+        chosen = choices(settings, inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear)
+        by_source: dict[str, list[RelationInputs]] = {}
+        for relation in inputs.relations:
+            by_source.setdefault(relation.relation.source.template.name, []).append(relation)
+        for relation in itertools.chain.from_iterable(by_source.values()):
             yield FitInputs(
                 relation=relation,
                 fit_rows=rows[fit],
@@ -370,7 +385,8 @@ class Run:
             )
 
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def timed(self, stage: str) -> Iterator[None]:
+        """Remember how long a stage takes, in seconds."""
         began = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - began

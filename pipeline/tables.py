@@ -138,7 +138,15 @@ def _worth_notes(relation: dict[str, Any]) -> str:
     return (
         "95 % of r: interval of the mean r over subjects (± above is over columns). The columns right of "
         f"Spearman are r where the relation cannot help: {', '.join(controls[:-1])}, or {controls[-1]}."
+        f"{_identity_note(relation)}"
     )
+
+
+def _identity_note(relation: dict[str, Any]) -> str:
+    r = relation["identity"]["r"]
+    if r is None:
+        return ""
+    return f" The same token's logit after the source's prompt, without any fit, gives {_figure(r)}."
 
 
 def _links_table(relation: dict[str, Any]) -> Table:

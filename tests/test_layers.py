@@ -30,13 +30,15 @@ ROOMS = {
     "dask_kubernetes": {"pipeline.places.kubernetes"},
     "kr8s": {"pipeline.places.kubernetes"},
     "typer": {"pipeline.cli", "pipeline.flags"}
-    | {f"pipeline.commands.{verb}" for verb in ("hubs", "output", "relations_check", "show")},
+    | {f"pipeline.commands.{verb}" for verb in ("hubs", "output", "relations_check", "show", "study")},
     "rapidfuzz": {"lincorr.words"},
     "pydantic": {"pipeline.config"},
     "matplotlib": {
-        f"pipeline.plots.{name}" for name in ("bipartite", "figure", "path", "pearson", "weights")
+        f"pipeline.plots.{name}"
+        for name in ("bipartite", "figure", "growth", "matrix", "path", "pearson", "weights")
     },
     "jinja2": {"pipeline.pages.render"},
+    "pyarrow": {"pipeline.exports"},
 }
 
 

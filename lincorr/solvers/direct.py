@@ -5,7 +5,7 @@ number of targets and penalties. Rank lost to too few rows or to rounding gives 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,11 @@ class Direct:
     def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
         """Score a solution on the moments of source and target logits."""
         return moments.correlation(coefficients, self.target_mean - self.spectrum.mean @ coefficients)
+
+    def with_targets(self, target: Array, target_ids: NDArray[np.int64]) -> "Direct":
+        """Return the problem of the same source rows and another prompt's logits Y (n, q)."""
+        mean = namespace(target).mean(target, axis=0)
+        return replace(self, targets=target - mean, target_mean=mean, target_ids=target_ids)
 
 
 def direct(

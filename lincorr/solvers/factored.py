@@ -110,6 +110,37 @@ class Factored:
         """Return the same problem for other target tokens: nothing is decomposed again."""
         return replace(self, target_head=target_head, target_ids=target_ids)
 
+    def with_targets(
+        self, target_hidden: Array, target_head: Readout, target_ids: NDArray[np.int64]
+    ) -> "Factored":
+        """Return the problem of the same source rows and another prompt's hidden states (n, d)."""
+        mean = namespace(target_hidden).mean(target_hidden, axis=0)
+        exchanged = replace(self, targets=target_hidden - mean, target_mean=mean)
+        return exchanged.for_targets(target_head, target_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The coordinates of a head E1 (p, d): of every source that it reads, whatever its prompt.
+
+    Attributes:
+        to_coordinates: (d, k) V Λ^½, hidden states to G.
+        from_coordinates: (d, k) V Λ^-½, Z to E1's side of W.
+    """
+
+    to_coordinates: Array
+    from_coordinates: Array
+
+
+def basis_of(source_head: Readout) -> Basis:
+    """Find a float64 head's coordinates; ``O(p d²)``."""
+    xp = namespace(source_head.weight)
+    E1 = source_head.weight * source_head.scale
+    values, V = xp.linalg.eigh(E1.T @ E1)  # ascending
+    kept = int(xp.sum(xp.astype(values > values.shape[0] * EPS64 * values[-1], xp.int64)))
+    root = xp.sqrt(values[-kept:])
+    return Basis(V[:, -kept:] * root[None, :], V[:, -kept:] / root[None, :])
+
 
 def factored(
     source_hidden: Array,
@@ -121,8 +152,12 @@ def factored(
     target_ids: NDArray[np.int64],
     storage_eps: float,
     rcond: float | None = None,
+    basis: Basis | None = None,
 ) -> Factored:
     """Set up float64 hidden states H1, H2 (n, d) and float64 heads of the source and target tokens.
+
+    Args:
+        basis: of the source head, where it is known already.
 
     Raises:
         ValueError: a head is soft-capped; its logits are not linear in the hidden state.
@@ -130,12 +165,8 @@ def factored(
     if source_head.kind != "linear" or target_head.kind != "linear":
         raise ValueError("a soft-capped head is not linear: fit from logits instead")
     xp = namespace(source_hidden, source_head.weight)
-    E1 = source_head.weight * source_head.scale
-    values, V = xp.linalg.eigh(E1.T @ E1)  # ascending
-    kept = int(xp.sum(xp.astype(values > values.shape[0] * EPS64 * values[-1], xp.int64)))
-    root = xp.sqrt(values[-kept:])
-    to_coordinates = V[:, -kept:] * root[None, :]  # H1 -> G
-    from_coordinates = V[:, -kept:] / root[None, :]  # Z -> E1's side of W
+    basis = basis or basis_of(source_head)
+    to_coordinates, from_coordinates = basis.to_coordinates, basis.from_coordinates
     target_mean = xp.mean(target_hidden, axis=0)
     decomposed = spectrum(
         source_hidden @ to_coordinates,

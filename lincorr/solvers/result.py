@@ -156,7 +156,8 @@ def map_through(
     diagnosis: Diagnosis,
 ) -> "LinearMap":
     """Make the map between logits of the source and target tokens out of that between hidden states."""
-    weights = Factors(source_head.weight * source_head.scale, hidden.core, hidden.target_head.weight)
+    left = source_head.weight if source_head.scale == 1.0 else source_head.weight * source_head.scale
+    weights = Factors(left, hidden.core, hidden.target_head.weight)
     if hidden.target_head.scale != 1.0:
         weights = replace(weights, core=hidden.core * hidden.target_head.scale)
     # at the mean of the rows that were fitted, both maps predict the same

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.plots.figure import Json, Plot
+from pipeline.plots.growth import growth_plot
+from pipeline.plots.matrix import matrix_plot
 
 INDEX = "report.html"
 
@@ -73,4 +75,13 @@ def index_view(document: Json, entries: Sequence[Entry]) -> IndexView:
 
 def index_plots(document: Json) -> dict[str, Plot | None]:
     """Draw what belongs to all relations together: name -> plot, or None for nothing to show."""
-    return {}
+    study = document.get("study") or {"matrices": [], "growth_by_family": []}
+    matrices = {
+        f"matrix-{number}": matrix_plot(matrix, f"matrix-{number}")
+        for number, matrix in enumerate(study["matrices"], start=1)
+    }
+    growth = {
+        f"growth-{number}": growth_plot({"relation": one["family"]} | one, f"growth-{number}")
+        for number, one in enumerate(study["growth_by_family"], start=1)
+    }
+    return matrices | growth

@@ -1,5 +1,6 @@
 """Which prompt may serve as a control, and what one number a subject predicts."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ from scipy.stats import pearsonr
 from sklearn.linear_model import LinearRegression
 
 from lincorr.relations import Relation, Side, Template
-from pipeline.controls import line_r, other_prompt
+from pipeline.controls import line_r, other_prompt, unrelated_pair
 from pipeline.fit import FitInputs
 from pipeline.prepare import RelationInputs
 
@@ -62,6 +63,34 @@ def test_a_prompt_of_another_family_is_preferred(
     if found:
         assert found.inputs.source_template == "city"
         assert found.inputs.relation.target is MINE.target  # the tokens stay
+
+
+def answering(inputs: RelationInputs, ids: list[int]) -> RelationInputs:
+    """The same relation with other target columns."""
+    return replace(inputs, target=SimpleNamespace(ids=np.array(ids)))
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([], None),
+        ([KIN], None),  # of the same family
+        ([HALF], None),  # its target prompt is ours
+        ([ALIEN], "alien"),
+        ([ALIEN, answering(relation("third", "math", "plus", "minus"), [7, 8])], "third"),  # no token of ours
+        ([ALIEN, answering(relation("third", "math", "plus", "minus"), [8, 9])], "alien"),
+    ],
+)
+def test_an_unrelated_pair_has_another_familys_prompt_and_answers(
+    others: list[RelationInputs], expected: str | None
+) -> None:
+    found = unrelated_pair(FitInputs(MINE, np.arange(3), np.arange(3), {}, 10, None), [MINE, *others])
+    assert (found and found.relation) == expected
+    if found:
+        other = next(other for other in others if other.name == expected)
+        assert found.inputs.source_template == "city"
+        assert found.inputs.target_template == other.relation.target.template.name
+        assert found.inputs.relation.target is other.target
 
 
 def test_without_hidden_states_the_prompts_logits_must_be_kept() -> None:

@@ -67,6 +67,7 @@ def make_fit(name: str, tokens: list[str]) -> dict[str, Any]:
         "r_shuffled_std": 0.088,
         "r_mean_logit": 0.365,
         "r_other_prompt": 0.757,
+        "r_unrelated": 0.41,
         "r_by_target": [{"token": t, "r": 0.5 + n / 20, "spearman": 0.4} for n, t in enumerate(tokens)],
         "hits": {
             "influenced target": {"1": 0.05, "3": 0.1, "5": 0.14, "of": 42, "chance": CHANCE},
@@ -104,6 +105,12 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             "dropped": 86,
         },
         "interval": {"of": "mean r", "level": 0.95, "replicates": 400, "rows": 500},
+        "unrelated_pair": {
+            "relation": "gem-color",
+            "template": "gem",
+            "text": "{} has the <i>color</i> of",
+        },
+        "identity": {"r": 0.31, "r_std": 0.2, "columns": 6},
         "other_prompt": {
             "relation": "city-food",
             "template": "food",
@@ -337,7 +344,7 @@ class TestPage:
         row = re.search(r'<table class="sortable worth".*?<tbody>.*?</tr>', text, flags=re.DOTALL)
         assert row is not None
         cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', row[0])
-        assert cells[2:] == ["0.772", "–", "−0.01 ± 0.09", "0.365", "0.757"]
+        assert cells[2:] == ["0.772", "–", "−0.01 ± 0.09", "0.365", "0.757", "0.410"]
         assert "the same tokens after another prompt, X likes the <i>food</i> of" in words
         assert "⚠ only 50 <u>subjects</u> are held out" in words
         assert "by chance 0.01 0.03 0.06" in words
@@ -415,7 +422,9 @@ class TestIndex:
 
     @pytest.mark.usefixtures("unplotted")
     def test_a_study_is_part_of_it(self, tmp_path: Path) -> None:
-        page = write_report(make_document(make_relation()) | {"study": {}}, tmp_path)
+        parts = ("families", "matrices", "paraphrases", "paper", "growth", "growth_by_family")
+        study = {part: [] for part in parts} | {"generalisation": None}
+        page = write_report(make_document(make_relation()) | {"study": study}, tmp_path)
         assert 'href="city-country.html"' in page.read_text(encoding="utf-8")
 
     @pytest.mark.usefixtures("unplotted")

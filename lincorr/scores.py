@@ -1,0 +1,85 @@
+"""Scores of many relations as one labelled dataset, to select, average and plot."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray
+
+Json = Mapping[str, Any]
+
+FITS = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
+DIRECTIONS = ("influenced target", "influencing source")
+RANKS = (1, 3, 5)
+
+_OF_FIT = (
+    *("r", "r_std", "r_low", "r_high", "r2", "spearman", "r_all"),
+    *("r_shuffled", "r_shuffled_std", "r_mean_logit", "r_other_prompt", "r_unrelated"),
+    *("root_penalty", "rank"),
+)
+
+
+def scores_dataset(relations: Sequence[Json]) -> xarray.Dataset:
+    """Return the scores of relations with their labels.
+
+    Args:
+        relations: scores as `lincorr evaluate` keeps them (`MapStore.load_scores`).
+
+    Returns:
+        Variables over (relation, fit), float64, NaN where a relation lacks a fit or a figure: r and r_std
+        (mean and standard deviation over output columns), r_low and r_high (95 % interval), r2, spearman,
+        r_all, the controls r_shuffled, r_shuffled_std, r_mean_logit, r_other_prompt and r_unrelated,
+        root_penalty (√λ/σ₁) and rank; over (relation, fit, direction, k): hit and chance; over relation:
+        r_identity. Coordinates: relation, fit, direction, k; family, source and target (templates),
+        source_columns and target_columns of each relation.
+    """
+    figures = {name: np.full((len(relations), len(FITS)), math.nan) for name in _OF_FIT}
+    shape = (len(relations), len(FITS), len(DIRECTIONS), len(RANKS))
+    hit, chance = np.full(shape, math.nan), np.full(shape, math.nan)
+    for row, fits in enumerate(relation["fits"] for relation in relations):
+        for fit in fits:
+            column = FITS.index(fit["name"])
+            for name in _OF_FIT:
+                figures[name][row, column] = _number(fit.get(name))
+            for place, share, random in _hits(fit):
+                hit[row, column, *place], chance[row, column, *place] = share, random
+    return xarray.Dataset(
+        {
+            **{name: (("relation", "fit"), values) for name, values in figures.items()},
+            "hit": (("relation", "fit", "direction", "k"), hit),
+            "chance": (("relation", "fit", "direction", "k"), chance),
+            "r_identity": (
+                "relation",
+                [_number((relation.get("identity") or {}).get("r")) for relation in relations],
+            ),
+        },
+        {
+            "relation": [relation["name"] for relation in relations],
+            "fit": list(FITS),
+            "direction": list(DIRECTIONS),
+            "k": list(RANKS),
+            "family": ("relation", [relation["family"] for relation in relations]),
+            **{
+                role: ("relation", [relation[role]["template"] for relation in relations])
+                for role in ("source", "target")
+            },
+            **{
+                f"{role}_columns": ("relation", [relation[role]["columns"] for relation in relations])
+                for role in ("source", "target")
+            },
+        },
+    )
+
+
+def _hits(fit: Json) -> Iterator[tuple[tuple[int, int], float, float]]:
+    """Yield (direction, k) places with hit rate and chance, of a fit with a known truth."""
+    for i, direction in enumerate(DIRECTIONS):
+        found = (fit["hits"] or {}).get(direction) or {}
+        for j, k in enumerate(RANKS):
+            random = (found.get("chance") or {}).get(str(k))
+            yield (i, j), _number(found.get(str(k))), _number(random)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,377 @@
+"""A study: many relations of one model in one pass; families, matrices, growth, the paper's figures.
+
+`study_of` carries a run through its verbs and adds to its document the key ``study``: JSON values that
+`pipeline.pages` draws and `pipeline.exports` writes as tables.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lincorr.paper import paper_figures
+from lincorr.ranks import spearman
+from lincorr.relations import ALL, EVERY_WORDING, load_catalogue
+from lincorr.store import LogitStore
+from pipeline.config import RunConfig
+from pipeline.decompositions import Decompositions
+from pipeline.growth import COUNTS, growth_of, steps
+from pipeline.lock import sole_writer
+from pipeline.matrix import as_relations, family_matrix, prompts_of
+from pipeline.pages.scores import DIRECTIONS, RANKS, chance, hit
+from pipeline.run import Run
+
+REPLICATES = 2000
+_FEWEST_RELATIONS = 3  # of which an interval over relations, or a rank correlation, says something
+_CONTROLS = ("r_shuffled", "r_mean_logit", "r_other_prompt", "r_unrelated")
+_ROLES = ("source", "target")
+
+Json = Mapping[str, Any]
+
+
+def chosen_relations(config: RunConfig, *, paraphrases: bool = False) -> RunConfig:
+    """Return the settings of a study: of all relations, where none is named.
+
+    Args:
+        paraphrases: each relation in its further wordings, too.
+
+    Raises:
+        BadInput: a relation or family is unknown.
+    """
+    if "relations" not in config.model_fields_set:
+        config = config.model_copy(update={"relations": (ALL,)})
+    if not paraphrases:
+        return config
+    names = load_catalogue(config.catalogue).select(config.relations)
+    return config.model_copy(update={"relations": tuple(f"{name}{EVERY_WORDING}" for name in names)})
+
+
+def first_wording(name: str, names: Collection[str]) -> str:
+    """Return the relation of which ``name`` is a further wording (``city-country`` of ``city-country.2``).
+
+    Args:
+        names: the relations that there are; a name whose first wording is not among them is its own.
+    """
+    first, _, number = name.rpartition(".")
+    return first if number.isdecimal() and first in names else name
+
+
+def study_of(job: Run, *, growth: Sequence[str] | None = None, compare: bool = False) -> dict[str, Any]:
+    """Do everything of a study that is not yet done; return its document.
+
+    Args:
+        growth: relations to follow along the number of subjects; None is all of them.
+        compare: set the paper's figures beside those of the study.
+
+    Raises:
+        BadInput: a setting cannot be met; nothing was changed then.
+        LincorrError: a part failed; what was done is kept, and the same study goes on from there.
+    """
+    job.extract()
+    job.fit()
+    document = job.evaluate()
+    store = job.store(write=True)
+    with sole_writer(store.url, or_read=True):
+        shared = Decompositions(store)
+        with job.timed("matrices"):
+            matrices = _matrices(job, store, shared)
+        with job.timed("growth"):
+            grown = _growth(job, store, shared, growth)
+    success = generalisation_of(store, names_of(job))
+    study = study_document(document["relations"], matrices, grown, success, compare=compare)
+    return document | {"seconds": job.seconds, "study": study}
+
+
+def study_document(
+    relations: Sequence[Json],
+    matrices: Sequence[Json] = (),
+    growth: Mapping[str, Sequence[Json]] | None = None,
+    success: Mapping[str, float] | None = None,
+    *,
+    compare: bool = False,
+) -> dict[str, Any]:
+    """Gather what a study adds to a document, as JSON values.
+
+    Further wordings of a relation count once for its family: as `paraphrases` of the first.
+
+    Args:
+        relations: scores of every relation.
+        matrices: of `pipeline.matrix`.
+        growth: of `pipeline.growth`.
+        success: relation -> the share of edits that generalised, of those that were edited.
+        compare: whether to set the paper's figures beside.
+    """
+    names = [relation["name"] for relation in relations]
+    first = [relation for relation in relations if first_wording(relation["name"], names) == relation["name"]]
+    families = list(dict.fromkeys(relation["family"] for relation in first))
+    return {
+        "families": [
+            family_summary(family, [r for r in first if r["family"] == family]) for family in families
+        ],
+        "paraphrases": paraphrases_of(relations),
+        "matrices": list(matrices),
+        "growth": [{"relation": name, "points": list(points)} for name, points in (growth or {}).items()],
+        "growth_by_family": growth_by_family(first, growth or {}),
+        "paper": beside_paper(relations) if compare else None,
+        "generalisation": rank_correlation(first, success) if success else None,
+    }
+
+
+def names_of(job: Run) -> list[str]:
+    """Return the relations of a run, in order: those of its settings that the model has answers of."""
+    return [relation.name for relation in job.inputs.relations]
+
+
+# --- parts ---------------------------------------------------------------------------------------------
+
+
+def _matrices(job: Run, store: LogitStore, shared: Decompositions) -> list[dict[str, Any]]:
+    names = names_of(job)
+    families = prompts_of(r for r in job.inputs.relations if first_wording(r.name, names) == r.name)
+    found: list[dict[str, Any]] = []
+    total = sum(map(len, families.values()))
+    with job.narrator.progress("Every prompt to every other", total, "sources") as advance:
+        for family, prompts in families.items():
+            sources = list(job.fit_inputs(store, as_relations(family, prompts)))
+            found += family_matrix(store, family, sources, shared, advance)
+    return found
+
+
+def _growth(
+    job: Run, store: LogitStore, shared: Decompositions, names: Sequence[str] | None
+) -> dict[str, list[dict[str, Any]]]:
+    asked = [one for one in job.fit_inputs(store) if names is None or one.relation.name in names]
+    taken = steps(store.rows_of(job.inputs.subjects), job.split()[0], COUNTS)
+    with job.narrator.progress("More and more subjects", len(asked), "relations") as advance:
+        found = growth_of(store, asked, taken, shared, advance)
+    return {name: found[name] for name in names_of(job) if name in found}
+
+
+# --- families ------------------------------------------------------------------------------------------
+
+
+def family_summary(family: str, relations: Sequence[Json]) -> dict[str, Any]:
+    """Sum up a family: means over its relations, and how far they spread.
+
+    Returns:
+        JSON values: family, relations (names), coverage (of source and target answers: shares that are whole
+        tokens, words of a phrase, subwords), r_identity, and fits: for each name, label, relations, r, r_std
+        (over relations), r_low and r_high (95 % of the mean over other relations; None for fewer than 3), the
+        mean of every control, and hits (each direction: k -> mean share over the relations with a known
+        truth, `chance`, and `of`: how many these are).
+    """
+    return {
+        "family": family,
+        "relations": [relation["name"] for relation in relations],
+        "coverage": {
+            role: _coverage([relation[role]["coverage"] for relation in relations]) for role in _ROLES
+        },
+        "r_identity": _mean([relation["identity"]["r"] for relation in relations]),
+        "fits": [_family_fit(name, relations) for name in _fit_names(relations)],
+    }
+
+
+def _coverage(counts: Sequence[Json]) -> dict[str, float]:
+    """Return the share of each kind of answer; their list is never empty."""
+    total = sum(sum(one.values()) for one in counts)
+    return {kind: sum(one[kind] for one in counts) / total for kind in counts[0]}
+
+
+def _fit_names(relations: Sequence[Json]) -> list[str]:
+    return list(dict.fromkeys(fit["name"] for relation in relations for fit in relation["fits"]))
+
+
+def _family_fit(name: str, relations: Sequence[Json]) -> dict[str, Any]:
+    fits = [fit for relation in relations for fit in relation["fits"] if fit["name"] == name]
+    r = [fit["r"] for fit in fits if fit["r"] is not None]
+    low, high = interval_over(r)
+    return {
+        "name": name,
+        "label": fits[0]["label"],
+        "relations": len(fits),
+        "r": _mean(r),
+        "r_std": float(np.std(r)) if r else None,
+        "r_low": low,
+        "r_high": high,
+        **{control: _mean([fit[control] for fit in fits]) for control in _CONTROLS},
+        "hits": {direction: _family_hits(fits, direction) for direction in DIRECTIONS},
+    }
+
+
+def _family_hits(fits: Sequence[Json], direction: str) -> dict[str, Any] | None:
+    known = [fit for fit in fits if hit(fit, direction, "of")]
+    if not known:
+        return None
+    return {
+        **{rank: _mean([hit(fit, direction, rank) for fit in known]) for rank in RANKS},
+        "chance": {rank: _mean([chance(fit, direction, rank) for fit in known]) for rank in RANKS},
+        "of": len(known),
+    }
+
+
+def growth_by_family(relations: Sequence[Json], growth: Mapping[str, Sequence[Json]]) -> list[dict[str, Any]]:
+    """Return each family's mean growth over its relations: family, and points as of one relation.
+
+    A point's r and hits are means over the relations that have them; `relations` says how many there are.
+    """
+    found = []
+    for family in dict.fromkeys(relation["family"] for relation in relations):
+        members = [r["name"] for r in relations if r["family"] == family and r["name"] in growth]
+        alike: dict[tuple[int, str], list[Json]] = {}
+        for point in (point for name in members for point in growth[name]):
+            alike.setdefault((point["subjects"], point["fit"]), []).append(point)
+        points = [_mean_point(some) for some in alike.values()]
+        if points:
+            found.append({"family": family, "relations": len(members), "points": points})
+    return found
+
+
+def _mean_point(points: Sequence[Json]) -> dict[str, Any]:
+    return {
+        **{name: points[0][name] for name in ("subjects", "fitted", "fit")},
+        "relations": len(points),
+        "r": _mean([point["r"] for point in points]),
+        "hits": {direction: _family_hits(points, direction) for direction in DIRECTIONS},
+    }
+
+
+def interval_over(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return the 95 % percentile interval of a mean over other relations of this kind (bootstrap).
+
+    Relations are drawn with replacement; None for fewer than 3 of them.
+    """
+    if len(values) < _FEWEST_RELATIONS:
+        return None, None
+    rng = np.random.default_rng(0)
+    means = np.asarray(values)[rng.integers(len(values), size=(REPLICATES, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+# --- paraphrases ---------------------------------------------------------------------------------------
+
+
+def paraphrases_of(relations: Sequence[Json]) -> list[dict[str, Any]]:
+    """Say how much a score is one wording's accident: relations that were asked in several wordings.
+
+    Returns:
+        JSON values: relation, wordings (the texts of source and target), and fits: name, and of r and of
+        hit@1 (influenced target) mean, std, lowest and highest over wordings.
+    """
+    names = [relation["name"] for relation in relations]
+    groups: dict[str, list[Json]] = {}
+    for relation in relations:
+        groups.setdefault(first_wording(relation["name"], names), []).append(relation)
+    return [
+        {
+            "relation": name,
+            "wordings": [[relation[role]["text"] for role in _ROLES] for relation in group],
+            "fits": [_over_wordings(fit, group) for fit in _fit_names(group)],
+        }
+        for name, group in groups.items()
+        if len(group) > 1
+    ]
+
+
+def _over_wordings(name: str, group: Sequence[Json]) -> dict[str, Any]:
+    fits = [fit for relation in group for fit in relation["fits"] if fit["name"] == name]
+    hits = [hit(fit, DIRECTIONS[0], "1") for fit in fits]
+    return {"name": name, "r": _spread([fit["r"] for fit in fits]), "hit1": _spread(hits)}
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, float] | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return {
+        "mean": float(np.mean(known)),
+        "std": float(np.std(known)),
+        "lowest": min(known),
+        "highest": max(known),
+    }
+
+
+# --- beside the paper ----------------------------------------------------------------------------------
+
+
+def beside_paper(relations: Sequence[Json]) -> list[dict[str, Any]]:
+    """Set the paper's figures beside ours, one row a figure; those of measures that a study has.
+
+    Returns:
+        JSON values: relation, measure, paper (its value), model, table, note, and ours: fit -> value.
+    """
+    rows = []
+    for relation in relations:
+        for figure in paper_figures(relation["name"]):
+            ours = {fit["name"]: _measured(fit, figure.measure) for fit in relation["fits"]}
+            if any(value is not None for value in ours.values()):
+                rows.append(
+                    {
+                        "relation": relation["name"],
+                        "measure": figure.measure,
+                        "paper": figure.value,
+                        "model": figure.model,
+                        "table": figure.table,
+                        "note": figure.note,
+                        "ours": ours,
+                    }
+                )
+    return rows
+
+
+def _measured(fit: Json, measure: str) -> float | None:
+    """Return what a fit has of a measure that the paper reports."""
+    if measure == "pearson":
+        value: float | None = fit["r"]
+        return value
+    direction, _, rank = measure.partition("@")
+    return hit(fit, direction, rank) if direction in DIRECTIONS else None
+
+
+def generalisation_of(store: LogitStore, relations: Sequence[str]) -> dict[str, float]:
+    """Return relation -> the share of its edits that generalised, of those that `lincorr edit` has edited."""
+    found = {}
+    for relation in relations:
+        name = f"{relation}--edit"
+        if store.maps.score_inputs(name) is not None:
+            success = store.maps.load_scores(name)["success"]
+            if success is not None:
+                found[relation] = float(success)
+    return found
+
+
+def rank_correlation(relations: Sequence[Json], success: Mapping[str, float]) -> dict[str, Any]:
+    """Return Spearman's rho over relations of generalisation success with hit@1, and with r, of each fit.
+
+    Args:
+        relations: scores of every relation.
+        success: relation -> the share of edits that generalised, as `lincorr edit` finds it.
+
+    Returns:
+        JSON values: fit -> relations (how many have both), hit1 and r: rho, None of fewer than 3 relations or
+        where one side does not vary.
+    """
+    found = {}
+    for name in _fit_names(relations):
+        known = [
+            (success[relation["name"]], hit(fit, DIRECTIONS[0], "1"), fit["r"])
+            for relation in relations
+            for fit in relation["fits"]
+            if fit["name"] == name and relation["name"] in success
+        ]
+        whole = [row for row in known if None not in row]
+        found[name] = {"relations": len(whole), "hit1": _rho(whole, 1), "r": _rho(whole, 2)}
+    return found
+
+
+def _rho(rows: Sequence[Sequence[float | None]], column: int) -> float | None:
+    if len(rows) < _FEWEST_RELATIONS:
+        return None
+    table = np.array(rows, dtype=np.float64)
+    rho = float(spearman(table[:, :1], table[:, [column]])[0])
+    return None if np.isnan(rho) else rho

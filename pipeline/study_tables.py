@@ -1,0 +1,189 @@
+"""A study on the terminal: one table of r, one of hit rates, and the paper's figures beside ours."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.commands.output import figure
+from pipeline.pages.scores import DIRECTIONS, RANKS, hit
+
+Json = dict[str, Any]
+
+_HEADINGS = {
+    "domain": "domain",
+    "domain-ridge": "domain-\nridge",
+    "vocabulary": "vocabu-\nlary",
+    "vocabulary-ridge": "vocabu-\nlary-ridge",
+}
+_CONTROLS = ("r_shuffled", "r_unrelated", "r_other_prompt", "r_mean_logit")
+
+
+def print_study(document: Json) -> None:
+    """Print what a study found: its relations by family, and what was set beside."""
+    console = Console()
+    study = document["study"]
+    by_name = {relation["name"]: relation for relation in document["relations"]}
+    families = [(family, [by_name[name] for name in family["relations"]]) for family in study["families"]]
+    fits = [
+        name for name in _HEADINGS if any(name == f["name"] for family, _ in families for f in family["fits"])
+    ]
+    console.print(_correlations(families, fits))
+    console.print(_worth(families, fits[-1]))
+    if any(fit["hits"] for relation in document["relations"] for fit in relation["fits"]):
+        for direction in DIRECTIONS:
+            console.print(_hits(families, fits, direction))
+    if study["paraphrases"]:
+        console.print(_paraphrases(study["paraphrases"], fits))
+    if study["paper"] is not None:
+        console.print(_paper(study["paper"], fits))
+    for matrix in study["matrices"]:
+        console.print(_matrix_line(matrix), highlight=False, markup=False)
+    for fit, found in (study["generalisation"] or {}).items():
+        if found["hit1"] is not None:
+            console.print(
+                f"Spearman's rho of generalisation over {found['relations']} relations ({fit}): with hit@1 "
+                f"{figure(found['hit1'], 2)}, with r {figure(found['r'], 2)}",
+                highlight=False,
+                markup=False,
+            )
+
+
+def _table(title: str, headings: Sequence[tuple[str, int]]) -> Table:
+    """Return a table of relations with columns of figures, each with its width; names give way to them."""
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("relation", no_wrap=True, overflow="ellipsis")
+    for heading, width in headings:
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+    return table
+
+
+def _fit(relation: Json, name: str) -> Json:
+    return next((fit for fit in relation["fits"] if fit["name"] == name), {})
+
+
+def _correlations(families: Sequence[tuple[Json, list[Json]]], fits: Sequence[str]) -> Table:
+    table = _table("mean held-out Pearson r of each fit", [(_HEADINGS[name], 11) for name in fits])
+    for family, relations in families:
+        for relation in relations:
+            table.add_row(Text(relation["name"]), *(_plus_minus(_fit(relation, name)) for name in fits))
+        table.add_row(
+            _total(family),
+            *(_plus_minus(_fit(family, name)) for name in fits),
+            style="bold",
+            end_section=True,
+        )
+    table.caption = "± over output columns, in bold lines over relations"
+    return table
+
+
+def _worth(families: Sequence[tuple[Json, list[Json]]], fit: str) -> Table:
+    """The interval of one fit's r, and what r is without the relation."""
+    headings = ["shuffled", "unrelated", "other\nprompt", "mean\nlogit", "identity"]
+    table = _table(f"what r is worth ({fit})", [("95 % of r", 9), *((heading, 6) for heading in headings)])
+    for family, relations in families:
+        for relation in relations:
+            table.add_row(
+                Text(relation["name"]), *_worth_cells(_fit(relation, fit), relation["identity"]["r"])
+            )
+        cells = _worth_cells(_fit(family, fit), family["r_identity"])
+        table.add_row(_total(family), *cells, style="bold", end_section=True)
+    table.caption = (
+        "95 %: interval of the mean r over subjects, in bold lines over relations. The others are r where "
+        "the relation cannot help: shuffled targets, the answers of another family, the same tokens after "
+        "another prompt, a subject's mean logit alone, the same token's logit after the source's prompt"
+    )
+    return table
+
+
+def _worth_cells(fit: Json, identity: float | None) -> list[str]:
+    low, high = fit.get("r_low"), fit.get("r_high")
+    interval = "–" if low is None else f"{figure(low, 2)}–{figure(high, 2)}"
+    return [interval, *(figure(fit.get(key), 2) for key in _CONTROLS), figure(identity, 2)]
+
+
+def _total(family: Json) -> Text:
+    return Text(f"{family['family']} ({len(family['relations'])})")
+
+
+def _plus_minus(fit: Json) -> str:
+    if not fit:
+        return "–"
+    return f"{figure(fit['r'], 2)} ± {figure(fit['r_std'], 2)}"
+
+
+def _hits(families: Sequence[tuple[Json, list[Json]]], fits: Sequence[str], direction: str) -> Table:
+    headings = [*((_HEADINGS[name], 11) for name in fits), ("chance\n@1", 6), ("of", 3)]
+    table = _table(f"hit@1, 3 and 5, {direction}", headings)
+    for family, relations in families:
+        for relation in relations:
+            found = next((fit["hits"][direction] for fit in relation["fits"] if fit["hits"]), None)
+            if found:
+                cells = [_three(_fit(relation, name), direction) for name in fits]
+                table.add_row(
+                    Text(relation["name"]), *cells, figure(found["chance"]["1"], 2), f"{found['of']:,}"
+                )
+        known = next((fit["hits"][direction] for fit in family["fits"] if fit["hits"][direction]), None)
+        if known:
+            cells = [_three(_fit(family, name), direction) for name in fits]
+            total = [figure(known["chance"]["1"], 2), f"{known['of']}"]
+            table.add_row(_total(family), *cells, *total, style="bold", end_section=True)
+    table.caption = "of: sources (targets) with a known answer; in bold lines, relations that have some"
+    return table
+
+
+def _three(fit: Json, direction: str) -> str:
+    if not fit:
+        return "–"
+    return " ".join(figure(hit(fit, direction, rank), 2).removeprefix("0") for rank in RANKS)
+
+
+def _paraphrases(rows: Sequence[Json], fits: Sequence[str]) -> Table:
+    headings = [("wordings", 8)]
+    for name in fits:
+        headings += [(f"r\n{name}", 11), ("hit@1", 11)]
+    table = _table("over several wordings of one relation", headings)
+    for row in rows:
+        cells = []
+        for name in fits:
+            fit = _fit(row, name)
+            for what in ("r", "hit1"):
+                found = fit.get(what)
+                cells.append(f"{figure(found['mean'], 2)} ± {figure(found['std'], 2)}" if found else "–")
+        table.add_row(Text(row["relation"]), str(len(row["wordings"])), *cells)
+    return table
+
+
+def _paper(rows: Sequence[Json], fits: Sequence[str]) -> Table:
+    table = Table(title="beside the paper's figures", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in ("relation", "measure"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    for heading, width in (("paper", 4), *((_HEADINGS[name], 4) for name in fits)):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+    table.add_column("the paper's model", overflow="ellipsis", no_wrap=True)
+    for before, row in zip([None, *rows], rows, strict=False):
+        again = before is not None and before["relation"] == row["relation"]
+        slip = " (!)" if row["note"].startswith("slip") else ""
+        table.add_row(
+            Text("" if again else row["relation"]),
+            Text(row["measure"].replace("influenced ", "").replace("influencing ", "")),
+            figure(row["paper"], 2) + slip,
+            *(figure(row["ours"].get(name), 2) for name in fits),
+            Text(f"{row['model']}, {row['table']}"),
+        )
+    table.caption = (
+        "another model than the paper's is not expected to have its figures; (!) a likely slip of the paper"
+    )
+    return table
+
+
+def _matrix_line(matrix: Json) -> str:
+    known = [r for row in matrix["r"] for r in row if r is not None]
+    mean = sum(known) / len(known) if known else None
+    return (
+        f"{matrix['family']}, every prompt to every other ({matrix['fit']}): mean r {figure(mean, 2)} over "
+        f"{len(known):,} pairs of {len(matrix['templates'])} prompts"
+    )
