@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -91,14 +91,27 @@ class DaskExecutor:
 
         window, counted = self._window(), time.monotonic()
         submit_up_to(window)
-        for future in running:
-            result = _result(future, stage.name)
-            results[position[future.key]] = result
-            on_result(result)
+        for done in running.batches():
+            for future, result in zip(done, self._results(done, stage.name), strict=True):
+                results[position[future.key]] = result
+                on_result(result)
             if time.monotonic() - counted > _COUNT_WORKERS:
                 window, counted = self._window(), time.monotonic()
             submit_up_to(window)
         return [results[index] for index in range(len(stage.tasks))]
+
+    def _results(self, futures: Sequence[Any], stage: str) -> list[Any]:
+        """Fetch the results of futures that are done, together: each journey to a worker costs milliseconds.
+
+        Raises:
+            LincorrError: a task failed, killed its worker again and again, or lost its scheduler.
+        """
+        with _told(stage):
+            results: list[Any] = self._client.gather(list(futures))
+        for result in results:
+            if isinstance(result, _Refusal):
+                raise result.problem
+        return results
 
     def _window(self) -> int:
         return _WINDOW * max(self._workers, len(self._client.nthreads()))
@@ -125,9 +138,11 @@ def _attempt(function: Callable[[Task], Result], task: Task, overlapping: bool) 
         return _Refusal(problem)
 
 
-def _result(future: Any, stage: str) -> Any:
+@contextmanager
+def _told(stage: str) -> Iterator[None]:
+    """Say in one line what became of a stage's tasks."""
     try:
-        result = future.result()
+        yield
     except CancelledError as problem:
         raise LincorrError(
             f"{stage}: the Dask scheduler is gone; start it and its workers again (cluster.address). What "
@@ -138,9 +153,6 @@ def _result(future: Any, stage: str) -> Any:
             f"{stage}: workers died again and again on one task, out of memory perhaps; set "
             "cluster.workers lower. What was done is kept: run again to go on"
         ) from problem
-    if isinstance(result, _Refusal):
-        raise result.problem
-    return result
 
 
 @contextmanager

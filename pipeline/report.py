@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.pages.relation import relation_view
 from pipeline.pages.render import index_page, relation_page
 from pipeline.pages.scores import DIRECTIONS, RANKS, chance, hit
 from pipeline.plots.figure import Json, Plot
+from pipeline.side_by_side import call_all
 
 
 def write_report(document: Mapping[str, Any], folder: Path) -> Path:
@@ -39,12 +41,16 @@ def write_report(document: Mapping[str, Any], folder: Path) -> Path:
         replace_file(page, _relation_page(document, entries, 0, folder, alone=True))
         (folder / entries[0].page).unlink(missing_ok=True)
         return page
-    for number, entry in enumerate(entries):
-        replace_file(folder / entry.page, _relation_page(document, entries, number, folder, alone=False))
+    call_all(partial(_write_relation_page, document, entries, folder), len(entries))
     view = index_view(document, entries)
     _write_plots(view.plots, view.png, folder)
     replace_file(page, encode(index_page(document, view)))
     return page
+
+
+def _write_relation_page(document: Json, entries: Sequence[Entry], folder: Path, number: int) -> None:
+    page = _relation_page(document, entries, number, folder, alone=False)
+    replace_file(folder / entries[number].page, page)
 
 
 def _relation_page(

@@ -2,10 +2,12 @@
 
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from lincorr.relations import load_catalogue
 from pipeline.cli import main
 from pipeline.config import settings
 
@@ -94,6 +96,14 @@ def test_every_command_of_the_pages_runs(
 def takes_settings(verb: str) -> bool:
     """Whether a verb runs tasks."""
     return verb not in ("store", "relations")
+
+
+def test_the_page_of_relations_counts_them() -> None:
+    catalogue = load_catalogue()
+    counts = Counter(catalogue.describe(name).family for name in catalogue.names())
+    page = (ROOT / "docs" / "relations.md").read_text("utf-8")
+    told = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, flags=re.MULTILINE)
+    assert {family: int(count) for family, count in told} == counts
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Verbs of the command line, a module each."""
+"""Verbs of the command line, one a file; `pipeline.cli` registers them."""

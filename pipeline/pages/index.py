@@ -34,11 +34,13 @@ class IndexView:
 
     Attributes:
         fits: one fit of each kind that any relation has, for name and label.
+        warnings: every relation's, one by one.
         plots: name -> plot, drawn for the index itself.
     """
 
     entries: Sequence[Entry]
     fits: Sequence[Json]
+    warnings: Sequence[tuple[Entry, str]]
     plots: dict[str, Plot | None]
     key: str = "report"
 
@@ -67,7 +69,8 @@ def index_view(document: Json, entries: Sequence[Entry]) -> IndexView:
     for entry in entries:
         for fit in entry.data["fits"]:
             fits.setdefault(fit["name"], fit)
-    return IndexView(entries, list(fits.values()), index_plots(document))
+    warnings = [(entry, words) for entry in entries for words in entry.data["warnings"]]
+    return IndexView(entries, list(fits.values()), warnings, index_plots(document))
 
 
 def index_plots(document: Json) -> dict[str, Plot | None]:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,11 @@ import pytest
 import yaml
 import zarr
 
+from lincorr.errors import LincorrError
 from lincorr.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli import main
-from pipeline.lock import lock_path
+from pipeline.lock import lock_path, sole_writer
 
 SUBJECTS, SHARD_ROWS = 140, 4
 SHARDS = SUBJECTS // SHARD_ROWS
@@ -137,13 +137,6 @@ def assert_equal_bits(store: Path, right: Path) -> None:
 # Processes that die
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_workers_changes_no_bit(workers, flags, undisturbed, tmp_path):
-    store = tmp_path / "run.zarr"
-    assert main(["extract", *flags, "--store", str(store), "--cluster-workers", str(workers), "--json"]) == 0
-    assert_equal_bits(store, undisturbed)
-
-
 def test_a_run_outlives_a_killed_worker(start, undisturbed, tmp_path):
     store = tmp_path / "run.zarr"
     client = start()
@@ -212,25 +205,6 @@ def test_a_run_waits_for_a_slow_worker(start, undisturbed, tmp_path):
     assert_equal_bits(store, undisturbed)
 
 
-@pytest.fixture
-def scheduler(tmp_path: Path) -> Iterator[tuple[psutil.Process, str]]:
-    """A scheduler in a process of its own, with one worker."""
-    file = tmp_path / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
-    first = psutil.Popen([*command, "--no-dashboard", "--scheduler-file", str(file)], **quiet)
-    wait_for(file.exists)
-    address = json.loads(file.read_text())["address"]
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "2"]
-    second = psutil.Popen([*command, "--no-dashboard", "--death-timeout", "5"], **quiet)
-    yield first, address
-    for process in (first, second):
-        if process.is_running():
-            for part in [*process.children(recursive=True), process]:
-                part.kill()
-        process.wait()
-
-
 def test_a_killed_scheduler_is_one_clear_line_and_the_run_goes_on_later(
     scheduler, start, undisturbed, flags, tmp_path, capsys
 ):
@@ -254,7 +228,7 @@ def test_a_killed_scheduler_is_one_clear_line_and_the_run_goes_on_later(
 
 def test_a_second_run_is_refused_and_told_who_is_first(start, flags, undisturbed, tmp_path, capsys):
     store = tmp_path / "run.zarr"
-    client = start(workers=1)
+    client = start(1, store, "--cluster-kind", "serial")
     wait_for(lambda: done(store))
     client.send_signal(signal.SIGSTOP)
     for verb in ("extract", "fit", "evaluate"):
@@ -271,84 +245,67 @@ def test_a_second_run_is_refused_and_told_who_is_first(start, flags, undisturbed
     assert_equal_bits(store, undisturbed)
 
 
-def test_a_lock_goes_with_its_process(start, flags, undisturbed, tmp_path, capsys):
-    store = tmp_path / "run.zarr"
-    client = start(workers=1)
-    wait_for(lambda: done(store))
-    client.kill()
-    client.communicate()
-    assert lock_path(str(store)).exists()  # the file is left, the lock is not
-    assert extracted(store, flags, capsys)["shards"] > 0
-    assert not lock_path(str(store)).exists()
-    assert_equal_bits(store, undisturbed)
+def test_a_lock_goes_with_its_process(tmp_path):
+    store = str(tmp_path / "run.zarr")
+    code = (
+        "import sys, time\n"
+        "from pipeline.lock import sole_writer\n"
+        "with sole_writer(sys.argv[1]):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, store], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(LincorrError, match=f":{holder.pid} "), sole_writer(store):
+        pass
+    holder.kill()
+    holder.communicate()
+    assert lock_path(store).exists()  # the file is left, the lock is not
+    with sole_writer(store):
+        pass
+    assert not lock_path(store).exists()
 
 
 # Disks that are full or read-only
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, in memory, with 1 MiB of room."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a file system needs root on Linux")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Write a file until its disk has no room left."""
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-
-
-def remount(disk: Path, option: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{option}", str(disk)], check=True)
-
-
-@pytest.mark.parametrize("where", ["--cluster-kind serial", "--cluster-workers 1"])
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
-    where, disk, start, undisturbed, flags, capsys
+    disk, start, undisturbed, flags, capsys
 ):
-    store = disk / "run.zarr"
+    store = disk.path / "run.zarr"
     needed = sum(path.stat().st_size for path in undisturbed.rglob("*") if path.is_file())
-    client = start(1, store, *where.split())
+    client = start(1, store)
     wait_for(lambda: done(store) > 4)  # the plan saw enough room; now somebody else takes it
-    filler = disk / "filler"
-    fill(filler)
+    disk.fill()
     out, err = client.communicate(timeout=PATIENCE)
     assert (client.returncode, out) == (1, "")
     assert err.splitlines() == [
         f"error: store.path: {str(store)!r} cannot be written (No space left on device); make room there. "
         "What was done is kept: run again to go on"
     ]
-    filler.unlink()
-    remount(disk, f"size={4 * needed}")
+    disk.empty()
+    disk.remount(f"size={4 * needed}")
     assert 0 < extracted(store, flags, capsys)["shards"] < SHARDS
     assert_equal_bits(store, undisturbed)
 
 
 def test_a_read_only_store_is_read_and_nothing_is_begun_that_would_write(disk, flags, tmp_path, capsys):
-    remount(disk, "size=64m")
-    store = ["--store", str(disk / "run.zarr")]
+    disk.remount("size=64m")
+    store = ["--store", str(disk.path / "run.zarr")]
     serial = ["--cluster-kind", "serial"]
     page = ["--report-folder", str(tmp_path / "page")]
     assert main(["run", *flags, *store, *serial, *page]) == 0
-    remount(disk, "ro")
+    disk.remount("ro")
     capsys.readouterr()
     for verb in (["show", "Paris"], ["evaluate"], ["report", *page]):
         assert main([*verb, *flags, *store]) == 0, capsys.readouterr().err
     capsys.readouterr()
     for place in ("run.zarr", "new.zarr"):
-        assert main(["extract", *flags, "--store", str(disk / place)]) == 2
+        assert main(["extract", *flags, "--store", str(disk.path / place)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line == (
-            f"error: store.path: {str(disk / place)!r} is read-only; name a place that can be written"
+            f"error: store.path: {str(disk.path / place)!r} is read-only; name a place that can be written"
         )
 
 

@@ -8,24 +8,37 @@ import sys
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
+import numpy as np
 import obstore
 import pytest
 import yaml
 import zarr
 
 from lincorr import places
+from lincorr.columns import Columns
 from lincorr.errors import BadInput, LincorrError
 from lincorr.places import SharedObject
+from lincorr.relations import Relation, Side, Template
+from lincorr.solvers.choose import choose
 from lincorr.store import LogitStore
-from lincorr.testing import CITIES, COUNTRIES
-from pipeline import lease
+from lincorr.testing import CITIES, COUNTRIES, hidden_problem, planted_store
+from pipeline import fit, lease
 from pipeline.cli import main
+from pipeline.executor import Serial
+from pipeline.fit import FitInputs, fit_relation
 from pipeline.lock import sole_writer
+from pipeline.prepare import RelationInputs
 
 SERVER = (
     "from moto.server import ThreadedMotoServer as S; import time\n"
@@ -73,7 +86,7 @@ def flags(tmp_path: Path, toy_model: Path) -> list[str]:
         "--model": toy_model,
         "--catalogue": tmp_path / "toy.yaml",
         "--relations": "toy",
-        "--subjects-count": 40,
+        "--subjects-count": 24,
         "--store-shard-rows": 8,
         "--cluster-batch-tokens": 128,
         "--report-folder": tmp_path / "page",
@@ -81,10 +94,12 @@ def flags(tmp_path: Path, toy_model: Path) -> list[str]:
     return [str(part) for option in options.items() for part in option]
 
 
-def contents(url: str) -> dict[str, bytes]:
+def contents(
+    url: str, parts: tuple[str, ...] = ("subjects", "columns", "logits", "hidden", "done", "head", "maps")
+) -> dict[str, bytes]:
     """Every array of a store, but those of its scratch."""
     found = {}
-    for part in ("subjects", "columns", "logits", "hidden", "done", "head", "maps"):
+    for part in parts:
         group = zarr.open_group(places.open_place(url), mode="r", path=part)
         for name, array in group.members(max_depth=None):
             if isinstance(array, zarr.Array):
@@ -93,16 +108,95 @@ def contents(url: str) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("s3")
-@pytest.mark.parametrize("method", ["auto", "gram"])
-def test_a_whole_run_on_s3_has_the_bits_of_a_local_one(method, flags, tmp_path):
-    local, remote = str(tmp_path / "run.zarr"), f"s3://runs/{method}/run.zarr"
-    more = ["--fit-method", method]
-    assert main(["run", *flags, *more, "--store", local, "--cluster-kind", "serial"]) == 0
-    assert main(["run", *flags, *more, "--store", remote, "--cluster-workers", "1"]) == 0
+def test_a_whole_run_on_s3_has_the_bits_of_a_local_one(flags, tmp_path):
+    local, remote = str(tmp_path / "run.zarr"), "s3://runs/whole/run.zarr"
+    for verb in ("extract", "fit", "evaluate"):
+        assert main([verb, *flags, "--store", local, "--cluster-kind", "serial"]) == 0
+    assert main(["run", *flags, "--store", remote, "--cluster-workers", "1"]) == 0
     mine, theirs = contents(remote), contents(local)
     assert {name for name in mine if mine[name] != theirs.get(name)} == set()
     assert len(mine) == len(theirs) > 10
     assert LogitStore.open(remote).maps.load_scores("toy") == LogitStore.open(local).maps.load_scores("toy")
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize(("method", "p"), [("gram", 30), ("dual", 60), ("lowrank", 60), ("tiled", 60)])
+def test_a_fit_with_its_scratch_on_s3_has_the_bits_of_a_local_one(method, p, tmp_path, monkeypatch):
+    for name, value in {"_PANEL": 32, "_FEWEST_ROWS": 8, "largest_tile": lambda p, memory: 32}.items():
+        monkeypatch.setattr(fit, name, value)
+    made = hidden_problem(50, 6, p, 12)
+    sides = (Side(Template(name, f"{{}} {name}"), ()) for name in ("source", "target"))
+    columns = [Columns(np.arange(n), (" x",) * n, (" x",) * n, (True,) * n, {}) for n in (p, 12)]
+    relation = RelationInputs(Relation("toy", "test", *sides, ()), *columns, {})
+    choice = choose(50, p, 12, width=6, hidden=False, memory_bytes=10**9, method=method)
+    inputs = FitInputs(relation, np.arange(50), np.arange(2), {"domain": choice}, p, None)
+    kept = []
+    for url in (str(tmp_path / "run.zarr"), f"s3://runs/scratch/{method}.zarr"):
+        store = planted_store(url, made, shard_rows=25)
+        assert fit_relation(store, inputs, Serial)
+        kept.append(store.maps.load("toy", "domain-ridge").block(range(p), range(12)).tobytes())
+    assert kept[0] == kept[1]
+
+
+@pytest.fixture
+def shaky(endpoint: str) -> Iterator[tuple[str, list[str]]]:
+    """A server in front of the other that is too busy for three requests of four; what it refused."""
+    refused: list[str] = []
+    asked: Counter[str] = Counter()
+
+    class Busy(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked[self.path + self.command] += 1
+            if asked[self.path + self.command] % 4:
+                refused.append(f"{self.command} {self.path}")
+                status, headers, content = 503, [], b"<Error><Code>SlowDown</Code></Error>"
+            else:
+                with closing(HTTPConnection(urlsplit(endpoint).netloc)) as behind:
+                    behind.request(self.command, self.path, body, dict(self.headers))
+                    found = behind.getresponse()
+                    status, headers, content = found.status, found.getheaders(), found.read()
+            self.send_response_only(status)
+            for name, value in headers:
+                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                    self.send_header(name, value)
+            length = dict(headers).get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", refused
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_server_that_is_busy_for_a_while_is_asked_again(shaky, endpoint, monkeypatch, tmp_path):
+    url, refused = shaky
+    made = hidden_problem(20, 4, 8, 8)
+    parts = ("subjects", "columns", "logits", "done")
+    local = contents(planted_store(str(tmp_path / "run.zarr"), made, shard_rows=10).url, parts)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    monkeypatch.setitem(places._RETRIES, "max_retries", 8)
+    quick = places._RETRIES["backoff"] | {"init_backoff": timedelta(milliseconds=1)}
+    monkeypatch.setitem(places._RETRIES, "backoff", quick)
+    store = planted_store("s3://runs/busy.zarr", made, shard_rows=10)
+    assert store.verify() == []
+    assert len(refused) > 50
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    assert contents("s3://runs/busy.zarr", parts) == local
 
 
 @pytest.mark.usefixtures("s3")

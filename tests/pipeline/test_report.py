@@ -227,6 +227,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def unplotted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plots: they take most of the time."""
+    for plot in ("bipartite_plot", "path_plot", "pearson_plot", "weights_plot"):
+        monkeypatch.setattr(f"pipeline.pages.relation.{plot}", lambda *_: None)
+
+
 PAGES = ("report.html", "city-country.html", "city-country-2.html")
 
 
@@ -337,11 +344,12 @@ class TestPage:
         row = re.search(r'<table class="sortable worth".*?<tbody>.*?</tr>', text, flags=re.DOTALL)
         assert row is not None
         cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', row[0])
-        assert cells[2:] == ["0.772", "–", "−0.01 ± 0.09", "0.365", "0.757"]
+        assert cells[2:] == ["0.772", "–", "−0.01 ± 0.09", "0.365", "0.757", "0.410"]
         assert "the same tokens after another prompt, X likes the <i>food</i> of" in words
         assert "⚠ only 50 <u>subjects</u> are held out" in words
         assert "by chance 0.01 0.03 0.06" in words
 
+    @pytest.mark.usefixtures("unplotted")
     def test_hubs_stand_beside_chance(self, page: Page, text: str, tmp_path: Path) -> None:
         table = re.search(r'aria-label="Hubs of.*?</table>', text, flags=re.DOTALL)
         assert table is not None
@@ -352,12 +360,14 @@ class TestPage:
         page_without = write_report(make_document(relation), tmp_path)
         assert "Hubs" not in page_without.read_text(encoding="utf-8")
 
+    @pytest.mark.usefixtures("unplotted")
     def test_without_another_prompt_the_page_says_how_to_get_one(self, tmp_path: Path) -> None:
         page = write_report(make_document(make_relation() | {"other_prompt": None}), tmp_path)
         text = page.read_text(encoding="utf-8")
         assert "other prompt" not in text
         assert "a second relation in the run" in text
 
+    @pytest.mark.usefixtures("unplotted")
     def test_score_over_all_outputs_is_shown_where_there_is_one(self, text: str, tmp_path: Path) -> None:
         assert ">r, all<" in text
         relation = make_relation()
@@ -367,11 +377,12 @@ class TestPage:
         assert ">r, all<" not in page.read_text(encoding="utf-8")
         assert ">Spearman, all<" not in page.read_text(encoding="utf-8")
 
+    @pytest.mark.usefixtures("unplotted")
     def test_one_relation_is_the_report(self, tmp_path: Path) -> None:
         write_report(make_document(make_relation(), make_relation("b")), tmp_path)
         page = write_report(make_document(make_relation()), tmp_path)
         text = page.read_text(encoding="utf-8")
-        assert "Heat map" in text
+        assert '<h2 id="fits">' in text
         assert "All relations" not in text
         assert not (tmp_path / "city-country.html").exists()  # of the report before
 
@@ -383,7 +394,7 @@ class TestIndex:
         rows = re.findall(r"<tr>\s*<th scope=\"row\".*?</tr>", table[0], flags=re.DOTALL)
         assert len(rows) == 2
         cells = re.findall(r"<td[^>]*>([^<]*)</td>", rows[0])
-        assert cells == ["attribute", "151 of 188", "7 of 252", *["0.807", "0.05", "0.14"] * 4]
+        assert cells == ["attribute", *["0.807", "0.05", "0.14"] * 4, "151 of 188", "7 of 252"]
 
     def test_each_fit_has_both_directions(self, index: str) -> None:
         tables = re.findall(r"<table.*?</table>", index, flags=re.DOTALL)[1:-2]
@@ -409,17 +420,23 @@ class TestIndex:
         assert {"report.html", "city-country.html"} <= set(pages[2].attributes("href"))
         assert "<svg" not in index
 
+    @pytest.mark.usefixtures("unplotted")
     def test_a_study_is_part_of_it(self, tmp_path: Path) -> None:
-        page = write_report(make_document(make_relation()) | {"study": {}}, tmp_path)
+        parts = ("families", "matrices", "paraphrases", "paper", "growth", "growth_by_family")
+        study = {part: [] for part in parts} | {"generalisation": None}
+        page = write_report(make_document(make_relation()) | {"study": study}, tmp_path)
         assert 'href="city-country.html"' in page.read_text(encoding="utf-8")
 
+    @pytest.mark.usefixtures("unplotted")
     def test_a_relation_may_bear_the_name_of_the_index(self, tmp_path: Path) -> None:
         page = write_report(make_document(make_relation("report"), make_relation("b")), tmp_path)
         assert 'href="report-2.html"' in page.read_text(encoding="utf-8")
 
-    def test_forty_relations_keep_their_plots_out_of_it(self, tmp_path: Path, monkeypatch: Any) -> None:
-        for plot in ("bipartite_plot", "path_plot", "pearson_plot", "weights_plot"):
-            monkeypatch.setattr(f"pipeline.pages.relation.{plot}", lambda *_: None)
+    @pytest.mark.usefixtures("unplotted")
+    def test_forty_relations_make_a_page_of_tables(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pipeline.side_by_side.FEW", 41)  # no plots are drawn in this process only
         relations = [make_relation(f"relation {number}") for number in range(40)]
         page = write_report(make_document(*relations), tmp_path)
         assert len(list(tmp_path.glob("relation-*.html"))) == 40
@@ -474,6 +491,15 @@ class TestFiles:
 
     def test_equal_documents_give_equal_files(self, folder: Path, tmp_path: Path) -> None:
         write_report(make_document(make_relation(), make_relation("../city country")), tmp_path)
+        for path in folder.iterdir():
+            assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+    def test_processes_side_by_side_write_the_same_files(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pipeline.side_by_side.FEW", 1)
+        write_report(make_document(make_relation(), make_relation("../city country")), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {path.name for path in folder.iterdir()}
         for path in folder.iterdir():
             assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 

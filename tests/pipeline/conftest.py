@@ -1,0 +1,72 @@
+"""What breaks: a disk of its own, a scheduler of its own."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+PATIENCE = 120  # seconds until something that must happen has failed to
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A file system of its own."""
+
+    path: Path
+
+    def fill(self) -> None:
+        """Write a file until there is no room left."""
+        with suppress(OSError), (self.path / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+
+    def empty(self) -> None:
+        """Delete that file."""
+        (self.path / "filler").unlink()
+
+    def remount(self, option: str) -> None:
+        """Change its size, or make it read-only."""
+        subprocess.run(["mount", "-o", f"remount,{option}", str(self.path)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A file system in memory, with 1 MiB of room."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a file system needs root on Linux")
+    yield Disk(place)
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[tuple[psutil.Process, str]]:
+    """A scheduler in a process of its own, with one worker."""
+    file = tmp_path / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    first = psutil.Popen([*command, "--no-dashboard", "--scheduler-file", str(file)], **quiet)
+    limit = time.monotonic() + PATIENCE
+    while not file.exists():
+        assert time.monotonic() < limit, "the scheduler does not start"
+        time.sleep(0.01)
+    address = json.loads(file.read_text())["address"]
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "2"]
+    second = psutil.Popen([*command, "--no-dashboard", "--death-timeout", "5"], **quiet)
+    yield first, address
+    for process in (first, second):
+        if process.is_running():
+            for part in [*process.children(recursive=True), process]:
+                part.kill()
+        process.wait()
