@@ -423,7 +423,7 @@ class TestIndex:
     @pytest.mark.usefixtures("unplotted")
     def test_a_study_is_part_of_it(self, tmp_path: Path) -> None:
         parts = ("families", "matrices", "paraphrases", "paper", "growth", "growth_by_family")
-        study = dict.fromkeys(parts, []) | {"generalisation": None}
+        study = {part: [] for part in parts} | {"generalisation": None}
         page = write_report(make_document(make_relation()) | {"study": study}, tmp_path)
         assert 'href="city-country.html"' in page.read_text(encoding="utf-8")
 
