@@ -100,6 +100,15 @@ def answer_columns(tokenizer: Tokenizer, names: Sequence[str], setting: str, gap
     return columns
 
 
+# With fewer answers on a side there is nothing to choose.
+_FEWEST = 2
+
+
+def has_choice(source: int, target: int) -> bool:
+    """Whether a relation of so many columns a side is worth fitting where nobody asked for it by name."""
+    return min(source, target) >= _FEWEST
+
+
 def find_columns(tokenizer: Tokenizer, names: Sequence[str], gap: str) -> Columns:
     """Find the columns as `answer_columns` does; there may be none."""
     # Behind a word, as answers come: some SentencePiece tokenizers give a leading space its own token.

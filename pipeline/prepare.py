@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.columns import Columns, NoColumns, answer_columns
+from lincorr.columns import Columns, NoColumns, answer_columns, has_choice
 from lincorr.errors import BadInput
 from lincorr.models import (
     Fingerprint,
@@ -34,9 +34,6 @@ from lincorr.truth_names import truth_note, unknown_names
 from pipeline.config import RunConfig, SubjectSettings
 
 SAMPLE = 256
-
-# With fewer answers on a side there is nothing to choose; such a relation is fitted if asked for by name.
-_FEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,7 @@ def _open(
                 raise
             left_out.append(name)
             continue
-        if asked_for or min(len(relation.source), len(relation.target)) >= _FEWEST:
+        if asked_for or has_choice(len(relation.source), len(relation.target)):
             relations.append(relation)
         else:
             left_out.append(name)

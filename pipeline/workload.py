@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lincorr.columns import answer_columns
+from lincorr.columns import NoColumns, answer_columns, has_choice
 from lincorr.errors import BadInput
 from lincorr.models import config_folder, load_config, load_tokenizer, resolve_dtype
 from lincorr.prompts import PromptTemplate, group_templates, merge_prompts, prompt_template, trunk_of
@@ -130,8 +130,11 @@ def workload(config: RunConfig, *, host_bytes: int) -> Workload:
     settings = load_config(folder, trust_remote_code=spec.trust_remote_code)
     sizes = model_sizes(settings, trust_remote_code=spec.trust_remote_code)
     words = _words(folder, trust_remote_code=spec.trust_remote_code)
-    relations = _relations(config)
-    answers = {r.name: [words.columns(names) for names in _answers(config, r)] for r in relations}
+    declared = _relations(config)
+    answers = {r.name: _columns(words, config, r) for r in declared}
+    relations = [r for r in declared if r.name in config.relations or has_choice(*map(len, answers[r.name]))]
+    if not relations:
+        raise BadInput("relations: no side of any has two answers in this model's vocabulary; name others")
     columns: dict[str, set[object]] = {}
     for relation in relations:
         for side, ids in zip((relation.source, relation.target), answers[relation.name], strict=True):
@@ -208,13 +211,20 @@ def _add_fits(
 
 def _relations(config: RunConfig) -> list[Relation]:
     catalogue = load_catalogue(config.catalogue)
-    return [catalogue.relation(name) for name in config.relations]
+    return [catalogue.relation(name) for name in catalogue.select(config.relations)]
 
 
-def _answers(config: RunConfig, relation: Relation) -> tuple[Sequence[str], Sequence[str]]:
+def _columns(words: "_Vocabulary", config: RunConfig, relation: Relation) -> list[Sequence[object]]:
+    """The columns of both sides; none where a relation that was not asked for by name has no answer."""
     source = relation.source.answers if config.source_answers is None else read_answers(config.source_answers)
     target = relation.target.answers if config.target_answers is None else read_answers(config.target_answers)
-    return source, target
+    gaps = relation.source.template.gap, relation.target.template.gap
+    try:
+        return [words.columns(names, gap) for names, gap in zip((source, target), gaps, strict=True)]
+    except NoColumns:
+        if relation.name in config.relations:
+            raise
+        return [(), ()]
 
 
 def _subjects(config: RunConfig, vocabulary_size: int) -> tuple[int, int]:
@@ -250,7 +260,7 @@ def _groups(templates: dict[str, PromptTemplate], subject_words: int) -> tuple[G
 
 class _Vocabulary(Protocol):
     def compile(self, template: Template) -> PromptTemplate: ...
-    def columns(self, names: Sequence[str]) -> Sequence[object]: ...
+    def columns(self, names: Sequence[str], gap: str) -> Sequence[object]: ...
 
 
 class _Tokens:
@@ -262,8 +272,8 @@ class _Tokens:
     def compile(self, template: Template) -> PromptTemplate:
         return prompt_template(self._tokenizer, template.text)
 
-    def columns(self, names: Sequence[str]) -> Sequence[object]:
-        ids: list[int] = answer_columns(self._tokenizer, tuple(names), "answers").ids.tolist()
+    def columns(self, names: Sequence[str], gap: str) -> Sequence[object]:
+        ids: list[int] = answer_columns(self._tokenizer, tuple(names), "answers", gap).ids.tolist()
         return ids
 
 
@@ -277,7 +287,7 @@ class _Words:
         before, _, after = template.text.partition("{}")
         return PromptTemplate((0, *self._known(before)), tuple(self._known(after)), template.text)
 
-    def columns(self, names: Sequence[str]) -> Sequence[object]:
+    def columns(self, names: Sequence[str], gap: str) -> Sequence[object]:
         return sorted(set(names))
 
     def _known(self, text: str) -> list[int]:

@@ -28,6 +28,7 @@ from pipeline.config import load_config
 from pipeline.devices import DEVICES
 from pipeline.estimate import Estimate, StageEstimate, estimate, extract_seconds, map_bytes
 from pipeline.fit_costs import FitSizes, evaluation_check_bytes, evaluation_cost, fit_cost, set_up_cost
+from pipeline.prepare import prepare
 from pipeline.run import Run
 from pipeline.sizes import model_sizes
 from pipeline.workload import Workload, workload
@@ -380,3 +381,12 @@ def test_words_and_tokens_agree_for_a_toy(flags, toy_model, tmp_path):
     assert exact.columns == rough.columns
     assert exact.own_tokens == rough.own_tokens
     assert exact.data_bytes == rough.data_bytes
+
+
+def test_an_estimate_of_a_family_is_of_what_is_fitted(flags, toy_model):
+    """What a run leaves out is left out, and answers behind "=" are tokens without a space."""
+    asked = flags | {"relations": "family:arithmetic,family:attribute,toy"}
+    found, inputs = planned(asked), prepare(load_config(None, asked))
+    assert {name for name, _ in found.fits} == {relation.name for relation in inputs.relations}
+    assert found.columns == {name: len(columns) for name, columns in inputs.columns.items()}
+    assert found.columns["plus-1"] == 10

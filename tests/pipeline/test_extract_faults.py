@@ -17,10 +17,11 @@ import pytest
 import yaml
 import zarr
 
+from lincorr.errors import LincorrError
 from lincorr.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli import main
-from pipeline.lock import lock_path
+from pipeline.lock import lock_path, sole_writer
 
 SUBJECTS, SHARD_ROWS = 140, 4
 SHARDS = SUBJECTS // SHARD_ROWS
@@ -136,13 +137,6 @@ def assert_equal_bits(store: Path, right: Path) -> None:
 # Processes that die
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_workers_changes_no_bit(workers, flags, undisturbed, tmp_path):
-    store = tmp_path / "run.zarr"
-    assert main(["extract", *flags, "--store", str(store), "--cluster-workers", str(workers), "--json"]) == 0
-    assert_equal_bits(store, undisturbed)
-
-
 def test_a_run_outlives_a_killed_worker(start, undisturbed, tmp_path):
     store = tmp_path / "run.zarr"
     client = start()
@@ -234,7 +228,7 @@ def test_a_killed_scheduler_is_one_clear_line_and_the_run_goes_on_later(
 
 def test_a_second_run_is_refused_and_told_who_is_first(start, flags, undisturbed, tmp_path, capsys):
     store = tmp_path / "run.zarr"
-    client = start(workers=1)
+    client = start(1, store, "--cluster-kind", "serial")
     wait_for(lambda: done(store))
     client.send_signal(signal.SIGSTOP)
     for verb in ("extract", "fit", "evaluate"):
@@ -251,28 +245,37 @@ def test_a_second_run_is_refused_and_told_who_is_first(start, flags, undisturbed
     assert_equal_bits(store, undisturbed)
 
 
-def test_a_lock_goes_with_its_process(start, flags, undisturbed, tmp_path, capsys):
-    store = tmp_path / "run.zarr"
-    client = start(workers=1)
-    wait_for(lambda: done(store))
-    client.kill()
-    client.communicate()
-    assert lock_path(str(store)).exists()  # the file is left, the lock is not
-    assert extracted(store, flags, capsys)["shards"] > 0
-    assert not lock_path(str(store)).exists()
-    assert_equal_bits(store, undisturbed)
+def test_a_lock_goes_with_its_process(tmp_path):
+    store = str(tmp_path / "run.zarr")
+    code = (
+        "import sys, time\n"
+        "from pipeline.lock import sole_writer\n"
+        "with sole_writer(sys.argv[1]):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, store], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(LincorrError, match=f":{holder.pid} "), sole_writer(store):
+        pass
+    holder.kill()
+    holder.communicate()
+    assert lock_path(store).exists()  # the file is left, the lock is not
+    with sole_writer(store):
+        pass
+    assert not lock_path(store).exists()
 
 
 # Disks that are full or read-only
 
 
-@pytest.mark.parametrize("where", ["--cluster-kind serial", "--cluster-workers 1"])
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
-    where, disk, start, undisturbed, flags, capsys
+    disk, start, undisturbed, flags, capsys
 ):
     store = disk.path / "run.zarr"
     needed = sum(path.stat().st_size for path in undisturbed.rglob("*") if path.is_file())
-    client = start(1, store, *where.split())
+    client = start(1, store)
     wait_for(lambda: done(store) > 4)  # the plan saw enough room; now somebody else takes it
     disk.fill()
     out, err = client.communicate(timeout=PATIENCE)
