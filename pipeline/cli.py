@@ -100,14 +100,16 @@ def plan(
         str | None,
         typer.Option("--gpus", help="Estimate a run on so many GPUs, as 8 or 8,64, from config.json alone."),
     ] = None,
-    gpu: Annotated[str, typer.Option("--gpu", help="Which GPU: a100, h100 or h200.")] = "h100",
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", help="Which GPU: a100, h100 or h200. Default: h100.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a run would do: shards, bytes, operations, solvers and time. Writes nothing."""
     from pipeline.tables import plan_document, print_plan
 
-    if gpus is not None:
-        _estimate(settings_of(config, overrides), gpus, gpu, as_json)
+    if gpus is not None or gpu is not None:
+        _estimate(settings_of(config, overrides), gpus or "1", gpu or "h100", as_json)
         return
     planner = job(config, overrides, as_json)
     planned = planner.plan()

@@ -12,7 +12,7 @@ from pipeline.fit_costs import Cost, evaluation_check_bytes, evaluation_cost, fi
 from pipeline.workload import Workload
 
 START_SECONDS = 20.0  # workers, the checks of short cuts, the trial of batch sizes: seen on 2 cores
-LIBRARY_BYTES = 350_000_000  # of a process with torch and Zarr: seen
+LIBRARY_BYTES = 500_000_000  # of a process with torch, a model's code, Dask and Zarr: seen
 # ASSUMED, all of these:
 HASH_RATE = 1.5e9  # bytes a second of SHA-256 on one core; every worker hashes its copy of the model
 WORKER_RATE = 2e9  # bytes a second between one host and the place of the store
@@ -174,10 +174,10 @@ def _fit(work: Workload, device: Device, gpus: int) -> StageEstimate:
 
 
 def map_bytes(p: int, q: int, d: int, method: str) -> int:
-    """Return what the maps of a source take in a store, but for their ids."""
+    """Return what the maps of a source take in a store: weights, intercepts and token ids."""
     if method == "factored":  # two matrices and two vectors of the hidden states' width
-        return 2 * 8 * (2 * d * d + 2 * d)
-    return (1 if method == "tiled" else 2) * 8 * (p * q + q)
+        return 2 * 8 * (2 * d * d + 2 * d + p + q)
+    return (1 if method == "tiled" else 2) * 8 * (p * q + q + p + q)
 
 
 def _evaluate(work: Workload, device: Device, gpus: int) -> StageEstimate:
