@@ -16,9 +16,10 @@ Json = dict[str, Any]
 _HEADINGS = {
     "domain": "domain",
     "domain-ridge": "domain-\nridge",
-    "vocabulary": "vocabu-\nlary",
-    "vocabulary-ridge": "vocabu-\nlary-ridge",
+    "vocabulary": "vocab.",
+    "vocabulary-ridge": "vocab.-\nridge",
 }
+_NARROW = ("dom.", "dom.-\nridge", "voc.", "voc.-\nridge")
 _CONTROLS = ("r_shuffled", "r_unrelated", "r_other_prompt", "r_mean_logit")
 
 
@@ -116,29 +117,33 @@ def _plus_minus(fit: Json) -> str:
 
 
 def _hits(families: Sequence[tuple[Json, list[Json]]], fits: Sequence[str], direction: str) -> Table:
-    headings = [*((_HEADINGS[name], 11) for name in fits), ("chance\n@1", 6), ("of", 3)]
+    headings = [*((_HEADINGS[name], 11) for name in fits), ("luck\n@1", 4)]
     table = _table(f"hit@1, 3 and 5, {direction}", headings)
     for family, relations in families:
         for relation in relations:
             found = next((fit["hits"][direction] for fit in relation["fits"] if fit["hits"]), None)
             if found:
                 cells = [_three(_fit(relation, name), direction) for name in fits]
-                table.add_row(
-                    Text(relation["name"]), *cells, figure(found["chance"]["1"], 2), f"{found['of']:,}"
-                )
+                table.add_row(Text(relation["name"]), *cells, _share(found["chance"]["1"]))
         known = next((fit["hits"][direction] for fit in family["fits"] if fit["hits"][direction]), None)
         if known:
             cells = [_three(_fit(family, name), direction) for name in fits]
-            total = [figure(known["chance"]["1"], 2), f"{known['of']}"]
-            table.add_row(_total(family), *cells, *total, style="bold", end_section=True)
-    table.caption = "of: sources (targets) with a known answer; in bold lines, relations that have some"
+            chance = _share(known["chance"]["1"])
+            table.add_row(_total(family), *cells, chance, style="bold", end_section=True)
+    table.columns[0].max_width = 20  # and eighty columns are enough
     return table
 
 
 def _three(fit: Json, direction: str) -> str:
     if not fit:
         return "–"
-    return " ".join(figure(hit(fit, direction, rank), 2).removeprefix("0") for rank in RANKS)
+    return " ".join(_share(hit(fit, direction, rank)) for rank in RANKS)
+
+
+def _share(value: float | None) -> str:
+    """A share in three characters."""
+    text = figure(value, 2)
+    return "1.0" if text == "1.00" else text.removeprefix("0")
 
 
 def _paraphrases(rows: Sequence[Json], fits: Sequence[str]) -> Table:
@@ -158,12 +163,13 @@ def _paraphrases(rows: Sequence[Json], fits: Sequence[str]) -> Table:
 
 
 def _paper(rows: Sequence[Json], fits: Sequence[str]) -> Table:
+    narrow = dict(zip(_HEADINGS, _NARROW, strict=True))
     table = Table(title="beside the paper's figures", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in ("relation", "measure"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
-    for heading, width in (("paper", 4), *((_HEADINGS[name], 4) for name in fits)):
+    table.add_column("relation", no_wrap=True, overflow="ellipsis")
+    table.add_column("measure", no_wrap=True, min_width=8)
+    for heading, width in (("paper", 4), *((narrow[name], 5) for name in fits)):
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)
-    table.add_column("the paper's model", overflow="ellipsis", no_wrap=True)
+    table.add_column("its model", overflow="ellipsis", no_wrap=True)
     for before, row in zip([None, *rows], rows, strict=False):
         again = before is not None and before["relation"] == row["relation"]
         slip = " (!)" if row["note"].startswith("slip") else ""

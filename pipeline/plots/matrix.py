@@ -74,5 +74,5 @@ def _cell(axes: Axes, i: int, j: int, r: float, palette: Palette, figures: bool)
     cell.set(gid=f"pair-{i}-{j}", clip_on=False)
     axes.add_patch(cell)
     if figures:
-        words = minus(f"{r:.2f}".replace("0.", ".", 1))
+        words = minus(f"{round(r, 2) + 0.0:.2f}".replace("0.", ".", 1))  # + 0.0: no negative zero
         axes.text(j + 0.5, i + 0.52, words, ha="center", va="center", fontsize=7.5, color=palette.ink)
