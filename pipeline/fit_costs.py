@@ -140,8 +140,9 @@ def evaluation_cost(s: FitSizes, choice: Choice) -> Cost:
 
 
 def evaluation_check_bytes(s: FitSizes) -> int:
-    """Return what is read to check the held-out rows, once a relation."""
-    return _row_bytes(s) * s.n_subjects
+    """Return what is read once a relation: to check the held-out rows, and for the control without a fit."""
+    identity = s.kept_q + (s.d if s.hidden else s.kept_p)
+    return (_row_bytes(s) + identity * s.itemsize) * s.n_subjects
 
 
 def _rank(s: FitSizes) -> int:
