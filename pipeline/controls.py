@@ -25,7 +25,8 @@ from lincorr.metrics import Correlation, CrossMoments, finite_mean
 from lincorr.relations import Side
 from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
-from lincorr.solvers.spectrum import coefficients
+from lincorr.solvers.reduced import Reduced
+from lincorr.solvers.spectrum import Problem, Spectrum, coefficients
 from lincorr.store import LogitStore
 from pipeline.fit import FitInputs, Source, held_out_moments
 from pipeline.predictions import logit_blocks
@@ -95,6 +96,26 @@ def unrelated_pair(inputs: FitInputs, relations: Sequence[RelationInputs]) -> Ot
     return None
 
 
+def exchangeable(
+    store: LogitStore, inputs: FitInputs, source: Source, problem: Problem
+) -> WithTargets | None:
+    """Return a problem whose targets can be exchanged: itself, or a streamed one in its r coordinates.
+
+    None where there are no coordinates (tiled), or where their rows do not fit into memory.
+    """
+    if isinstance(problem, WithTargets):
+        return problem
+    ids, rows = inputs.relation.target.ids, inputs.fit_rows
+    if not isinstance(problem, Reduced) or 16 * len(rows) * problem.cut.rank > inputs.memory_bytes:
+        return None
+    blocks = logit_blocks(store, inputs.source_template, inputs.source_ids(source), rows)
+    left = np.concatenate([problem.coordinates(block) for block in blocks]) / problem.values[None, :]
+    targets = store.logits(inputs.target_template, ids, rows).astype(np.float64)
+    axes = np.eye(problem.cut.rank)
+    decomposed = Spectrum(left, problem.values, axes, np.zeros(len(axes)), problem.cut)
+    return Direct(problem.source_ids, ids, decomposed, targets - problem.target_mean, problem.target_mean)
+
+
 def shuffled_r(
     problem: WithTargets, root_penalty: float, moments: CrossMoments, *, seed: int = 0
 ) -> tuple[float, float]:
@@ -111,7 +132,7 @@ def shuffled_r(
 class OtherTargets:
     """Another target's answers to the same subjects, read once for all maps of a source."""
 
-    def __init__(self, store: LogitStore, other: OtherPrompt, source: Source) -> None:
+    def __init__(self, store: LogitStore, other: OtherPrompt, source: Source, problem: Problem) -> None:
         inputs = other.inputs
         self._ids = inputs.relation.target.ids
         self._head = None
@@ -121,7 +142,7 @@ class OtherTargets:
         else:
             targets = store.logits(inputs.target_template, self._ids, inputs.fit_rows)
         self._targets = targets.astype(np.float64)
-        self._moments = held_out_moments(store, inputs, source)
+        self._moments = held_out_moments(store, inputs, source, problem)
 
     def r(self, problem: WithTargets, root_penalty: float) -> float:
         """Return the mean held-out r of a fit to the other target's logits."""

@@ -24,6 +24,7 @@ from pipeline.controls import (
     OtherPrompt,
     OtherTargets,
     WithTargets,
+    exchangeable,
     identity_r,
     mean_logit_r,
     other_prompt,
@@ -72,8 +73,12 @@ class _Side:
         return set_up(self.store, self.inputs, self.source, self.shared)
 
     @cached_property
+    def exchangeable(self) -> WithTargets | None:
+        return exchangeable(self.store, self.inputs, self.source, self.problem)
+
+    @cached_property
     def moments(self) -> CrossMoments:
-        return held_out_moments(self.store, self.inputs, self.source)
+        return held_out_moments(self.store, self.inputs, self.source, self.problem)
 
     @cached_property
     def rows(self) -> HeldOut:
@@ -94,12 +99,12 @@ class _Side:
     @cached_property
     def other_targets(self) -> OtherTargets | None:
         other = self.others.prompt
-        return None if other is None else OtherTargets(self.store, other, self.source)
+        return None if other is None else OtherTargets(self.store, other, self.source, self.problem)
 
     @cached_property
     def unrelated_targets(self) -> OtherTargets | None:
         other = self.others.pair
-        return None if other is None else OtherTargets(self.store, other, self.source)
+        return None if other is None else OtherTargets(self.store, other, self.source, self.problem)
 
 
 def evaluate_relation(
@@ -316,9 +321,9 @@ def _all_outputs(side: _Side, fitted: LinearMap, solution: Array) -> dict[str, A
 
 def _controls(side: _Side, root_penalty: float) -> dict[str, Any]:
     """Return what r a map of this penalty reaches without the relation (see `pipeline.controls`)."""
-    problem = side.problem
+    problem = side.exchangeable
     shuffled, shuffled_std, after_other, unrelated = math.nan, math.nan, None, None
-    if isinstance(problem, WithTargets):
+    if problem is not None:
         shuffled, shuffled_std = shuffled_r(problem, root_penalty, side.moments)
         if side.other_targets is not None:
             after_other = side.other_targets.r(problem, root_penalty)

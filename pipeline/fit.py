@@ -206,11 +206,18 @@ def _kept_scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scrat
     return Scratch.attach(url)
 
 
-def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source) -> CrossMoments:
-    """Return the moments of the rows to test, of such data as the source's problem is made of."""
+def held_out_moments(
+    store: LogitStore, inputs: FitInputs, source: Source, problem: Problem | None = None
+) -> CrossMoments:
+    """Return the moments of the rows to test, of such data as the source's problem is made of.
+
+    Args:
+        problem: of the source, with any targets, if it is at hand: a streamed one knows its coordinates.
+    """
     rows, ids = inputs.test_rows, inputs.source_ids(source)
     hidden = inputs.choices[source].method == "factored"
-    problem = set_up(store, inputs, source) if inputs.choices[source].streamed else None
+    if problem is None and inputs.choices[source].streamed:
+        problem = set_up(store, inputs, source)
 
     def block(part: NDArray[np.int64]) -> CrossMoments:
         if hidden:

@@ -78,7 +78,8 @@ class Study:
     document: dict[str, Any]
 
     def __call__(self, *more: str) -> dict[str, Any]:
-        return run_study([*self.flags, *more])
+        """Study again, with more flags; the report goes elsewhere, as this one's is read by other tests."""
+        return run_study([*self.flags, f"--report-folder={self.folder / 'again'}", *more])
 
     @property
     def store(self) -> LogitStore:
@@ -344,7 +345,9 @@ def test_only_a_number_behind_a_known_name_is_a_further_wording(name: str, expec
 
 def test_every_wording_can_be_asked_for(done: Study, toy_model: Path, tmp_path: Path) -> None:
     flags = [flag for flag in done.flags if not flag.startswith("--relations")]
-    document = run_study([*flags, "--relations=home-land,home-late", "--paraphrases", "--growth=none"])
+    elsewhere = f"--report-folder={tmp_path}"  # the report of `done` is read by other tests
+    relations = ["--relations=home-land,home-late", "--paraphrases", "--growth=none"]
+    document = run_study([*flags, elsewhere, *relations])
     names = [relation["name"] for relation in document["relations"]]
     assert names == ["home-land", "home-land.2", "home-late", "home-late.2"]
 
