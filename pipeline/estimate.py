@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lincorr.errors import BadInput
 from pipeline.devices import Device
-from pipeline.fit_costs import Cost, evaluation_check_bytes, evaluation_cost, fit_cost
+from pipeline.fit_costs import Cost, evaluation_cost, fit_cost, relation_bytes
 from pipeline.workload import Workload
 
 START_SECONDS = 20.0  # workers, the checks of short cuts, the trial of batch sizes: seen on 2 cores
@@ -183,7 +183,7 @@ def map_bytes(p: int, q: int, d: int, method: str) -> int:
 def _evaluate(work: Workload, device: Device, gpus: int) -> StageEstimate:
     total, held = Cost(), 0
     for (_, source), (sizes, choice) in work.fits.items():
-        checked = Cost(read_bytes=evaluation_check_bytes(sizes) if source == "domain" else 0)
+        checked = Cost(read_bytes=relation_bytes(sizes) if source == "domain" else 0)
         total += evaluation_cost(sizes, choice) + checked
         if choice.method == "factored":  # rows; the whole head in both precisions, and twice among products
             beside = 8 * 2 * sizes.t * 2 * sizes.d + (4 + 8 + 2 * 8) * sizes.vocabulary * sizes.d

@@ -34,7 +34,7 @@ class FitSizes:
         n_subjects: of the store: whole shards are read.
         itemsize: bytes of a stored number.
         hidden: whether hidden states are stored.
-        others: whether another relation's prompt serves as a control.
+        others: targets of other relations that serve as controls: none, or two.
     """
 
     n: int
@@ -48,7 +48,7 @@ class FitSizes:
     n_subjects: int
     itemsize: int
     hidden: bool
-    others: bool = False
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ def evaluation_cost(s: FitSizes, choice: Choice) -> Cost:
     bootstrap = 2.0 * REPLICATES * t * 5 * q
     shuffles = SHUFFLES + s.others
     ranked = 2 * t * q
-    reads = 3 + s.others  # moments, predictions, the mean logit; the other prompt's
     data = _data_bytes(s, choice) * s.n_subjects
+    controls = 1.5 * s.others * data  # both sides of held-out rows, one of the others
     if choice.method == "factored":
         one = 2 * n * d**2 + 2 * d**3 + 6 * d**3 + 6 * q * d**2  # solve and score
         every = 6 * d**3 + 6 * s.vocabulary * d**2
@@ -123,9 +123,9 @@ def evaluation_cost(s: FitSizes, choice: Choice) -> Cost:
         products = 6 * t * d**2 * (1 + s.others)
         products += _MAPS * (one + every + predicted + bootstrap + shuffles * one) + _PENALTIES * one
         sampled = 2 * t * SAMPLED_OUTPUTS
-        return set_up_cost(s, choice) + Cost(
-            products, 0.0, _MAPS * (ranked + sampled), reads * data + 4.0 * s.vocabulary * d
-        )
+        means = 2.0 * s.n_subjects * (s.d + s.kept_q) * s.itemsize  # of logits, from hidden states
+        reads = 2 * data + means + controls + 4.0 * s.vocabulary * d  # moments, predictions; the head
+        return set_up_cost(s, choice) + Cost(products, 0.0, _MAPS * (ranked + sampled), reads)
     moments = 2 * t * (p**2 + q**2 + p * q) * (1 + s.others)
     score = 2 * p**2 * q + 4 * p * q**2
     if choice.method == "direct":
@@ -136,13 +136,14 @@ def evaluation_cost(s: FitSizes, choice: Choice) -> Cost:
         one = 2 * p * r * q + score
         points = 0 if choice.method == "tiled" else _PENALTIES
         products = _MAPS * (one + bootstrap + 2 * t * p * q) + points * one
-    return set_up_cost(s, choice) + Cost(products + moments, 0.0, _MAPS * ranked, (reads + 1) * data)
+    reads = (1 + _MAPS + 2) * data + controls  # moments, predictions of each map, the mean logit
+    return set_up_cost(s, choice) + Cost(products + moments, 0.0, _MAPS * ranked, reads)
 
 
-def evaluation_check_bytes(s: FitSizes) -> int:
-    """Return what is read once a relation: to check the held-out rows, and for the control without a fit."""
-    identity = s.kept_q + (s.d if s.hidden else s.kept_p)
-    return (_row_bytes(s) + identity * s.itemsize) * s.n_subjects
+def relation_bytes(s: FitSizes) -> int:
+    """Return what is read once a relation: to check its rows, and the same tokens on both sides."""
+    same = (s.d if s.hidden else s.kept_q) + s.kept_q
+    return (_row_bytes(s) + same * s.itemsize) * s.n_subjects
 
 
 def _rank(s: FitSizes) -> int:

@@ -162,7 +162,7 @@ def workload(config: RunConfig, *, host_bytes: int) -> Workload:
     memory = int(config.fit.memory * 1e9) if config.fit.memory else host_bytes // 2
     for relation in relations:
         p, q = (len(ids) for ids in answers[relation.name])
-        _add_fits(work, config, relation, (p, q), memory, others=len(relations) > 1)
+        _add_fits(work, config, relation, (p, q), memory, others=2 if len(relations) > 1 else 0)
     return work
 
 
@@ -173,7 +173,7 @@ def _add_fits(
     answers: tuple[int, int],
     memory: int,
     *,
-    others: bool,
+    others: int,
 ) -> None:
     kept_p, kept_q = (work.columns[side.template.name] for side in (relation.source, relation.target))
     everything = work.sizes.vocabulary_size

@@ -28,7 +28,7 @@ from pipeline.cli import main
 from pipeline.config import load_config
 from pipeline.devices import DEVICES
 from pipeline.estimate import Estimate, StageEstimate, estimate, extract_seconds, map_bytes
-from pipeline.fit_costs import FitSizes, evaluation_check_bytes, evaluation_cost, fit_cost, set_up_cost
+from pipeline.fit_costs import FitSizes, evaluation_cost, fit_cost, relation_bytes, set_up_cost
 from pipeline.prepare import prepare
 from pipeline.run import Run
 from pipeline.sizes import model_sizes
@@ -277,8 +277,8 @@ def test_bytes_are_those_of_a_store_on_disk(flags, tmp_path, monkeypatch):
     run.evaluate()
     head = 4 * work.sizes.vocabulary_size * work.sizes.width
     costs = [evaluation_cost(*fit) for fit in work.fits.values()]
-    checked = evaluation_check_bytes(next(iter(work.fits.values()))[0])
-    assert sum(read) == pytest.approx(sum(c.read_bytes for c in costs) + checked - head, rel=0.1)
+    checked = relation_bytes(next(iter(work.fits.values()))[0])
+    assert sum(read) == pytest.approx(sum(c.read_bytes for c in costs) + checked - head, rel=0.02)
     maps = sum(map_bytes(s.p, s.q, s.d, choice.method) for s, choice in work.fits.values())
     assert size(store / "maps") == pytest.approx(maps, rel=0.02)
 
