@@ -184,7 +184,11 @@ def test_the_vocabularys_matrix_is_ridge_at_the_penalty_that_leaving_out_each_ro
         mean_x, mean_y = x[rows].mean(axis=0), y[rows].mean(axis=0)
         centred = x[rows] - mean_x
         kernel = centred @ centred.T + (root * sigma) ** 2 * np.eye(len(rows))
-        dual = np.linalg.pinv(kernel, rcond=1e-10, hermitian=True) @ (y[rows] - mean_y)
+        right = y[rows] - mean_y
+        # without a penalty the products have the rank of the model's width: minimum norm
+        dual = (
+            np.linalg.solve(kernel, right) if root else np.linalg.pinv(kernel, 1e-10, hermitian=True) @ right
+        )
         return np.asarray((x[asked] - mean_x) @ centred.T @ dual + mean_y)
 
     scores = {}
