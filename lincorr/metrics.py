@@ -195,8 +195,8 @@ def _forms(readout: Array, moment: Array) -> Array:
 
     What is multiplied stays in the processor's cache, and no second array of the readout's size is made.
     """
-    xp = namespace(readout)
-    blocks = (readout[start : start + _FORM_ROWS, :] for start in range(0, readout.shape[0], _FORM_ROWS))
+    xp, q = namespace(readout), readout.shape[0]
+    blocks = (readout[start : min(start + _FORM_ROWS, q), :] for start in range(0, q, _FORM_ROWS))
     return xp.concat([xp.sum((block @ moment) * block, axis=1) for block in blocks])
 
 
