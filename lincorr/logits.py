@@ -1,6 +1,6 @@
 """One batch of prompts -> the last hidden states and the logits at the last position.
 
-Torch lives here, in `models.py` and in `transfer.py`.
+Torch lives here, in `models.py`, `transfer.py`, `editing.py` and `shallow.py`.
 """
 
 import inspect
@@ -136,8 +136,13 @@ class LanguageModel:
     @torch.inference_mode()
     def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the model's own logits (batch, vocabulary) at the last position, as float32."""
-        output = self.model(self._tensor(ids), use_cache=False, **self._last_only)
-        return _host(output.logits[:, -1, : self.vocabulary_size])
+        return _host(self.last_logits(self._tensor(ids)))
+
+    def last_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Likewise as a tensor in the model's precision, with gradients where they are enabled."""
+        output = self.model(ids, use_cache=False, **self._last_only)
+        logits: torch.Tensor = output.logits[:, -1, : self.vocabulary_size]
+        return logits
 
     def part_of_readout(self, columns: NDArray[np.int64] | None) -> Readout:
         """Return the head for some token ids (None: all), in float32 on the model's device."""

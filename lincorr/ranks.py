@@ -1,9 +1,14 @@
 """Rank correlation: Spearman's rho of held-out predictions, output by output."""
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 from lincorr.arrays import Array, namespace
 from lincorr.metrics import Correlation
+
+_FEWEST = 3  # pairs of values of which a rank correlation is told
 
 
 def spearman(predicted: Array, true: Array) -> Array:
@@ -46,3 +51,13 @@ def _column_ranks(column: Array) -> Array:
     first = xp.searchsorted(ordered, ordered, side="left")
     last = xp.searchsorted(ordered, ordered, side="right")
     return xp.take(xp.astype(first + last + 1, xp.float64) / 2, place, axis=0)
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return Spearman's rho of two short lists over the places where both have a value.
+
+    NaN of fewer than three, or where one side does not vary.
+    """
+    pairs = np.array([a, b], dtype=np.float64).T
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    return float(spearman(pairs[:, :1], pairs[:, 1:])[0]) if len(pairs) >= _FEWEST else float("nan")

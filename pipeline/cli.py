@@ -12,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lincorr.errors import LincorrError
+from pipeline.commands.edit import edit
 from pipeline.commands.hubs import hubs
 from pipeline.commands.job import job, settings_of
 from pipeline.commands.relations_check import relations_check
+from pipeline.commands.shallow import shallow
 from pipeline.commands.show import show
 from pipeline.commands.study import study
 from pipeline.flags import with_settings
@@ -170,6 +172,10 @@ def report(config: Path | None, overrides: dict[str, str], *, as_json: Json = Fa
 app.command()(show)
 app.command()(hubs)
 app.command()(study)
+
+
+app.command()(edit)
+app.command()(shallow)
 
 
 @store_app.command("info")

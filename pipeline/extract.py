@@ -65,7 +65,7 @@ def extract_shard(task: ExtractTask) -> Receipt:
     Raises:
         LincorrError: this worker's copy of the model is not the one that the store was made with.
     """
-    _require_model(task.model, task.fingerprint)
+    require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
     began = time.time()
     store = LogitStore.open(task.store, write=True)
@@ -103,7 +103,12 @@ def extract_shard(task: ExtractTask) -> Receipt:
 _checked: set[tuple[ModelSpec, Fingerprint]] = set()
 
 
-def _require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
+def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
+    """Check, once a process, that its files of the model are those that the run was planned with.
+
+    Raises:
+        LincorrError: they are not.
+    """
     if (spec, wanted) in _checked:
         return
     if fingerprint(locate(spec)) != wanted:

@@ -25,15 +25,18 @@ from lincorr.tuning import tune_batch_tokens
 from pipeline.config import RunConfig
 from pipeline.console import Narrator
 from pipeline.decompositions import Decompositions
+from pipeline.edit import EditOptions, edit_relation, require_editable
 from pipeline.evaluate import evaluate_relation
 from pipeline.executor import Executor, Receipt, Stage, waiting_share
 from pipeline.exports import write_results
 from pipeline.extract import ExtractTask, extract_shard
 from pipeline.fit import FitInputs, fit_relation
+from pipeline.generalisation import across_relations
 from pipeline.lock import sole_writer
 from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
 from pipeline.prepare import Inputs, RelationInputs, prepare
 
+_EDIT_COPIES = 3  # weights, their originals, and gradients
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
 
 
@@ -160,6 +163,34 @@ class Run:
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
                 evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
         return self.document()
+
+    def edit(self, options: EditOptions) -> dict[str, Any]:
+        """Teach a copy of the model new source facts where the store lacks it; return what all edits show.
+
+        The copy is in float32: steps this small would be lost in half precision.
+        """
+        for relation in self.inputs.relations:
+            require_editable(relation, len(self.split()[1]))
+        self.evaluate()
+        store = self.store(write=True)
+        spec = replace(self.config.model.spec(), dtype="float32")
+        texts, fingerprint = self.inputs.token_texts, self.inputs.fingerprint
+        with self.timed("edit"), sole_writer(store.url, or_read=True), ExitStack() as opened:
+
+            @functools.cache
+            def executor() -> Executor:
+                worker_bytes = _EDIT_COPIES * self._model_bytes()
+                return opened.enter_context(self._executor(worker_bytes, keep_memory=True))
+
+            relations = list(self.fit_inputs(store))
+            total = options.edits * len(relations)
+            with self.narrator.progress("Editing", total, "edits") as advance:
+                edited = [
+                    edit_relation(store, inputs, options, spec, fingerprint, texts, executor, advance)
+                    for inputs in relations
+                ]
+        scores = [store.maps.load_scores(relation.name) for relation in self.inputs.relations]
+        return {"relations": edited, "across": across_relations(edited, scores)}
 
     def document(self) -> dict[str, Any]:
         """Return scores, settings and provenance as one document of JSON values."""

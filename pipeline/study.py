@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from lincorr.paper import paper_figures
-from lincorr.ranks import spearman
 from lincorr.relations import ALL, EVERY_WORDING, load_catalogue
 from lincorr.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.decompositions import Decompositions
+from pipeline.generalisation import across_relations, kept_edits
 from pipeline.growth import COUNTS, growth_of, steps
 from pipeline.lock import sole_writer
 from pipeline.matrix import as_relations, family_matrix, prompts_of
@@ -22,7 +22,7 @@ from pipeline.pages.scores import DIRECTIONS, RANKS, chance, hit
 from pipeline.run import Run
 
 REPLICATES = 2000
-_FEWEST_RELATIONS = 3  # of which an interval over relations, or a rank correlation, says something
+_FEWEST_RELATIONS = 3  # of which an interval over relations says something
 _CONTROLS = ("r_shuffled", "r_mean_logit", "r_other_prompt", "r_unrelated")
 _ROLES = ("source", "target")
 
@@ -77,8 +77,8 @@ def study_of(job: Run, *, growth: Sequence[str] | None = None, compare: bool = F
             matrices = _matrices(job, store, shared)
         with job.timed("growth"):
             grown = _growth(job, store, shared, growth)
-    success = generalisation_of(store, names_of(job))
-    study = study_document(document["relations"], matrices, grown, success, compare=compare)
+    edited = kept_edits(store, names_of(job))
+    study = study_document(document["relations"], matrices, grown, edited, compare=compare)
     return document | {"seconds": job.seconds, "study": study}
 
 
@@ -86,7 +86,7 @@ def study_document(
     relations: Sequence[Json],
     matrices: Sequence[Json] = (),
     growth: Mapping[str, Sequence[Json]] | None = None,
-    success: Mapping[str, float] | None = None,
+    edited: Sequence[Json] = (),
     *,
     compare: bool = False,
 ) -> dict[str, Any]:
@@ -98,12 +98,13 @@ def study_document(
         relations: scores of every relation.
         matrices: of `pipeline.matrix`.
         growth: of `pipeline.growth`.
-        success: relation -> the share of edits that generalised, of those that were edited.
+        edited: what edits showed, of the relations that were edited.
         compare: whether to set the paper's figures beside.
     """
     names = [relation["name"] for relation in relations]
     first = [relation for relation in relations if first_wording(relation["name"], names) == relation["name"]]
     families = list(dict.fromkeys(relation["family"] for relation in first))
+    firsts = {relation["name"] for relation in first}
     return {
         "families": [
             family_summary(family, [r for r in first if r["family"] == family]) for family in families
@@ -113,8 +114,12 @@ def study_document(
         "growth": [{"relation": name, "points": list(points)} for name, points in (growth or {}).items()],
         "growth_by_family": growth_by_family(first, growth or {}),
         "paper": beside_paper(relations) if compare else None,
-        "generalisation": rank_correlation(first, success) if success else None,
+        "generalisation": _generalisation([e for e in edited if e["relation"] in firsts], first),
     }
+
+
+def _generalisation(edited: Sequence[Json], scores: Sequence[Json]) -> dict[str, Any] | None:
+    return across_relations(edited, scores) if edited else None
 
 
 def names_of(job: Run) -> list[str]:
@@ -331,47 +336,3 @@ def _measured(fit: Json, measure: str) -> float | None:
         return value
     direction, _, rank = measure.partition("@")
     return hit(fit, direction, rank) if direction in DIRECTIONS else None
-
-
-def generalisation_of(store: LogitStore, relations: Sequence[str]) -> dict[str, float]:
-    """Return relation -> the share of its edits that generalised, of those that `lincorr edit` has edited."""
-    found = {}
-    for relation in relations:
-        name = f"{relation}--edit"
-        if store.maps.score_inputs(name) is not None:
-            success = store.maps.load_scores(name)["success"]
-            if success is not None:
-                found[relation] = float(success)
-    return found
-
-
-def rank_correlation(relations: Sequence[Json], success: Mapping[str, float]) -> dict[str, Any]:
-    """Return Spearman's rho over relations of generalisation success with hit@1, and with r, of each fit.
-
-    Args:
-        relations: scores of every relation.
-        success: relation -> the share of edits that generalised, as `lincorr edit` finds it.
-
-    Returns:
-        JSON values: fit -> relations (how many have both), hit1 and r: rho, None of fewer than 3 relations or
-        where one side does not vary.
-    """
-    found = {}
-    for name in _fit_names(relations):
-        known = [
-            (success[relation["name"]], hit(fit, DIRECTIONS[0], "1"), fit["r"])
-            for relation in relations
-            for fit in relation["fits"]
-            if fit["name"] == name and relation["name"] in success
-        ]
-        whole = [row for row in known if None not in row]
-        found[name] = {"relations": len(whole), "hit1": _rho(whole, 1), "r": _rho(whole, 2)}
-    return found
-
-
-def _rho(rows: Sequence[Sequence[float | None]], column: int) -> float | None:
-    if len(rows) < _FEWEST_RELATIONS:
-        return None
-    table = np.array(rows, dtype=np.float64)
-    rho = float(spearman(table[:, :1], table[:, [column]])[0])
-    return None if np.isnan(rho) else rho

@@ -1,6 +1,6 @@
 """A study on the terminal: one table of r, one of hit rates, and the paper's figures beside ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -20,6 +20,7 @@ _HEADINGS = {
     "vocabulary-ridge": "vocab.-\nridge",
 }
 _NARROW = ("dom.", "dom.-\nridge", "voc.", "voc.-\nridge")
+_FEWEST_RELATIONS = 3  # of which a rank correlation is told
 _CONTROLS = ("r_shuffled", "r_unrelated", "r_other_prompt", "r_mean_logit")
 
 
@@ -43,14 +44,37 @@ def print_study(document: Json) -> None:
         console.print(_paper(study["paper"], fits))
     for matrix in study["matrices"]:
         console.print(_matrix_line(matrix), highlight=False, markup=False)
-    for fit, found in (study["generalisation"] or {}).items():
-        if found["hit1"] is not None:
-            console.print(
-                f"Spearman's rho of generalisation over {found['relations']} relations ({fit}): with hit@1 "
-                f"{figure(found['hit1'], 2)}, with r {figure(found['r'], 2)}",
-                highlight=False,
-                markup=False,
-            )
+    if study["generalisation"]:
+        print_generalisation(study["generalisation"], list(dict.fromkeys((fits[0], fits[-1]))), console)
+
+
+def print_generalisation(found: Mapping[str, Any], fits: Sequence[str], console: Console) -> None:
+    """Print what `pipeline.generalisation` found over relations, and the same of the paper."""
+    for title, told, shown in (
+        ("hit@1, r and generalisation of edits", found, fits),
+        ("the same of the paper (Llama 3 8B)", found["paper"], list(found["paper"]["fits"])),
+    ):
+        console.print(_edited(told["relations"], shown, title))
+        for fit in shown:
+            rho = told["fits"][fit]
+            if rho["relations"] >= _FEWEST_RELATIONS:
+                console.print(
+                    f"Spearman's rho of right with hit@1 {figure(rho['hit1'], 2)}, with r "
+                    f"{figure(rho['r'], 2)}, over {rho['relations']} relations ({fit})",
+                    highlight=False,
+                    markup=False,
+                    soft_wrap=True,
+                )
+
+
+def _edited(rows: Sequence[Mapping[str, Any]], fits: Sequence[str], title: str) -> Table:
+    headings = [("right", 5), ("random", 6)]
+    table = _table(title, [*headings, *((f"{part} {fit}", 9) for fit in fits for part in ("hit@1", "r"))])
+    for row in sorted(rows, key=lambda row: -(row["success"] or 0.0)):
+        rates = (figure(row[key], 2) for key in ("success", "random"))
+        of_fits = (figure(row["fits"].get(fit, {}).get(key), 2) for fit in fits for key in ("hit1", "r"))
+        table.add_row(Text(row["relation"]), *rates, *of_fits)
+    return table
 
 
 def _table(title: str, headings: Sequence[tuple[str, int]]) -> Table:

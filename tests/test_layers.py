@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(path for room in ("lincorr", "pipeline") for path in (ROOT / room).rglob("*.py"))
 
 # The one room of each heavy library.
-MODEL_ROOMS = {"lincorr.models", "lincorr.logits", "lincorr.transfer", "lincorr.testing"}
+MODEL_ROOMS = {"lincorr.models", "lincorr.logits", "lincorr.transfer", "lincorr.testing"} | {
+    "lincorr.editing",
+    "lincorr.shallow",
+}
 ROOMS = {
     "torch": MODEL_ROOMS | {"pipeline.sizes"},  # which counts parameters on no device
     "transformers": MODEL_ROOMS | {"pipeline.sizes"},
@@ -30,7 +33,10 @@ ROOMS = {
     "dask_kubernetes": {"pipeline.places.kubernetes"},
     "kr8s": {"pipeline.places.kubernetes"},
     "typer": {"pipeline.cli", "pipeline.flags"}
-    | {f"pipeline.commands.{verb}" for verb in ("hubs", "output", "relations_check", "show", "study")},
+    | {
+        f"pipeline.commands.{verb}"
+        for verb in ("edit", "hubs", "output", "relations_check", "shallow", "show", "study")
+    },
     "rapidfuzz": {"lincorr.words"},
     "pydantic": {"pipeline.config"},
     "matplotlib": {

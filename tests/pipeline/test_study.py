@@ -14,7 +14,7 @@ import pandas
 import pytest
 import yaml
 import zarr
-from scipy.stats import bootstrap, pearsonr, spearmanr
+from scipy.stats import bootstrap, pearsonr
 from sklearn.linear_model import LinearRegression, Ridge
 
 from lincorr.solvers.spectrum import READING_SHARE, ROOT_PENALTIES
@@ -23,6 +23,7 @@ from lincorr.subjects import split_rows
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline import exports, growth, matrix, study
 from pipeline.cli import main
+from pipeline.generalisation import edit_name
 from pipeline.growth import steps
 from pipeline.study import (
     beside_paper,
@@ -30,7 +31,6 @@ from pipeline.study import (
     growth_by_family,
     interval_over,
     paraphrases_of,
-    rank_correlation,
     study_document,
 )
 from pipeline.study_tables import print_study
@@ -138,7 +138,16 @@ def done(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Iterator[
     flags = [f"--{name}={value}" for name, value in options.items()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "COUNTS", COUNTS)
+        study_alone(flags)
+        keep_edits(LogitStore.open(str(folder / "run.zarr"), write=True))
         yield Study(folder, flags, run_study([*flags, "--compare-paper"]))
+
+
+def keep_edits(store: LogitStore) -> None:
+    """Keep what `lincorr edit` would; the second relation has no truth."""
+    for name, success in (("home-land", 0.5), ("home-late", 0.25)):
+        edits = {"relation": name, "success": success, "before": 0.0, "random": 0.1}
+        store.maps.save_scores(edit_name(name), edits, "digest")
 
 
 def mean_r(predicted: np.ndarray, true: np.ndarray) -> float:
@@ -384,25 +393,14 @@ def test_the_papers_figures_stand_beside_ours_of_the_same_measure() -> None:
     assert "influencing source@1" not in of  # nor has this fit that direction
 
 
-def test_generalisation_is_ranked_against_precision_and_correlation() -> None:
-    rng = np.random.default_rng(0)
-    r, hit1, success = rng.random((3, 9)).round(1)  # with ties
-    relations = [scored(f"r{i}", r[i], hit1[i]) for i in range(9)] + [scored("unasked", 0.1, 0.1)]
-    found = rank_correlation(relations, {f"r{i}": success[i] for i in range(9)})
-    assert found["domain"]["relations"] == 9
-    assert found["domain"]["hit1"] == pytest.approx(spearmanr(hit1, success).statistic)
-    assert found["domain"]["r"] == pytest.approx(spearmanr(r, success).statistic)
-    assert rank_correlation(relations[:2], {"r0": 0.1, "r1": 0.4})["domain"]["hit1"] is None
-    assert rank_correlation(relations, dict.fromkeys(["r0", "r1", "r2"], 0.5))["domain"]["r"] is None
-
-
-def test_edits_that_are_kept_are_ranked(done: Study) -> None:
-    assert done.document["study"]["generalisation"] is None
-    store = LogitStore.open(str(done.folder / "run.zarr"), write=True)
-    for name, success in (("home-land", 0.5), ("home-late", 0.25)):
-        store.maps.save_scores(f"{name}--edit", {"success": success}, "digest")
-    found = done("--growth=none")["study"]["generalisation"]
-    assert found["domain"]["relations"] == 1  # the other has no truth
+def test_edits_that_are_kept_stand_beside_precision(done: Study) -> None:
+    found = done.document["study"]["generalisation"]
+    assert [row["success"] for row in found["relations"]] == [0.5, 0.25]
+    scores = done.document["relations"][0]["fits"][0]
+    expected = {"hit1": scores["hits"]["influenced target"]["1"], "r": scores["r"]}
+    assert found["relations"][0]["fits"]["domain"] == expected
+    assert found["fits"]["domain"] == {"relations": 1, "hit1": None, "r": None}
+    assert study_document(done.document["relations"])["generalisation"] is None
 
 
 def test_growth_of_a_family_is_the_mean_over_its_relations() -> None:
@@ -447,6 +445,7 @@ def test_the_page_shows_a_study_and_escapes_it(done: Study) -> None:
     page = (done.folder / "run-report" / "report.html").read_text("utf-8")
     assert "Every prompt to every other: places, domain" in page
     assert "More subjects: places" in page
+    assert "Does precision go with generalisation?" in page
     assert "The paper reports no figure of these relations." in page
     assert FAMILY not in page
     assert "&lt;b&gt;food&lt;/b&gt; &amp; more" in page

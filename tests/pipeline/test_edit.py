@@ -1,0 +1,284 @@
+"""Edits of a toy model through the command line, against Hugging Face, torch, SciPy and scikit-learn."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import roc_auc_score
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lincorr.columns import Columns
+from lincorr.errors import BadInput
+from lincorr.store import LogitStore
+from lincorr.testing import CITIES, COUNTRIES
+from pipeline import edit as editing
+from pipeline.cli import main
+from pipeline.edit import require_editable
+from pipeline.edit_scores import Outcome, auc, edit_scores
+from pipeline.generalisation import across_paper, across_relations, kept_edits
+
+TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
+EDITS = 6
+
+
+@pytest.fixture(scope="module")
+def flags(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A finished run of a relation with a truth, and of one without."""
+    folder = tmp_path_factory.mktemp("edit")
+    sides: dict[str, Any] = {
+        "source": {"template": "city", "answers": list(CITIES)},
+        "target": {"template": "country", "answers": list(COUNTRIES)},
+    }
+    truth = [list(pair) for pair in zip(CITIES[:4], COUNTRIES[:4], strict=True)]
+    (folder / "toy.yaml").write_text(
+        yaml.safe_dump({"templates": TEXTS, "relations": {"toy": sides | {"truth": truth}, "blind": sides}})
+    )
+    options = {
+        "--model": toy_model,
+        "--catalogue": folder / "toy.yaml",
+        "--relations": "toy,blind",
+        "--subjects-count": 60,
+        "--store": folder / "run.zarr",
+        "--cluster-kind": "serial",
+    }
+    made = [str(part) for option in options.items() for part in option]
+    assert main(["run", *made, "--json"]) == 0
+    return [*made, "--relations", "toy"]
+
+
+@pytest.fixture
+def edit(flags: list[str], capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    def edit(*more: object) -> dict[str, Any]:
+        capsys.readouterr()
+        arguments = ["--edits", EDITS, "--rate", 0.05, *more]
+        assert main(["edit", *flags, *map(str, arguments), "--json"]) == 0
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    return edit
+
+
+def store_of(flags: list[str]) -> LogitStore:
+    return LogitStore.open(flags[flags.index("--store") + 1])
+
+
+def test_an_edit_is_what_torch_makes_of_it(
+    edit: Callable[..., dict[str, Any]], flags: list[str], toy_model: Path
+) -> None:
+    """The first case again, by hand: answers, movement, weights, and the movement that W predicts."""
+    files = {path: path.read_bytes() for path in toy_model.iterdir()}
+    found = edit()["relations"][0]
+    assert found["took"] == 1.0
+    assert {path: path.read_bytes() for path in toy_model.iterdir()} == files
+    case, store = found["cases"][0], store_of(flags)
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    token = {text: tokenizer.encode(text)[0] for text in (*(f" {c}" for c in CITIES + COUNTRIES),)}
+    cities, countries = ([token[f" {name}"] for name in names] for names in (CITIES, COUNTRIES))
+    subjects = store.subjects()
+    subject = int(subjects.ids[subjects.texts.index(case["subject"])])
+    model = AutoModelForCausalLM.from_pretrained(toy_model, dtype=torch.float32)
+    prompts = [
+        torch.tensor([[subject, *tokenizer.encode(text.removeprefix("{}"))]]) for text in TEXTS.values()
+    ]
+
+    def ask() -> list[np.ndarray]:
+        return [model(prompt).logits[0, -1].detach().double().numpy() for prompt in prompts]
+
+    before = ask()
+    trained = [weight for name, weight in model.named_parameters() if ".layers." in name]
+    for _ in range(case["steps"]):
+        loss = -model(prompts[0]).logits[0, -1].log_softmax(0)[token[case["source"]]]
+        for weight, slope in zip(trained, torch.autograd.grad(loss, trained), strict=True):
+            weight.data -= 0.05 * slope
+    after = ask()
+    assert case["before"] == f" {COUNTRIES[before[1][countries].argmax()]}"
+    assert case["after"] == f" {COUNTRIES[after[1][countries].argmax()]}"
+    assert case["source"] == f" {CITIES[after[0][cities].argmax()]}"
+    right = COUNTRIES[CITIES.index(case["source"].strip())]
+    assert case["right"] == [f" {right}"]
+    assert case["generalised"] == (case["after"] == f" {right}")
+    for name, fit in found["fits"].items():
+        fitted = store.maps.load("toy", name)
+        weights = fitted.block(fitted.source_ids.tolist(), countries)
+        moved = (after[0] - before[0])[fitted.source_ids]
+        predicted = weights.T @ moved
+        expected = pearsonr(predicted, (after[1] - before[1])[countries]).statistic
+        assert case["movement_r"][name] == pytest.approx(expected, abs=1e-3)
+        row = fitted.block([token[case["source"]]], countries)[0]
+        told = case["weights"][name]
+        assert told["reference"] == pytest.approx(row[COUNTRIES.index(right)])
+        assert told["generalised"] == pytest.approx(row[COUNTRIES.index(case["after"].strip())])
+        assert (told["largest"], told["top"]) == (pytest.approx(row.max()), f" {COUNTRIES[row.argmax()]}")
+        assert fit["movement_r"] == pytest.approx(np.mean([c["movement_r"][name] for c in found["cases"]]))
+    assert list(found["fits"]) == ["domain", "vocabulary-ridge"]
+
+
+def test_facts_are_taught_in_turn_each_to_a_held_out_subject(
+    edit: Callable[..., dict[str, Any]], flags: list[str]
+) -> None:
+    cases = edit()["relations"][0]["cases"]
+    assert len({case["source"] for case in cases[:4]}) == 4  # all that have a truth
+    assert [case["source"] for case in cases[4:]] == [case["source"] for case in cases[:2]]
+    assert len({case["subject"] for case in cases}) == EDITS
+    other = edit("--seed", 1)["relations"][0]["cases"]
+    assert [case["subject"] for case in other] != [case["subject"] for case in cases]
+
+
+def test_what_is_kept_is_read_and_what_is_found_again_is_the_same(
+    edit: Callable[..., dict[str, Any]], flags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = edit()["relations"]
+    edit("--edits", "5")
+    assert edit()["relations"] == first
+    assert kept_edits(store_of(flags), ["blind", "toy"]) == first
+    monkeypatch.setattr(editing, "edit_facts", lambda task: pytest.fail("an edit was made again"))
+    assert edit()["relations"] == first
+
+
+def test_a_relation_without_a_truth_is_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["edit", *flags, "--relations", "toy,blind"]) == 2
+    assert "relation 'blind': no right target is known" in capsys.readouterr().err
+
+
+def test_too_few_subjects_are_refused() -> None:
+    relation: Any = SimpleNamespace(name="r", truth={1: (2,)})
+    require_editable(relation, 5)
+    with pytest.raises(BadInput, match=r"subjects\.count: 4 subjects are held out"):
+        require_editable(relation, 4)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e30], ids=["too small", "too large"])
+def test_what_does_not_take_is_not_judged(edit: Callable[..., dict[str, Any]], rate: float) -> None:
+    found = edit("--rate", rate, "--steps", 2, "--edits", 2)
+    [relation] = found["relations"]
+    assert relation["took"] == 0.0
+    assert relation["success"] is None
+    assert relation["cases"] == []
+    assert edit()["relations"][0]["took"] == 1.0  # the next edits begin from the original weights
+
+
+def test_the_tables_name_every_case(
+    flags: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["edit", *flags, "--edits", str(EDITS), "--rate", "0.05"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("✓") + printed.count("✗") == EDITS + 2  # two in the heading
+    assert "Spearman's rho of right with hit@1 0.93, with r -0.14, over 8 relations (domain)" in printed
+
+
+# What is made of outcomes
+
+
+def outcome(source: int, after: int, moved: list[float], **changes: Any) -> Outcome:
+    return replace(
+        Outcome(
+            source=source,
+            subject="x",
+            right=(source + 10,),
+            steps=3,
+            took=True,
+            before=12,
+            after=after,
+            moved=moved,
+            movement_r={"domain": 0.5},
+            unrelated_moved=1.0,
+            unrelated_changed=0.5,
+            unrelated_learnt=0.25,
+        ),
+        **changes,
+    )
+
+
+def test_rates_and_readings_of_a_worked_example() -> None:
+    weights = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.6, 0.0, 0.4]])
+    fitted: Any = SimpleNamespace(
+        block=lambda sources, targets: weights[np.ix_(sources, np.array(targets) - 10)]
+    )
+    targets = ("a", "b", "c")
+    columns = Columns(np.array([10, 11, 12]), targets, targets, (True,) * 3, {})
+    relation: Any = SimpleNamespace(name="r", target=columns)
+    outcomes = [
+        outcome(0, 10, [3.0, 0.0, 0.0]),
+        outcome(1, 12, [0.0, 1.0, 2.0]),
+        outcome(2, 12, [0.0, 0.0, 1.0], unrelated_moved=2.0),
+        outcome(1, 11, [0.0, 1.0, 0.0], took=False),
+    ]
+    found = edit_scores(relation, outcomes, {"domain": fitted}, [f"t{i}" for i in range(20)])
+    assert (found["edits"], found["facts"], found["took"]) == (4, 3, 0.75)
+    assert found["success"] == pytest.approx(2 / 3)
+    assert found["before"] == pytest.approx(1 / 3)
+    assert found["gained"] == pytest.approx(1 / 2)  # 2 was right before
+    assert found["unchanged"] == pytest.approx(2 / 3)
+    assert found["random"] == pytest.approx(1 / 3)
+    spreads = [np.std(o.moved) for o in outcomes[:3]]
+    assert found["unrelated"]["moved"] == pytest.approx(np.mean(np.array([1, 1, 2]) / spreads))
+    fit = found["fits"]["domain"]
+    assert fit["top_is_right"] == pytest.approx(2 / 3)  # of 0 and 1, not of 2
+    assert (fit["success_if_top_is_right"], fit["success_if_not"]) == (0.5, 1.0)
+    assert fit["top_is_answer"] == pytest.approx(1 / 3)
+    assert fit["reference_if_generalised"] == pytest.approx((0.9 + 0.4) / 2)
+    assert fit["reference_if_hallucinated"] == pytest.approx(0.5)
+    assert fit["auc"] == 0.5
+    standing = [
+        (moved[i] - np.mean(moved)) / np.std(moved) for i, moved in enumerate(o.moved for o in outcomes[:3])
+    ]
+    assert fit["spearman"] == pytest.approx(spearmanr([0.9, 0.5, 0.4], standing).statistic)
+    assert [case["weights"]["domain"]["generalised"] for case in found["cases"]] == [0.9, 0.3, 0.4]
+    assert found["cases"][2]["weights"]["domain"]["top"] == "t10"
+
+
+def test_the_area_under_the_curve_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(8, size=50).astype(float)  # with ties
+    positive = rng.random(50) < 0.3
+    assert auc(values, positive) == pytest.approx(roc_auc_score(positive, values))
+    assert np.isnan(auc(values, np.zeros(50, bool)))
+
+
+def scored(name: str, r: float | None, hit1: float | None) -> dict[str, Any]:
+    hits = None if hit1 is None else {"influenced target": {"1": hit1}}
+    return {"name": name, "fits": [{"name": "domain", "r": r, "hits": hits}]}
+
+
+def edits_of(success: dict[str, float | None]) -> list[dict[str, Any]]:
+    rates = {"before": 0, "random": 0}
+    return [{"relation": name, "success": value, **rates} for name, value in success.items()]
+
+
+def test_over_relations_it_is_scipys_rank_correlation() -> None:
+    rng = np.random.default_rng(0)
+    r, hit1, success = rng.random((3, 9)).round(1)  # with ties
+    scores = [scored(str(i), r[i], hit1[i]) for i in range(9)] + [scored("unasked", 0.1, 0.1)]
+    edited = edits_of({str(i): success[i] for i in reversed(range(9))})
+    found = across_relations(edited, scores)["fits"]["domain"]
+    assert found["relations"] == 9
+    assert found["hit1"] == pytest.approx(spearmanr(hit1, success).statistic)
+    assert found["r"] == pytest.approx(spearmanr(r, success).statistic)
+
+
+def test_what_lacks_a_figure_is_no_part_of_a_rank_correlation() -> None:
+    scores = [scored("a", 0.1, 0.1), scored("b", 0.2, 0.3), scored("c", 0.3, None), scored("d", 0.4, 0.4)]
+    edited = edits_of({"a": 0.1, "b": 0.2, "c": 0.3, "d": None})
+    found = across_relations(edited, scores)["fits"]["domain"]
+    assert found["relations"] == 2
+    assert np.isnan([found["hit1"], found["r"]]).all()  # too few
+    level = across_relations(
+        edits_of(dict.fromkeys("abc", 0.5)), [scored(n, 0.1 * i, 0.1 * i) for i, n in enumerate("abc")]
+    )
+    assert np.isnan(level["fits"]["domain"]["r"])
+
+
+def test_the_papers_own_tables_favour_precision() -> None:
+    found = across_paper()["fits"]["domain"]
+    assert found["relations"] == 8
+    assert found["hit1"] == pytest.approx(0.93, abs=0.005)
+    assert found["r"] == pytest.approx(-0.14, abs=0.005)
