@@ -260,17 +260,24 @@ class LanguageModel:
             layers = [
                 (k.expand(n_trees, -1, -1, -1), v.expand(n_trees, -1, -1, -1)) for k, v in self._trunk(shape)
             ]
-            arguments |= {"past_key_values": DynamicCache(layers), "use_cache": True}
+            arguments |= self._cached(DynamicCache(layers))
         return arguments
 
     def _trunk(self, shape: TreeShape) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return the keys and values of a shape's trunk, layer by layer; computed once."""
         key = (shape.trunk_shape, shape.trunk)
         if key not in self._trunks:
-            arguments = self._tree(key[0], 1) | {"past_key_values": DynamicCache(), "use_cache": True}
-            output = self.model.base_model(self._tensor(np.array([shape.trunk])), **arguments)
-            self._trunks[key] = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
+            cache = DynamicCache()
+            arguments = self._tree(key[0], 1) | self._cached(cache)
+            self.model.base_model(self._tensor(np.array([shape.trunk])), **arguments)
+            self._trunks[key] = [(layer.keys, layer.values) for layer in cache.layers]
         return self._trunks[key]
+
+    def _cached(self, cache: DynamicCache) -> dict[str, Any]:
+        """Return what has the model read a cache of keys and values, and append to it."""
+        accepted = inspect.signature(self.model.base_model.forward).parameters
+        name = "cache" if "cache" in accepted else "past_key_values"  # its name before transformers 5.24
+        return {name: cache, "use_cache": True}
 
 
 def _at_ends(states: torch.Tensor, shape: TreeShape) -> torch.Tensor:
