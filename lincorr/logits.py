@@ -267,7 +267,7 @@ class LanguageModel:
         """Return the keys and values of a shape's trunk, layer by layer; computed once."""
         key = (shape.trunk_shape, shape.trunk)
         if key not in self._trunks:
-            cache = DynamicCache()
+            cache: Any = DynamicCache()
             arguments = self._tree(key[0], 1) | self._cached(cache)
             self.model.base_model(self._tensor(np.array([shape.trunk])), **arguments)
             self._trunks[key] = [(layer.keys, layer.values) for layer in cache.layers]

@@ -8,8 +8,9 @@ import os
 import shutil
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +31,9 @@ _INCIDENTAL_CONFIG = {"_name_or_path", "transformers_version", "_commit_hash"}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 # What decides tokens in tokenizer_config.json: the same tokenizer.json under another class splits otherwise.
 _TOKENIZER_SETTINGS = ("tokenizer_class", "add_bos_token", "add_eos_token", "add_prefix_space", "legacy")
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+# Facts about how an adapter was made.
+_INCIDENTAL_ADAPTER = {"base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type"}
 _HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "merges.txt", "*.jinja"]
 
 
@@ -41,6 +45,7 @@ class ModelSpec:
         source: a hub id, a local folder, a ``.gguf`` file, or ``package:name/file.gguf`` for a file
             inside an installed Python package.
         revision: of a hub id.
+        adapter: a local folder or hub id with a LoRA adapter (peft), which is merged into the weights.
         dtype: precision of the weights; "auto" is float32 on a CPU, bfloat16 on a GPU.
         device: "cpu", "cuda", or "auto".
         trust_remote_code: run model code that comes with the download. Off unless asked for.
@@ -49,10 +54,16 @@ class ModelSpec:
 
     source: str
     revision: str | None = None
+    adapter: str | None = None
     dtype: Precision = "auto"
     device: str = "auto"
     trust_remote_code: bool = False
     cache: str | None = None
+
+    @property
+    def described(self) -> str:
+        """The source, and the adapter where there is one: ``source + adapter``."""
+        return self.source if self.adapter is None else f"{self.source} + {self.adapter}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +77,12 @@ class Fingerprint:
     @property
     def short(self) -> str:
         """Twelve hexadecimal digits over all three."""
-        joined = f"{self.config}{self.weights}{self.tokenizer}"
-        return hashlib.sha256(joined.encode()).hexdigest()[:12]
+        return _joined(self.config, self.weights, self.tokenizer)[:12]
 
 
-def model_name(source: str) -> str:
-    """Return a short name for a model source, good for files and titles."""
-    return Path(source).name.removesuffix(".gguf")
+def model_name(described: str) -> str:
+    """Return a short name for a model (see `ModelSpec.described`), good for files and titles."""
+    return "+".join(Path(part).name.removesuffix(".gguf") for part in described.split(" + "))
 
 
 def locate(spec: ModelSpec) -> Path:
@@ -90,6 +100,29 @@ def locate(spec: ModelSpec) -> Path:
             raise BadInput(f"model: the folder {spec.source!r} holds no config.json; it is not a model")
         return path
     return _download(spec)
+
+
+def locate_adapter(spec: ModelSpec) -> Path | None:
+    """Return the local folder of a model's adapter, downloading it when needed; None without one.
+
+    Raises:
+        BadInput: there is no such adapter, or its weights are not kept as safetensors.
+    """
+    if spec.adapter is None:
+        return None
+    path = Path(spec.adapter).expanduser()
+    if not path.is_dir():
+        path = _download(replace(spec, source=spec.adapter, revision=None), _ADAPTER_FILES)
+    for name in _ADAPTER_FILES:
+        if not (path / name).is_file():
+            raise BadInput(f"model.adapter: the folder {str(path)!r} holds no {name}; it is no LoRA adapter")
+    return path
+
+
+def is_adapter(source: str) -> bool:
+    """Whether a local folder holds an adapter and no model."""
+    path = Path(source).expanduser()
+    return (path / _ADAPTER_FILES[0]).is_file() and not (path / "config.json").is_file()
 
 
 def config_folder(spec: ModelSpec) -> Path:
@@ -147,13 +180,13 @@ def load_model(spec: ModelSpec) -> "LanguageModel":
     """Locate and load a model onto its device.
 
     Raises:
-        BadInput: there is no such model, or it is no causal language model.
+        BadInput: there is no such model or adapter, or it is no causal language model.
     """
     import torch
 
     from lincorr.logits import LanguageModel
 
-    folder = locate(spec)
+    folder, adapter = locate(spec), locate_adapter(spec)
     device = resolve_device(spec.device)
     dtype = getattr(torch, resolve_dtype(spec.dtype, device))
     transformers = _transformers()
@@ -168,8 +201,29 @@ def load_model(spec: ModelSpec) -> "LanguageModel":
         raise BadInput(
             f"model: {spec.source!r} cannot be loaded as a causal language model ({one_line(problem)})"
         ) from problem
+    if adapter is not None:
+        model = _merged(model, adapter)
     tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
     return LanguageModel(model, tokenizer, device)
+
+
+def _merged(model: Any, adapter: Path) -> Any:
+    """Merge an adapter into a loaded model's weights."""
+    try:
+        import peft
+    except ImportError:
+        raise BadInput(
+            "model.adapter: the package peft is not installed; pip install 'lincorr[lora]'"
+        ) from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers
+            wrapped = peft.PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
+            return wrapped.merge_and_unload()
+    except Exception as problem:
+        raise BadInput(
+            f"model.adapter: {str(adapter)!r} does not fit this model ({one_line(problem)})"
+        ) from problem
 
 
 _load_lock = threading.Lock()
@@ -227,8 +281,13 @@ def threads_in_use() -> int:
     return torch.get_num_threads()
 
 
-def fingerprint(folder: Path) -> Fingerprint:
-    """Hash what decides the logits: configuration, weight files and tokenizer files.
+def fingerprint_of(spec: ModelSpec) -> Fingerprint:
+    """Locate a model and its adapter, and hash them (see `fingerprint`)."""
+    return fingerprint(locate(spec), locate_adapter(spec))
+
+
+def fingerprint(folder: Path, adapter: Path | None = None) -> Fingerprint:
+    """Hash what decides the logits: configuration, weight files and tokenizer files; an adapter's, too.
 
     Where the files lie and which version of transformers wrote them does not count.
 
@@ -238,12 +297,18 @@ def fingerprint(folder: Path) -> Fingerprint:
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     if not weights:
         raise BadInput(f"model: the folder {str(folder)!r} holds no weights (*.safetensors)")
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    kept = {key: value for key, value in config.items() if key not in _INCIDENTAL_CONFIG}
-    return Fingerprint(
-        config=hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest(),
+    found = Fingerprint(
+        config=_hash_settings(folder / "config.json", _INCIDENTAL_CONFIG),
         weights=_hash_files(weights),
         tokenizer=_hash_tokenizer(folder),
+    )
+    if adapter is None:
+        return found
+    settings, tensors = (adapter / name for name in _ADAPTER_FILES)
+    return replace(
+        found,
+        config=_joined(found.config, _hash_settings(settings, _INCIDENTAL_ADAPTER)),
+        weights=_joined(found.weights, _hash_files([tensors])),
     )
 
 
@@ -258,6 +323,16 @@ def _transformers() -> Any:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers
+
+
+def _hash_settings(path: Path, incidental: set[str]) -> str:
+    settings = json.loads(path.read_text("utf-8"))
+    kept = {key: value for key, value in settings.items() if key not in incidental}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _joined(*digests: str) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _hash_files(paths: Iterable[Path]) -> str:

@@ -38,6 +38,9 @@ class ModelSettings(Section):
         description="Hub id, local folder, .gguf file, or package:name/file.gguf inside an installed package."
     )
     revision: str | None = Field(None, description="Revision of a hub id.")
+    adapter: str | None = Field(
+        None, description="LoRA adapter (peft) on the model: local folder or hub id; extra `lora`."
+    )
     dtype: Precision = Field(
         "auto", description="Precision of the weights; auto is float32 on CPU, bfloat16 on GPU."
     )
@@ -278,7 +281,7 @@ class RunConfig(Section):
 
     def store_url(self) -> str:
         """Where the store is."""
-        name = model_name(self.model.source) or "store"
+        name = model_name(self.model.spec().described) or "store"
         return self.store.path or f"runs/{name}.zarr"
 
     def report_folder(self) -> Path:

@@ -9,7 +9,7 @@ import psutil
 from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError
-from lincorr.models import Fingerprint, ModelSpec, fingerprint, locate, shared_model
+from lincorr.models import Fingerprint, ModelSpec, fingerprint_of, shared_model
 from lincorr.prompts import (
     Batch,
     PromptTemplate,
@@ -111,7 +111,7 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
     """
     if (spec, wanted) in _checked:
         return
-    if fingerprint(locate(spec)) != wanted:
+    if fingerprint_of(spec) != wanted:
         raise LincorrError(
             f"model: the copy of {spec.source!r} on this worker is not the one that the run was "
             "planned with; give every worker the same files"

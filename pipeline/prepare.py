@@ -11,7 +11,7 @@ from lincorr.columns import Columns, NoColumns, answer_columns, has_choice
 from lincorr.errors import BadInput
 from lincorr.models import (
     Fingerprint,
-    fingerprint,
+    fingerprint_of,
     load_config,
     load_tokenizer,
     locate,
@@ -106,7 +106,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
         columns = dict.fromkeys(columns, _every_column(texts))
     return Inputs(
         folder=folder,
-        fingerprint=fingerprint(folder),
+        fingerprint=fingerprint_of(spec),
         subjects=subjects,
         relations=relations,
         columns=columns,

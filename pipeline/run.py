@@ -273,7 +273,7 @@ class Run:
         store = LogitStore.create(
             self.config.store_url(),
             Identity(
-                source=self.config.model.source,
+                source=self.config.model.spec().described,
                 revision=self.config.model.revision,
                 config=self.inputs.fingerprint.config,
                 weights=self.inputs.fingerprint.weights,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lincorr.columns import answer_columns
 from lincorr.errors import BadInput
-from lincorr.models import Fingerprint, ModelSpec, fingerprint, load_tokenizer, locate, shared_model
+from lincorr.models import Fingerprint, ModelSpec, fingerprint_of, load_tokenizer, locate, shared_model
 from lincorr.paper import paper_figures
 from lincorr.prompts import prompt_ids, prompt_template
 from lincorr.subjects import vocabulary_subjects
@@ -132,7 +132,7 @@ def shallow(config: RunConfig, options: ShallowOptions, narrator: Narrator) -> d
     letters = letter_columns(tokenizer)
     tasks = [
         ShallowTask(
-            spec, fingerprint(folder), mapping, _templates(inputs), _competing(inputs, letters), options
+            spec, fingerprint_of(spec), mapping, _templates(inputs), _competing(inputs, letters), options
         )
         for inputs in relations
         for mapping in mappings(inputs, texts, letters)

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,23 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random Llama."""
     return save_toy_model(tmp_path_factory.mktemp("toy-model"))
+
+
+@pytest.fixture(scope="session")
+def toy_adapter(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random LoRA adapter on the toy model."""
+    import peft
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    wanted = peft.LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers
+        model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(toy_model), wanted)
+    folder = tmp_path_factory.mktemp("toy-adapter")
+    model.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

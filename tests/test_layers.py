@@ -20,6 +20,7 @@ MODEL_ROOMS = {"lincorr.models", "lincorr.logits", "lincorr.transfer", "lincorr.
 ROOMS = {
     "torch": MODEL_ROOMS | {"pipeline.sizes"},  # which counts parameters on no device
     "transformers": MODEL_ROOMS | {"pipeline.sizes"},
+    "peft": {"lincorr.models"},
     "tokenizers": {"lincorr.testing"},
     "zarr": {"lincorr.store", "lincorr.maps", "lincorr.scratch", "lincorr.chunks", "lincorr.places"},
     "obstore": {"lincorr.places"},

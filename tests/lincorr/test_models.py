@@ -4,10 +4,12 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import pytest
 import safetensors.numpy
 import torch
@@ -18,10 +20,13 @@ from lincorr.models import (
     Fingerprint,
     ModelSpec,
     fingerprint,
+    fingerprint_of,
+    is_adapter,
     load_config,
     load_model,
     load_tokenizer,
     locate,
+    model_name,
     needs_conversion,
     release_model,
     resolve_device,
@@ -238,6 +243,56 @@ def test_fingerprint_does_not_depend_on_the_place(toy_model: Path, model_folder:
 
 def test_fingerprint_in_short_is_twelve_hexadecimal_digits(toy_model: Path) -> None:
     assert re.fullmatch("[0-9a-f]{12}", fingerprint(toy_model).short)
+
+
+# --- LoRA adapters --------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # between peft and transformers
+def test_an_adapter_gives_pefts_own_logits(toy_model: Path, toy_adapter: Path) -> None:
+    ids = np.arange(5, 11)[None]
+    plain = load_model(ModelSpec(str(toy_model), device="cpu")).logits(ids)
+    found = load_model(ModelSpec(str(toy_model), adapter=str(toy_adapter), device="cpu")).logits(ids)
+    unmerged = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(toy_model), toy_adapter)
+    with torch.inference_mode():
+        expected = unmerged(torch.from_numpy(ids)).logits[:, -1].numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(found - plain).max() > 1e-2
+
+
+def test_an_adapter_is_part_of_the_fingerprint(toy_model: Path, toy_adapter: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "adapter"
+    shutil.copytree(toy_adapter, copy)
+    spec = ModelSpec(str(toy_model), adapter=str(copy))
+    with_it, without = fingerprint_of(spec), fingerprint_of(replace(spec, adapter=None))
+    assert (with_it.config != without.config, with_it.weights != without.weights) == (True, True)
+    assert with_it.tokenizer == without.tokenizer
+    edit_json(copy / "adapter_config.json", base_model_name_or_path="elsewhere")
+    assert fingerprint_of(spec) == with_it
+    edit_json(copy / "adapter_config.json", lora_alpha=99)
+    assert fingerprint_of(spec) != with_it
+
+
+def test_what_is_no_adapter_is_refused(toy_model: Path, toy_adapter: Path, tmp_path: Path) -> None:
+    def load(adapter: Path) -> str:
+        return refusal(lambda: load_model(ModelSpec(str(toy_model), adapter=str(adapter), device="cpu")))
+
+    assert "holds no adapter_config.json" in load(toy_model)
+    pickled = tmp_path / "pickled"  # peft's older files would be unpickled
+    shutil.copytree(toy_adapter, pickled)
+    (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
+    assert "holds no adapter_model.safetensors" in load(pickled)
+    other = tmp_path / "other"
+    shutil.copytree(toy_adapter, other)
+    edit_json(other / "adapter_config.json", target_modules=["no_such_layer"])
+    assert load(other).startswith("model.adapter: ")
+    assert is_adapter(str(toy_adapter))
+    assert not is_adapter(str(toy_model))
+
+
+def test_a_model_with_an_adapter_is_named_after_both() -> None:
+    spec = ModelSpec("/models/llama.gguf", adapter="adapters/chat")
+    assert model_name(spec.described) == "llama+chat"
 
 
 # --- GGUF ---------------------------------------------------------------------------------------------
