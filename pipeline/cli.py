@@ -16,6 +16,7 @@ from pipeline.commands.edit import edit
 from pipeline.commands.hubs import hubs
 from pipeline.commands.job import job, settings_of
 from pipeline.commands.relations_check import relations_check
+from pipeline.commands.resilience import resilience
 from pipeline.commands.shallow import shallow
 from pipeline.commands.show import show
 from pipeline.commands.study import study
@@ -172,8 +173,7 @@ def report(config: Path | None, overrides: dict[str, str], *, as_json: Json = Fa
 app.command()(show)
 app.command()(hubs)
 app.command()(study)
-
-
+app.command()(resilience)
 app.command()(edit)
 app.command()(shallow)
 

@@ -80,7 +80,8 @@ def test_every_command_of_the_pages_runs(
 ) -> None:
     """In the page's order, in one folder, as it is written, then its Python; no workers are started."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").symlink_to(toy_model)
+    for name in ("model", "chat", "llama-3-8b"):
+        (tmp_path / name).symlink_to(toy_model)
     for name, text in files_of(page).items():
         (tmp_path / name).write_text(text, "utf-8")
     for command in commands_of(page):

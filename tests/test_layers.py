@@ -36,7 +36,7 @@ ROOMS = {
     "typer": {"pipeline.cli", "pipeline.flags"}
     | {
         f"pipeline.commands.{verb}"
-        for verb in ("edit", "hubs", "output", "relations_check", "shallow", "show", "study")
+        for verb in ("edit", "hubs", "output", "relations_check", "resilience", "shallow", "show", "study")
     },
     "rapidfuzz": {"lincorr.words"},
     "pydantic": {"pipeline.config"},
