@@ -9,13 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lincorr.errors import LincorrError
 from lincorr.logits import LanguageModel
 
 
@@ -54,10 +52,8 @@ class Editor:
     def __init__(self, model: LanguageModel, recipe: Recipe) -> None:
         self._model = model
         self._recipe = recipe
-        layers = _decoder_layers(model.model)
-        chosen = layers if recipe.layers is None else layers[-recipe.layers :]
         model.model.requires_grad_(False)
-        self._trained = [weight.requires_grad_(True) for layer in chosen for weight in layer.parameters()]
+        self._trained = [weight.requires_grad_(True) for weight in model.layer_weights(recipe.layers)]
         self._originals = [weight.detach().clone() for weight in self._trained]
 
     def logits(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -105,16 +101,3 @@ class Editor:
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
         raise AssertionError("count ends never")
-
-
-def _decoder_layers(model: Any) -> Any:
-    """Find the list of a decoder's layers, whatever its architecture calls it.
-
-    Raises:
-        LincorrError: there is none.
-    """
-    wanted = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == wanted:
-            return module
-    raise LincorrError("edit: this model's decoder has no list of layers to be trained")

@@ -1,6 +1,6 @@
 """One batch of prompts -> the last hidden states and the logits at the last position.
 
-Torch lives here, in `models.py`, `transfer.py`, `editing.py` and `shallow.py`.
+Torch lives here, in `models.py`, `transfer.py`, `editing.py`, `gradients.py` and `shallow.py`.
 """
 
 import inspect
@@ -143,6 +143,19 @@ class LanguageModel:
         output = self.model(ids, use_cache=False, **self._last_only)
         logits: torch.Tensor = output.logits[:, -1, : self.vocabulary_size]
         return logits
+
+    def layer_weights(self, last: int | None = None) -> list[torch.nn.Parameter]:
+        """Return the weights of the decoder's last layers; None: of all.
+
+        Raises:
+            LincorrError: no list of layers is found.
+        """
+        wanted = self.model.config.get_text_config().num_hidden_layers
+        for module in self.model.modules():  # whatever its architecture calls it
+            if isinstance(module, torch.nn.ModuleList) and len(module) == wanted:
+                layers = module if last is None else module[-last:]
+                return [weight for layer in layers for weight in layer.parameters()]
+        raise LincorrError("model: its decoder has no list of layers whose weights could be told apart")
 
     def part_of_readout(self, columns: NDArray[np.int64] | None) -> Readout:
         """Return the head for some token ids (None: all), in float32 on the model's device."""

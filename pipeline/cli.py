@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lincorr.errors import LincorrError
 from pipeline.commands.edit import edit
+from pipeline.commands.gradients import gradients
 from pipeline.commands.hubs import hubs
 from pipeline.commands.job import job, settings_of
 from pipeline.commands.relations_check import relations_check
@@ -174,6 +175,7 @@ app.command()(show)
 app.command()(hubs)
 app.command()(study)
 app.command()(resilience)
+app.command()(gradients)
 app.command()(edit)
 app.command()(shallow)
 

@@ -7,7 +7,7 @@ nothing is written but scores.
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,17 +97,20 @@ class EditTask:
         return f"{self.relation}-{self.edits[0].row}"
 
 
-def require_editable(relation: RelationInputs, n_held_out: int) -> None:
+def require_editable(relations: Sequence[RelationInputs], n_held_out: int) -> None:
     """Refuse what no edits can be made of.
 
     Raises:
         BadInput: no right target is known of any source, or too few subjects are held out.
     """
-    if not relation.truth:
-        raise BadInput(
-            f"relation {relation.name!r}: no right target is known, so that no edit can be judged; give it a "
-            "truth, or leave it out of relations"
-        )
+    if not relations:
+        raise BadInput("relations: no right target is known of any of them, so that no edit can be judged")
+    for relation in relations:
+        if not relation.truth:
+            raise BadInput(
+                f"relation {relation.name!r}: no right target is known, so that no edit can be judged; give "
+                "it a truth, or leave it out of relations"
+            )
     if n_held_out <= _UNRELATED:
         raise BadInput(
             f"subjects.count: {n_held_out} subjects are held out, and edits need more than {_UNRELATED}; "
@@ -116,12 +119,12 @@ def require_editable(relation: RelationInputs, n_held_out: int) -> None:
 
 
 def edit_relation(
+    options: EditOptions,
+    token_texts: list[str],
     store: LogitStore,
     inputs: FitInputs,
-    options: EditOptions,
     model: ModelSpec,
     fingerprint: Fingerprint,
-    token_texts: list[str],
     executor: Callable[[], Executor],
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:

@@ -5,10 +5,11 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -32,11 +33,12 @@ from pipeline.exports import write_results
 from pipeline.extract import ExtractTask, extract_shard
 from pipeline.fit import FitInputs, fit_relation
 from pipeline.generalisation import across_relations
+from pipeline.gradients import GradientOptions, gradients_of
 from pipeline.lock import sole_writer
 from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
 from pipeline.prepare import Inputs, RelationInputs, prepare
 
-_EDIT_COPIES = 3  # weights, their originals, and gradients
+_TRAINING_COPIES = 3  # weights, their originals, and gradients
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
 
 
@@ -167,30 +169,48 @@ class Run:
     def edit(self, options: EditOptions) -> dict[str, Any]:
         """Teach a copy of the model new source facts where the store lacks it; return what all edits show.
 
-        The copy is in float32: steps this small would be lost in half precision.
+        Relations that are not asked for by name, as in `all`, are left out where no truth is known.
         """
-        for relation in self.inputs.relations:
-            require_editable(relation, len(self.split()[1]))
+        asked_for = self.config.relations
+        relations = [one for one in self.inputs.relations if one.truth or one.name in asked_for]
+        require_editable(relations, len(self.split()[1]))
+        texts = self.inputs.token_texts
+        ask = partial(edit_relation, options, texts)
+        edited = self._ask_copies("edit", "edits", options.edits, ask, relations)
+        store = self.store()
+        scores = [store.maps.load_scores(relation.name) for relation in relations]
+        return {"relations": edited, "across": across_relations(edited, scores)}
+
+    def gradients(self, options: GradientOptions) -> list[dict[str, Any]]:
+        """Correlate gradients with what W makes of them where the store lacks it; return all scores."""
+        ask = partial(gradients_of, options)
+        return self._ask_copies("gradients", "subjects", options.subjects, ask, self.inputs.relations)
+
+    def _ask_copies(
+        self,
+        stage: str,
+        unit: str,
+        per_relation: int,
+        ask: Callable[..., dict[str, Any]],
+        chosen: Sequence[RelationInputs],
+    ) -> list[dict[str, Any]]:
+        """Have the maps of relations tested on copies of the model that take gradients.
+
+        The copies are in float32: small steps would be lost in half precision.
+        """
         self.evaluate()
         store = self.store(write=True)
-        spec = replace(self.config.model.spec(), dtype="float32")
-        texts, fingerprint = self.inputs.token_texts, self.inputs.fingerprint
-        with self.timed("edit"), sole_writer(store.url, or_read=True), ExitStack() as opened:
+        spec, fingerprint = replace(self.config.model.spec(), dtype="float32"), self.inputs.fingerprint
+        with self.timed(stage), sole_writer(store.url, or_read=True), ExitStack() as opened:
 
             @functools.cache
             def executor() -> Executor:
-                worker_bytes = _EDIT_COPIES * self._model_bytes()
+                worker_bytes = _TRAINING_COPIES * self._model_bytes()
                 return opened.enter_context(self._executor(worker_bytes, keep_memory=True))
 
-            relations = list(self.fit_inputs(store))
-            total = options.edits * len(relations)
-            with self.narrator.progress("Editing", total, "edits") as advance:
-                edited = [
-                    edit_relation(store, inputs, options, spec, fingerprint, texts, executor, advance)
-                    for inputs in relations
-                ]
-        scores = [store.maps.load_scores(relation.name) for relation in self.inputs.relations]
-        return {"relations": edited, "across": across_relations(edited, scores)}
+            relations = list(self.fit_inputs(store, chosen))
+            with self.narrator.progress(stage.capitalize(), per_relation * len(relations), unit) as advance:
+                return [ask(store, inputs, spec, fingerprint, executor, advance) for inputs in relations]
 
     def document(self) -> dict[str, Any]:
         """Return scores, settings and provenance as one document of JSON values."""

@@ -15,6 +15,7 @@ from lincorr.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.decompositions import Decompositions
 from pipeline.generalisation import across_relations, kept_edits
+from pipeline.gradients import GRADIENT, kept_gradients
 from pipeline.growth import COUNTS, growth_of, steps
 from pipeline.lock import sole_writer
 from pipeline.matrix import as_relations, family_matrix, prompts_of
@@ -77,8 +78,9 @@ def study_of(job: Run, *, growth: Sequence[str] | None = None, compare: bool = F
             matrices = _matrices(job, store, shared)
         with job.timed("growth"):
             grown = _growth(job, store, shared, growth)
-    edited = kept_edits(store, names_of(job))
-    study = study_document(document["relations"], matrices, grown, edited, compare=compare)
+    names = names_of(job)
+    kept = kept_edits(store, names), kept_gradients(store, names)
+    study = study_document(document["relations"], matrices, grown, *kept, compare=compare)
     return document | {"seconds": job.seconds, "study": study}
 
 
@@ -87,6 +89,7 @@ def study_document(
     matrices: Sequence[Json] = (),
     growth: Mapping[str, Sequence[Json]] | None = None,
     edited: Sequence[Json] = (),
+    gradients: Sequence[Json] = (),
     *,
     compare: bool = False,
 ) -> dict[str, Any]:
@@ -99,6 +102,7 @@ def study_document(
         matrices: of `pipeline.matrix`.
         growth: of `pipeline.growth`.
         edited: what edits showed, of the relations that were edited.
+        gradients: gradient correlations, of the relations that have them.
         compare: whether to set the paper's figures beside.
     """
     names = [relation["name"] for relation in relations]
@@ -113,7 +117,7 @@ def study_document(
         "matrices": list(matrices),
         "growth": [{"relation": name, "points": list(points)} for name, points in (growth or {}).items()],
         "growth_by_family": growth_by_family(first, growth or {}),
-        "paper": beside_paper(relations) if compare else None,
+        "paper": beside_paper(relations, gradients) if compare else None,
         "generalisation": _generalisation([e for e in edited if e["relation"] in firsts], first),
     }
 
@@ -304,16 +308,24 @@ def _spread(values: Sequence[float | None]) -> dict[str, float] | None:
 # --- beside the paper ----------------------------------------------------------------------------------
 
 
-def beside_paper(relations: Sequence[Json]) -> list[dict[str, Any]]:
+def beside_paper(relations: Sequence[Json], gradients: Sequence[Json] = ()) -> list[dict[str, Any]]:
     """Set the paper's figures beside ours, one row a figure; those of measures that a study has.
+
+    Args:
+        relations: scores of every relation.
+        gradients: gradient correlations, of the relations that have them.
 
     Returns:
         JSON values: relation, measure, paper (its value), model, table, note, and ours: fit -> value.
     """
     rows = []
+    by_name = {found["relation"]: found["fits"] for found in gradients}
     for relation in relations:
         for figure in paper_figures(relation["name"]):
-            ours = {fit["name"]: _measured(fit, figure.measure) for fit in relation["fits"]}
+            if figure.measure == GRADIENT:
+                ours = {fit["name"]: fit["r"] for fit in by_name.get(relation["name"], ())}
+            else:
+                ours = {fit["name"]: _measured(fit, figure.measure) for fit in relation["fits"]}
             if any(value is not None for value in ours.values()):
                 rows.append(
                     {

@@ -12,9 +12,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for room in ("lincorr", "pipeline") for path in (ROOT / room).rglob("*.py"))
 
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 # The one room of each heavy library.
 MODEL_ROOMS = {"lincorr.models", "lincorr.logits", "lincorr.transfer", "lincorr.testing"} | {
     "lincorr.editing",
+    "lincorr.gradients",
     "lincorr.shallow",
 }
 ROOMS = {
@@ -34,10 +41,7 @@ ROOMS = {
     "dask_kubernetes": {"pipeline.places.kubernetes"},
     "kr8s": {"pipeline.places.kubernetes"},
     "typer": {"pipeline.cli", "pipeline.flags"}
-    | {
-        f"pipeline.commands.{verb}"
-        for verb in ("edit", "hubs", "output", "relations_check", "resilience", "shallow", "show", "study")
-    },
+    | {module_name(path) for path in FILES if path.parent.name == "commands"},
     "rapidfuzz": {"lincorr.words"},
     "pydantic": {"pipeline.config"},
     "matplotlib": {
@@ -47,11 +51,6 @@ ROOMS = {
     "jinja2": {"pipeline.pages.render"},
     "pyarrow": {"pipeline.exports"},
 }
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 MODULES = {module_name(path): ast.parse(path.read_text("utf-8")) for path in FILES}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.commands.job import job
-from pipeline.commands.output import Json, figure, print_json
+from pipeline.commands.output import Json, figure, given, print_json
 from pipeline.flags import with_settings
 
 _CASES = 12
@@ -46,9 +46,9 @@ def edit(
     """Teach a copy of the model new source facts; do its target answers follow, as W says?"""
     from pipeline.edit import EditOptions
 
-    given = {"edits": edits, "seed": seed, "rate": rate, "steps": steps, "layers": layers}
-    given["confidence"] = confidence
-    options = EditOptions(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    options = EditOptions(
+        **given(edits=edits, seed=seed, rate=rate, steps=steps, layers=layers, confidence=confidence)
+    )
     document = job(config, overrides, as_json).edit(options)
     if as_json:
         print_json(document)

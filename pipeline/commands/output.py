@@ -18,3 +18,8 @@ def print_json(value: Any) -> None:
 def figure(value: float | None, digits: int = 3) -> str:
     """Return a figure for a table; a dash where there is none."""
     return "–" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given, so that the others keep their defaults."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.commands.job import settings_of
-from pipeline.commands.output import Json, figure, print_json
+from pipeline.commands.output import Json, figure, given, print_json
 from pipeline.flags import with_settings
 
 
@@ -34,8 +34,7 @@ def shallow(
     from pipeline.shallow import ShallowOptions
     from pipeline.shallow import shallow as train_all
 
-    given = {"taught": taught, "held_out": held_out, "runs": runs, "seed": seed}
-    options = ShallowOptions(**{name: value for name, value in given.items() if value is not None})
+    options = ShallowOptions(**given(taught=taught, held_out=held_out, runs=runs, seed=seed))
     document = train_all(settings_of(config, overrides), options, Narrator(quiet=as_json))
     if as_json:
         print_json(document)

@@ -148,11 +148,18 @@ def test_a_relation_without_a_truth_is_refused(flags: list[str], capsys: pytest.
     assert "relation 'blind': no right target is known" in capsys.readouterr().err
 
 
+def test_of_a_family_relations_without_a_truth_are_left_out(edit: Callable[..., dict[str, Any]]) -> None:
+    found = edit("--relations", "family:custom")
+    assert [relation["relation"] for relation in found["relations"]] == ["toy"]
+
+
 def test_too_few_subjects_are_refused() -> None:
     relation: Any = SimpleNamespace(name="r", truth={1: (2,)})
-    require_editable(relation, 5)
+    require_editable([relation], 5)
     with pytest.raises(BadInput, match=r"subjects\.count: 4 subjects are held out"):
-        require_editable(relation, 4)
+        require_editable([relation], 4)
+    with pytest.raises(BadInput, match="no right target is known of any"):
+        require_editable([], 5)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e30], ids=["too small", "too large"])

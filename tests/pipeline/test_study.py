@@ -393,6 +393,14 @@ def test_the_papers_figures_stand_beside_ours_of_the_same_measure() -> None:
     assert "influencing source@1" not in of  # nor has this fit that direction
 
 
+def test_gradient_correlations_stand_beside_the_papers() -> None:
+    kept = [{"relation": "city-country", "fits": [{"name": "domain", "r": 0.7}]}]
+    rows = beside_paper([scored("city-country", 0.8, 0.3), scored("ceo-company", 0.5, 0.1)], kept)
+    found = {row["relation"]: row for row in rows if row["measure"] == "gradient"}
+    assert set(found) == {"city-country"}
+    assert (found["city-country"]["paper"], found["city-country"]["ours"]) == (0.79, {"domain": 0.7})
+
+
 def test_edits_that_are_kept_stand_beside_precision(done: Study) -> None:
     found = done.document["study"]["generalisation"]
     assert [row["success"] for row in found["relations"]] == [0.5, 0.25]
