@@ -5,6 +5,7 @@ them; with one caller there is one team, and one task at a time has the device a
 prepare and write meanwhile.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -19,7 +20,12 @@ _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 
 
 def compute(function: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
-    """Call a function on this process's compute thread, after those that wait already."""
+    """Call a function on this process's compute thread, after those that wait already.
+
+    From that thread itself it is called at once: behind its own caller it would wait for ever.
+    """
+    if threading.current_thread() in _thread._threads:
+        return function(*args, **kwargs)
     return _thread.submit(function, *args, **kwargs).result()
 
 

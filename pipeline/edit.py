@@ -19,7 +19,6 @@ from lincorr.models import Fingerprint, ModelSpec, load_model
 from lincorr.prompts import prompt_ids, prompt_template
 from lincorr.solvers.result import LinearMap
 from lincorr.store import LogitStore
-from pipeline.device import compute
 from pipeline.edit_scores import Outcome, edit_scores
 from pipeline.executor import Executor, Stage
 from pipeline.extract import require_model
@@ -215,10 +214,6 @@ def edit_facts(task: EditTask) -> list[Outcome]:
     require_model(task.model, task.fingerprint)
     store = LogitStore.open(task.store)
     maps = {fit: store.maps.load(task.relation, fit) for fit in task.fits}
-    return compute(_edit_facts, task, store, maps)
-
-
-def _edit_facts(task: EditTask, store: LogitStore, maps: dict[str, LinearMap]) -> list[Outcome]:
     editor, tokenizer = _editor(task.model, task.options)
     texts = {template.name: template.text for template in store.templates()}
     compiled = [prompt_template(tokenizer, texts[name]) for name in task.templates]

@@ -20,9 +20,7 @@ from lincorr.metrics import finite_mean
 from lincorr.models import Fingerprint, ModelSpec, load_model
 from lincorr.paper import paper_figures
 from lincorr.prompts import prompt_ids, prompt_template
-from lincorr.solvers.result import LinearMap
 from lincorr.store import LogitStore
-from pipeline.device import compute
 from pipeline.executor import Executor, Stage
 from pipeline.extract import require_model
 from pipeline.fit import FIT_NAMES, FitInputs, input_digest
@@ -196,10 +194,6 @@ def correlate(task: GradientTask) -> Correlations:
     store = LogitStore.open(task.store)
     head = store.readout().as_float64() if store.identity.hidden else None
     maps = {fit: store.maps.load(task.relation, fit, head=head) for fit in task.fits}
-    return compute(_correlate, task, store, maps)
-
-
-def _correlate(task: GradientTask, store: LogitStore, maps: dict[str, LinearMap]) -> Correlations:
     probe, tokenizer = _probe(task.model, task.options)
     texts = {template.name: template.text for template in store.templates()}
     subject = store.subjects(np.array([task.row]))

@@ -22,7 +22,6 @@ from lincorr.subjects import vocabulary_subjects
 from lincorr.tokens import Tokenizer
 from pipeline.config import RunConfig
 from pipeline.console import Narrator
-from pipeline.device import compute
 from pipeline.executor import Stage
 from pipeline.extract import require_model
 from pipeline.prepare import RelationInputs, prepare_relations
@@ -221,7 +220,7 @@ def train_and_ask(task: ShallowTask) -> list[Generalised]:
     """
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
-    return [compute(_run, task, model, task.options.seed + run) for run in range(task.options.runs)]
+    return [_run(task, model, task.options.seed + run) for run in range(task.options.runs)]
 
 
 def _run(task: ShallowTask, model: "LanguageModel", seed: int) -> Generalised:

@@ -143,6 +143,14 @@ def test_what_is_kept_is_read_and_what_is_found_again_is_the_same(
     assert edit()["relations"] == first
 
 
+def test_workers_find_the_same(edit: Callable[..., dict[str, Any]]) -> None:
+    first = edit()["relations"][0]
+    edit("--edits", "5")
+    again = edit("--cluster-kind", "local", "--cluster-workers", "2")["relations"][0]
+    assert [case["after"] for case in again["cases"]] == [case["after"] for case in first["cases"]]
+    assert again["fits"]["domain"]["movement_r"] == pytest.approx(first["fits"]["domain"]["movement_r"])
+
+
 def test_a_relation_without_a_truth_is_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["edit", *flags, "--relations", "toy,blind"]) == 2
     assert "relation 'blind': no right target is known" in capsys.readouterr().err

@@ -122,6 +122,13 @@ def test_what_is_kept_is_read(
     assert kept_gradients(store, ["nothing", "toy"]) == first
 
 
+def test_workers_find_the_same(gradients: Callable[..., list[dict[str, Any]]]) -> None:
+    first = gradients()[0]["fits"]
+    gradients("--subjects", 1)
+    for one, other in zip(first, gradients("--cluster-kind", "local")[0]["fits"], strict=True):
+        assert other == pytest.approx(one, rel=1e-4)
+
+
 def test_too_many_subjects_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gradients", *flags, "--subjects", "31"]) == 2
     assert "--subjects: 31 are asked for and 30 are held out" in capsys.readouterr().err
