@@ -125,8 +125,8 @@ def test_what_is_kept_is_read(
 def test_workers_find_the_same(gradients: Callable[..., list[dict[str, Any]]]) -> None:
     first = gradients()[0]["fits"]
     gradients("--subjects", 1)
-    for one, other in zip(first, gradients("--cluster-kind", "local")[0]["fits"], strict=True):
-        assert other == pytest.approx(one, rel=1e-4)
+    again = gradients("--cluster-kind", "local")[0]["fits"]
+    assert [fit["r"] for fit in again] == pytest.approx([fit["r"] for fit in first], rel=1e-4)
 
 
 def test_too_many_subjects_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
