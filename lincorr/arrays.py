@@ -88,6 +88,34 @@ def add_product(total: Array, a: Array, b: Array, *, sign: float = 1.0) -> Array
     return total + a @ b if sign > 0 else total - a @ b
 
 
+def add_square(total: Array, a: Array, *, sign: float = 1.0) -> Array:
+    """Return ``total + sign · a @ a.T`` of a symmetric `total`, which is used up like that of `add_product`.
+
+    Only the lower triangle of `total` is read, and only that of the result is to be relied on.
+    """
+    if isinstance(total, np.ndarray) and total.flags.c_contiguous and total.dtype == np.float64:
+        from scipy.linalg.blas import dsyrk
+
+        # half of the work of a product; what is lower by rows is upper by columns
+        part, is_turned = _fortran(a)
+        dsyrk(sign, part, 1.0, total.T, trans=is_turned, lower=0, overwrite_c=True)
+        return total
+    return add_product(total, a, a.T, sign=sign)
+
+
+def cholesky(matrix: Array) -> Array:
+    """Return the lower Cholesky factor of a matrix whose lower triangle alone is read.
+
+    Raises:
+        LinAlgError: it is not positive definite. CuPy returns NaN then.
+    """
+    if isinstance(matrix, np.ndarray):
+        import scipy.linalg
+
+        return scipy.linalg.cholesky(matrix, lower=True, check_finite=False)
+    return namespace(matrix).linalg.cholesky(matrix)
+
+
 def _add_in_place(total: NDArray[Any], a: NDArray[Any], b: NDArray[Any], sign: float) -> None:
     from scipy.linalg.blas import dgemm
 
@@ -103,9 +131,12 @@ def _fortran(matrix: NDArray[Any]) -> tuple[NDArray[Any], bool]:
 def solve_triangular(triangle: Array, right: Array, *, lower: bool) -> Array:
     """Return X (b, m) with ``triangle @ X = right`` for a triangle (b, b)."""
     if isinstance(triangle, np.ndarray):
-        import scipy.linalg
+        from scipy.linalg.blas import dtrsm
 
-        return scipy.linalg.solve_triangular(triangle, right, lower=lower, check_finite=False)
+        # Xᵀ triangleᵀ = rightᵀ: with rows in order, BLAS solves it from the right without a copy, 1.3 times
+        # as fast as LAPACK's way from the left
+        turned, is_turned = _fortran(triangle.T)
+        return dtrsm(1.0, turned, right.T, side=1, lower=lower == is_turned, trans_a=is_turned).T
     if array_api_compat.is_cupy_array(triangle):
         from cupyx.scipy.linalg import solve_triangular as on_gpu
 

@@ -6,7 +6,9 @@ written reads as NaN and is refused, so only finite tiles can be written.
 """
 
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
@@ -105,6 +107,21 @@ class Scratch:
             StoreDamaged: it was never written, or is not what was written.
         """
         return to_device(self.read_host(name, i, j), self._kind)
+
+    def read_ahead(self, name: str, places: Iterable[tuple[int, int]]) -> Iterator[Array]:
+        """Yield tiles as `read` returns them; while one is used, the next is read on a thread of its own.
+
+        Raises:
+            StoreDamaged: one was never written, or is not what was written.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            coming: deque[Future[Floats]] = deque()
+            for i, j in places:
+                coming.append(pool.submit(self.read_host, name, i, j))
+                if len(coming) > 1:
+                    yield to_device(coming.popleft().result(), self._kind)
+            while coming:
+                yield to_device(coming.popleft().result(), self._kind)
 
     def put(self, host: Floats) -> Array:
         """Put a host array where tiles are read to, in float64."""

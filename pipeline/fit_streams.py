@@ -216,9 +216,11 @@ def multiply_rows(task: TileTask) -> Receipt:
     """Write one tile of K: the products of two blocks of rows."""
     began = time.perf_counter()
     scratch, panels = opened(task)
-    pairs = (
-        (panels.tile("X", task.i, c).T, panels.tile("X", task.j, c).T) for c in range(panels.n_panels("X"))
-    )
+    if task.i == task.j:
+        pairs = ((turned, turned) for turned in (tile.T for tile in panels.across("X", task.i)))
+    else:
+        both = zip(panels.across("X", task.i), panels.across("X", task.j), strict=True)
+        pairs = ((one.T, other.T) for one, other in both)
     return receipt(task, began, written=scratch.write("products", task.i, task.j, gram_tile(pairs)))
 
 
@@ -243,7 +245,7 @@ def dual_basis(task: TileTask) -> Receipt:
     """Write one panel of V."""
     began = time.perf_counter()
     scratch, panels = opened(task)
-    blocks = panels.panel("X", task.i)
+    blocks = list(panels.down("X", task.i))
     panel = namespace(*blocks).concat(blocks)
     basis = dual.basis_panel(panel, scratch.load("left"), scratch.load("values")[0, :])
     return receipt(task, began, written=scratch.write("basis", task.i, 0, basis))
@@ -274,8 +276,7 @@ def sketch_rows(task: TileTask) -> Receipt:
     began = time.perf_counter()
     scratch, panels = opened(task)
     wide, start, total = scratch.shape("sketch")[1], 0, None
-    for j in range(panels.n_panels("X")):
-        tile = panels.tile("X", task.i, j)
+    for tile in panels.across("X", task.i):
         omega = lowrank.gaussian(start, start + tile.shape[1], wide, _SEED, tile)
         start += tile.shape[1]
         total = tile @ omega if total is None else add_product(total, tile, omega)
@@ -297,7 +298,8 @@ def project_panel(task: TileTask) -> Receipt:
     """Write one panel of ``C = Qᵀ Xc``."""
     began = time.perf_counter()
     scratch, panels = opened(task)
-    pairs = ((scratch.read("range", i, 0), panels.tile("X", i, task.j)) for i in range(panels.n_blocks))
+    left = scratch.read_ahead("range", [(i, 0) for i in range(panels.n_blocks)])
+    pairs = zip(left, panels.down("X", task.j), strict=True)
     return receipt(task, began, written=scratch.write("core", 0, task.j, gram_tile(pairs)))
 
 
@@ -401,7 +403,8 @@ def project_targets(task: TileTask) -> Receipt:
     """Write one panel of ``A = Uᵀ Yc``."""
     began = time.perf_counter()
     scratch, panels = opened(task)
-    pairs = ((scratch.read("left", i, 0), panels.tile("Y", i, task.j)) for i in range(panels.n_blocks))
+    left = scratch.read_ahead("left", [(i, 0) for i in range(panels.n_blocks)])
+    pairs = zip(left, panels.down("Y", task.j), strict=True)
     return receipt(task, began, written=scratch.write("projected", 0, task.j, gram_tile(pairs)))
 
 

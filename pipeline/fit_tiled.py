@@ -1,7 +1,7 @@
 """Ridge of any size, out of core: the tiled Cholesky solver as stages of tile tasks.
 
     cut        rows -> X, Y in tiles
-    gram       G_ij (i >= j) and the cross products B_ij                     one task a tile
+    products   G_ij (i >= j) and the cross products B_ij                     one task a tile
     largest    σ₁² by block power steps, for λ = (fit.penalty · σ₁)²         one task
     factor     L_jj, then L_ij below it                                      one task a tile
     solve      a column block of W, written into the map; its intercept      one task a block
@@ -16,6 +16,7 @@ import operator
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,26 @@ from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, LinearMap, relative
 from lincorr.store import LogitStore
 from pipeline.executor import Executor, Receipt, Stage
-from pipeline.panels import Panels, TileTask, cut_rows, indices, opened, receipt, run_tiles
+from pipeline.panels import Panels, TileTask, cut_rows, indices, opened, receipt, run_tiles, tiles_to_do
 
 _PROBES = 8  # random combinations of targets on which the normal equations are checked
 _POWER_WIDTH = 16
 _TEMPORARY = ("X", "Y", "X_sums", "Y_sums", "X_squares", "X_widest", "Y_scored", "gram", "cross", "factor")
 
 Read = Callable[[int, int], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductTask:
+    """One tile of G ("gram") or of B ("cross")."""
+
+    output: Literal["gram", "cross"]
+    tile: TileTask
+
+    @property
+    def key(self) -> str:
+        """Names the task."""
+        return f"{self.output}-{self.tile.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +86,14 @@ def fit_tiles(
     tiles, blocks = scratch.tiles("X")[1], scratch.tiles("Y")[1]
     for name, shape in (("gram", (p, p)), ("factor", (p, p)), ("cross", (p, q))):
         scratch.create(name, shape, (panel, panel))
-    lower = [(i, j) for j in range(tiles) for i in range(j, tiles)]  # a worker keeps panel j in memory
-    across = [(i, c) for i in range(tiles) for c in range(blocks)]
-    run_tiles(executor, "gram", multiply_sources, store, scratch, "gram", lower)
-    run_tiles(executor, "cross", multiply_targets, store, scratch, "cross", across)
+    # a worker keeps a panel of X in memory: the last one of G is the first one of B
+    lower = [(i, j) for j in range(tiles) for i in range(j, tiles)]
+    across = [(i, c) for i in reversed(range(tiles)) for c in range(blocks)]
+    products = [
+        *(ProductTask("gram", task) for task in tiles_to_do(store, scratch, "gram", lower)),
+        *(ProductTask("cross", task) for task in tiles_to_do(store, scratch, "cross", across)),
+    ]
+    executor.run(Stage("products", multiply, products, on_device=True))
     scratch.create("largest", (1, 1), (1, 1))
     run_tiles(executor, "largest", find_largest, store, scratch, "largest", [(0, 0)])
     for j in range(tiles):
@@ -86,11 +104,8 @@ def fit_tiles(
         scratch.discard("intercept")
     scratch.create("intercept", (1, q), (1, panel))
     scratch.create("probed", (2 * p, blocks * _PROBES), (2 * p, _PROBES))
-    solve = [
-        SolveTask(TileTask(store.url, scratch.url, Scratch.inputs(scratch.url) or "", 0, c), relation, fit)
-        for c in range(blocks)
-        if not scratch.has("intercept", 0, c)
-    ]
+    todo = tiles_to_do(store, scratch, "intercept", [(0, c) for c in range(blocks)])
+    solve = [SolveTask(task, relation, fit) for task in todo]
     executor.run(Stage("solve", solve_block, solve, on_device=True))
     scratch.create("residual", (1, 1), (1, 1))
     run_tiles(executor, "certify", certify, store, scratch, "residual", [(0, 0)])
@@ -132,24 +147,29 @@ def _penalty(scratch: Scratch) -> float:
 # --- tasks --------------------------------------------------------------------------------------------
 
 
+def multiply(task: ProductTask) -> Receipt:
+    """Write one product."""
+    return (multiply_sources if task.output == "gram" else multiply_targets)(task.tile)
+
+
 def multiply_sources(task: TileTask) -> Receipt:
-    """Write ``G_ij = Xc_iᵀ Xc_j``; panel j stays in memory for the next task."""
+    """Write ``G_ij = Xc_iᵀ Xc_j``; panel j stays in memory for the next task, where it fits."""
     began = time.perf_counter()
     scratch, panels = opened(task)
     kept = panels.panel("X", task.j)
     if task.i == task.j:
         tile = tiled.gram_tile((block, block) for block in kept)
     else:
-        tile = tiled.gram_tile((panels.tile("X", k, task.i), block) for k, block in enumerate(kept))
+        tile = tiled.gram_tile(zip(panels.down("X", task.i), kept, strict=True))
     return receipt(task, began, written=scratch.write("gram", task.i, task.j, tile))
 
 
 def multiply_targets(task: TileTask) -> Receipt:
-    """Write ``B_ij = Xc_iᵀ Yc_j``; panel i of X stays in memory for the next task."""
+    """Write ``B_ij = Xc_iᵀ Yc_j``; panel i of X stays in memory for the next task, where it fits."""
     began = time.perf_counter()
     scratch, panels = opened(task)
     kept = panels.panel("X", task.i)
-    tile = tiled.gram_tile((block, panels.tile("Y", k, task.j)) for k, block in enumerate(kept))
+    tile = tiled.gram_tile(zip(kept, panels.down("Y", task.j), strict=True))
     return receipt(task, began, written=scratch.write("cross", task.i, task.j, tile))
 
 

@@ -11,7 +11,7 @@ So a first stage writes X and Y in tiles, with the sums from which columns are c
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from pipeline.executor import Executor, Receipt, Stage, this_worker
 Side = Literal["X", "Y"]
 Doubles = NDArray[np.float64]
 _SIDES: tuple[Side, ...] = ("X", "Y")
+_TILES_HELD = 10  # by a product, at most: the sum, what goes in, what is read ahead and written
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +88,28 @@ class Panels:
         sums = {side: self._scratch.load(f"{side}_sums") for side in _SIDES}
         return {side: namespace(rows).sum(rows, axis=0) / self.n_rows for side, rows in sums.items()}
 
-    def tile(self, side: Side, i: int, j: int) -> Array:
-        """Return rows of block i and columns of panel j, centred."""
-        tile = self._scratch.read(side, i, j)  # float32; the means are float64, and so is the difference
-        start = j * self._panel_width
-        return tile - self.means[side][start : start + tile.shape[1]]
+    def down(self, side: Side, j: int) -> Iterator[Array]:
+        """Yield the tiles of panel j, block by block, centred; the next is read meanwhile."""
+        return self._centred(side, [(i, j) for i in range(self.n_blocks)])
 
-    def panel(self, side: Side, j: int) -> list[Array]:
-        """Return a panel of columns, block by block, centred; the last one is kept in memory."""
+    def across(self, side: Side, i: int) -> Iterator[Array]:
+        """Yield the tiles of block i, panel by panel, centred; the next is read meanwhile."""
+        return self._centred(side, [(i, j) for j in range(self.n_panels(side))])
+
+    def _centred(self, side: Side, places: Sequence[tuple[int, int]]) -> Iterator[Array]:
+        tiles = self._scratch.read_ahead(side, places)
+        for (_, j), tile in zip(places, tiles, strict=True):
+            start = j * self._panel_width
+            # float32; the means are float64, and so is the difference
+            yield tile - self.means[side][start : start + tile.shape[1]]
+
+    def panel(self, side: Side, j: int) -> Iterable[Array]:
+        """Return what `down` yields; the last panel is kept in memory for the next task, where it fits."""
+        if 8 * self.n_rows * self._panel_width > self._spare:
+            return self.down(side, j)
         if self._panel.get(side, (None,))[0] != j:
             self._panel.pop(side, None)  # let go before the next is read
-            self._panel[side] = (j, [self.tile(side, i, j) for i in range(self.n_blocks)])
+            self._panel[side] = (j, list(self.down(side, j)))
         return self._panel[side][1]
 
     def square(self, name: str) -> Callable[[int, int], Array]:
@@ -106,7 +118,7 @@ class Panels:
         Half of the memory is left to what a task holds beside them.
         """
         held = 8 * self.width("X") ** 2 // 2
-        if held > self._scratch.facts()["memory_bytes"] // 2:
+        if held > self._memory_bytes // 2:
             return lambda i, j: self._scratch.read(name, i, j)
 
         def read(i: int, j: int) -> Array:
@@ -133,6 +145,15 @@ class Panels:
     @functools.cached_property
     def _panel_width(self) -> int:
         return int(self._scratch.facts()["panel"])
+
+    @functools.cached_property
+    def _memory_bytes(self) -> int:
+        return int(self._scratch.facts()["memory_bytes"])
+
+    @property
+    def _spare(self) -> int:
+        """What is left beside the tiles of a product."""
+        return self._memory_bytes - 8 * _TILES_HELD * self._panel_width**2
 
 
 def opened(task: TileTask) -> tuple[Scratch, Panels]:
@@ -223,11 +244,11 @@ def cut_block(task: TileTask) -> Receipt:
         for j in range(scratch.tiles(side)[1]):
             panel = data[:, j * width : (j + 1) * width]
             written += scratch.write(side, task.i, j, panel)
-            sums[side].append(panel.sum(axis=0, dtype=np.float64))
+            panel = panel.astype(np.float64)
+            sums[side].append(panel.sum(axis=0))
             if side == "X":
-                squares = np.square(panel, dtype=np.float64)
-                sums["squares"].append(squares.sum(axis=0))
-                by_row += squares.sum(axis=1)
+                sums["squares"].append(np.einsum("ij,ij->j", panel, panel))
+                by_row += np.einsum("ij,ij->i", panel, panel)
     scratch.write("Y_scored", task.i, 0, y[:, scored_outputs(y.shape[1])])
     for name, found in (("X_sums", "X"), ("Y_sums", "Y"), ("X_squares", "squares")):
         scratch.write(name, task.i, 0, np.concatenate(sums[found])[None])
@@ -276,11 +297,18 @@ def run_tiles(
     on_device: bool = True,
 ) -> list[Receipt]:
     """Run a stage of tile tasks whose tiles of `output` are not there yet."""
+    todo = tiles_to_do(store, scratch, output, places)
+    return executor.run(Stage(name, function, todo, on_device=on_device))
+
+
+def tiles_to_do(
+    store: LogitStore, scratch: Scratch, output: str, places: list[tuple[int, int]]
+) -> list[TileTask]:
+    """Return tasks for the tiles of `output` that are not there yet."""
     inputs = Scratch.inputs(scratch.url) or ""
-    todo = [
+    return [
         TileTask(store.url, scratch.url, inputs, i, j) for i, j in places if not scratch.has(output, i, j)
     ]
-    return executor.run(Stage(name, function, todo, on_device=on_device))
 
 
 def receipt(task: TileTask, began: float, *, rows: int = 0, written: int = 0) -> Receipt:

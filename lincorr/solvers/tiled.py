@@ -15,7 +15,7 @@ stable solution: about ``eps · (σ₁² + λ) / λ`` at worst.
 
 from collections.abc import Callable, Iterable
 
-from lincorr.arrays import Array, add_product, namespace, solve_triangular
+from lincorr.arrays import Array, add_product, add_square, cholesky, namespace, solve_triangular
 from lincorr.errors import LincorrError
 
 METHOD = "tiled"
@@ -29,10 +29,13 @@ def gram_tile(pairs: Iterable[tuple[Array, Array]]) -> Array:
     for a, b in pairs:
         if total is None:
             total = a.T @ b
-        elif a is b:  # NumPy sees the symmetry and does half of the work
-            total += a.T @ b
+        elif a is b:
+            total = add_square(total, a.T)
         else:
             total = add_product(total, a.T, b)
+    if a is b:
+        xp = namespace(total)
+        total = xp.tril(total) + xp.tril(total, k=-1).T
     return total
 
 
@@ -47,9 +50,10 @@ def add_to_diagonal(tile: Array, penalty: float) -> Array:
 def downdate(tile: Array, i: int, j: int, read: Read) -> Array:
     """Return ``G_ij - Σ_{k<j} L_ik L_jkᵀ``; `tile` is used up."""
     for k in range(j):
-        left = read(i, k)
-        right = left if i == j else read(j, k)
-        tile = add_product(tile, left, right.T, sign=-1.0)
+        if i == j:  # whose lower triangle alone is factored
+            tile = add_square(tile, read(i, k), sign=-1.0)
+        else:
+            tile = add_product(tile, read(i, k), read(j, k).T, sign=-1.0)
     return tile
 
 
@@ -61,8 +65,8 @@ def factor_diagonal(tile: Array, j: int) -> Array:
     """
     xp = namespace(tile)
     try:
-        lower = xp.linalg.cholesky(tile)
-    except (ArithmeticError, ValueError, RuntimeError, xp.linalg.LinAlgError) as problem:
+        lower = cholesky(tile)
+    except (ArithmeticError, ValueError, RuntimeError) as problem:
         raise _not_positive(j) from problem
     pivots = xp.linalg.diagonal(lower)
     if not bool(xp.all(xp.isfinite(pivots) & (pivots > 0))):  # CuPy does not raise

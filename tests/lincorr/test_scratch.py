@@ -34,6 +34,22 @@ def test_tiles_are_what_was_written_and_make_up_the_matrix(scratch):
     np.testing.assert_array_equal(scratch.load("G"), whole)
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_tiles_that_are_read_ahead_come_in_order(scratch, count):
+    for i in range(3):
+        scratch.write("G", i, 0, np.full((1 if i == 2 else 2, 3), float(i)))
+    places = [(2, 0), (0, 0), (1, 0)][:count]
+    assert [tile[0, 0] for tile in scratch.read_ahead("G", places)] == [i for i, _ in places]
+
+
+def test_a_tile_that_is_missing_is_refused_when_its_turn_comes(scratch):
+    scratch.write("G", 0, 0, np.ones((2, 3)))
+    tiles = scratch.read_ahead("G", [(0, 0), (1, 0)])
+    assert next(tiles).sum() == 6
+    with pytest.raises(StoreDamaged, match=r"tile \(1, 0\) of 'G' in .* is missing"):
+        next(tiles)
+
+
 def test_a_tile_is_one_file(scratch, url):
     scratch.write("G", 0, 1, np.ones((2, 3)))
     assert [p.relative_to(url).as_posix() for p in Path(url).glob("G/c/*/*")] == ["G/c/0/1"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, Ridge
 
-from lincorr.arrays import add_product, limit_memory, solve_triangular, to_device, to_host
+from lincorr.arrays import add_product, add_square, limit_memory, solve_triangular, to_device, to_host
 from lincorr.errors import BadInput, LincorrError
 from lincorr.metrics import CrossMoments
 from lincorr.solvers import dual, gram, lowrank, tiled
@@ -543,8 +543,12 @@ def test_triangles_are_solved(put: Put, size: int) -> None:
     found = solve_triangular(put(triangle), put(right), lower=True)
     np.testing.assert_allclose(to_host(found), expected, rtol=1e-9)
     expected = scipy.linalg.solve_triangular(triangle.T, right)
-    found = solve_triangular(put(triangle.T), put(right), lower=False)
-    np.testing.assert_allclose(to_host(found), expected, rtol=1e-9)
+    for turned in (triangle.T, np.ascontiguousarray(triangle.T)):
+        found = solve_triangular(put(turned), put(right), lower=False)
+        np.testing.assert_allclose(to_host(found), expected, rtol=1e-9)
+    by_columns = solve_triangular(put(np.asfortranarray(triangle)), put(right), lower=True)
+    expected = scipy.linalg.solve_triangular(triangle, right, lower=True)
+    np.testing.assert_allclose(to_host(by_columns), expected, rtol=1e-9)
 
 
 def test_the_largest_eigenvalue(put: Put) -> None:
@@ -564,6 +568,26 @@ def test_a_product_is_added_and_taken_away(put: Put, orders: tuple[str, str, str
     expected = total + sign * (a @ b)
     found = add_product(put(total), put(a), put(b), sign=sign)
     np.testing.assert_allclose(to_host(found), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_square_is_added_to_the_lower_triangle(put: Put, order: Any, sign: float) -> None:
+    rng = np.random.default_rng(0)
+    a = np.array(rng.standard_normal((4, 6)), order=order)
+    whole = rng.standard_normal((4, 4))
+    total = whole + whole.T
+    expected = np.tril(total + sign * (a @ a.T))
+    found = add_square(put(np.tril(total)), put(a), sign=sign)
+    np.testing.assert_allclose(np.tril(to_host(found)), expected, rtol=1e-12)
+
+
+def test_a_gram_tile_of_one_panel_is_whole_and_symmetric(put: Put) -> None:
+    blocks = [put(np.random.default_rng(i).standard_normal((5, 3))) for i in range(3)]
+    rows = np.concatenate([to_host(block) for block in blocks])
+    found = to_host(tiled.gram_tile((block, block) for block in blocks))
+    np.testing.assert_allclose(found, rows.T @ rows, rtol=1e-12)
+    np.testing.assert_array_equal(found, found.T)
 
 
 def test_a_product_of_parts_of_arrays_is_added() -> None:

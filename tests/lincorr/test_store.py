@@ -355,6 +355,22 @@ def test_a_spoilt_chunk_is_found_there_and_only_there(
     store.require_whole("city", np.array([0, 9]))
 
 
+def test_what_is_written_is_told_from_records_alone(url: Path) -> None:
+    store = make(url)
+    store.require_written("city", np.arange(store.n_subjects))
+    truncate(url / "logits" / "city" / "c" / "1" / "0")  # nothing is read
+    store.require_written("city", np.arange(store.n_subjects))
+    store._array("done/city")[1] = np.array([2, 0, 0])  # two of its rows, as after a shorter run
+    first = store.identity.shard_rows
+    store.require_written("city", np.array([0, first, first + 1]))
+    incomplete = refusal(StoreDamaged, lambda: store.require_written("city", np.array([0, first + 2])))
+    assert "shard 1 of template 'city'" in incomplete
+    assert "is incomplete; run `lincorr extract`" in incomplete
+    store._array("done/city")[1] = np.zeros(3)
+    absent = refusal(StoreDamaged, lambda: store.require_written("city", np.array([first])))
+    assert "is not extracted" in absent
+
+
 def test_a_valid_chunk_of_other_rows_is_found(url: Path) -> None:
     """Its own checksum is right; the record knows better."""
     store = make(url)

@@ -28,7 +28,7 @@ from pipeline.prepare import RelationInputs
 
 N, WIDTH, Q = 200, 12, 40
 P = {"gram": 60, "lowrank": 100, "tiled": 100, "dual": 260}
-STAGE = {"gram": "moments", "lowrank": "sketch", "tiled": "gram", "dual": "products"}  # that is disturbed
+STAGE = {"gram": "moments", "lowrank": "sketch", "tiled": "products", "dual": "products"}  # that is disturbed
 SMALL = {"_PANEL": 40, "_FEWEST_ROWS": 8, "largest_tile": lambda p, memory: 32}
 
 
@@ -139,8 +139,8 @@ def test_a_fit_whose_scheduler_is_killed_is_one_clear_line_and_goes_on_later(sch
     store = planted(tmp_path / "lost.zarr", "tiled")
     settings = ClusterSettings(kind="address", address=address)
     with open_executor(settings, model_bytes=1, tell=lambda _: None) as executor:
-        lost = Disturbing(executor, "gram", process.kill, seconds=0.1)
-        with pytest.raises(LincorrError, match=r"^gram: the Dask scheduler is gone; .* run again to go on$"):
+        lost = Disturbing(executor, STAGE["tiled"], process.kill, seconds=0.1)
+        with pytest.raises(LincorrError, match=r"^products: the Dask scheduler is gone; .* run again to go on$"):
             fit_relation(store, fit_inputs("tiled"), lambda: lost)
     assert_resumed(store, "tiled", right)
 
@@ -148,7 +148,7 @@ def test_a_fit_whose_scheduler_is_killed_is_one_clear_line_and_goes_on_later(sch
 def test_a_fit_on_a_full_disk_is_one_clear_line_and_goes_on_when_there_is_room(disk, right):
     disk.remount("size=32m")
     store = planted(disk.path / "run.zarr", "tiled")
-    full = Disturbing(Serial(), "gram", disk.fill)
+    full = Disturbing(Serial(), STAGE["tiled"], disk.fill)
     with pytest.raises(LincorrError, match=r"cannot be written \(No space left on device\); make room there"):
         fit_relation(store, fit_inputs("tiled"), lambda: full)
     disk.empty()
