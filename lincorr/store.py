@@ -99,7 +99,6 @@ class LogitStore:
 
     def __init__(self, url: str, group: zarr.Group) -> None:
         self.url = url
-        self.maps = MapStore(url, group, self.readout)
         self._group = group
         self._head: Readout | None = None
 
@@ -488,6 +487,15 @@ class LogitStore:
                 )
                 array[...] = value
         group.attrs.update({"scale": readout.scale, "softcap": readout.softcap, "complete": True})
+
+    @property
+    def maps(self) -> MapStore:
+        """The maps and scores that are kept beside the logits.
+
+        Made when asked for: kept, it and this store would hold each other, and an output head with them, until
+        some later round of garbage collection.
+        """
+        return MapStore(self.url, self._group, self.readout)
 
     def readout(self) -> Readout:
         """Return the output head as it was kept, read-only; it is read once for an opened store.

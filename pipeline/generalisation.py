@@ -31,8 +31,9 @@ def across_relations(edited: Sequence[Json], scores: Sequence[Json]) -> dict[str
         scores: the scores of the maps of the same relations, in any order, and perhaps of others.
 
     Returns:
-        A row for each relation, and for each fit Spearman's rho of the success rate with hit@1 and with r;
-        under ``paper`` the same of the paper's relations.
+        A row for each relation, and for each fit Spearman's rho of the success rate with hit@1, with r, and
+        with what chance would have (1 over the number of targets): where that is large, a relation with few
+        targets does well in everything. Under ``paper`` the same of the paper's relations.
     """
     by_name = {relation["name"]: relation for relation in scores}
     rows = [_row(edits, by_name[edits["relation"]]["fits"]) for edits in edited]
@@ -68,10 +69,10 @@ def _document(rows: Sequence[Json]) -> dict[str, Any]:
 
 
 def _correlations(rows: Sequence[Json], fit: str) -> dict[str, float | int]:
-    known = [(row["success"], row["fits"][fit]) for row in rows if fit in row["fits"]]
-    whole = [(success, found) for success, found in known if None not in (success, *found.values())]
-    success = [success for success, _ in whole]
+    known = [{"success": row["success"], "random": row["random"], **row["fits"].get(fit, {})} for row in rows]
+    whole = [row for row in known if "r" in row and None not in row.values()]
+    success = [row["success"] for row in whole]
     return {
         "relations": len(whole),
-        **{key: rank_correlation([found[key] for _, found in whole], success) for key in ("hit1", "r")},
+        **{key: rank_correlation([row[key] for row in whole], success) for key in ("hit1", "r", "random")},
     }

@@ -196,8 +196,11 @@ class Run:
     ) -> list[dict[str, Any]]:
         """Have the maps of relations tested on copies of the model that take gradients.
 
-        The copies are in float32: small steps would be lost in half precision.
+        The copies are in float32: small steps would be lost in half precision. Logits and maps that the
+        store lacks are made first.
         """
+        self.extract()
+        self.fit()
         self.evaluate()
         store = self.store(write=True)
         spec, fingerprint = replace(self.config.model.spec(), dtype="float32"), self.inputs.fingerprint

@@ -60,7 +60,8 @@ def print_generalisation(found: Mapping[str, Any], fits: Sequence[str], console:
             if rho["relations"] >= _FEWEST_RELATIONS:
                 console.print(
                     f"Spearman's rho of right with hit@1 {figure(rho['hit1'], 2)}, with r "
-                    f"{figure(rho['r'], 2)}, over {rho['relations']} relations ({fit})",
+                    f"{figure(rho['r'], 2)}, with random {figure(rho['random'], 2)}, over "
+                    f"{rho['relations']} relations ({fit})",
                     highlight=False,
                     markup=False,
                     soft_wrap=True,

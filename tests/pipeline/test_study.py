@@ -407,7 +407,7 @@ def test_edits_that_are_kept_stand_beside_precision(done: Study) -> None:
     scores = done.document["relations"][0]["fits"][0]
     expected = {"hit1": scores["hits"]["influenced target"]["1"], "r": scores["r"]}
     assert found["relations"][0]["fits"]["domain"] == expected
-    assert found["fits"]["domain"] == {"relations": 1, "hit1": None, "r": None}
+    assert found["fits"]["domain"] == {"relations": 1, "hit1": None, "r": None, "random": None}
     assert study_document(done.document["relations"])["generalisation"] is None
 
 
