@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -208,7 +209,11 @@ def load_model(spec: ModelSpec) -> "LanguageModel":
 
 
 def _merged(model: Any, adapter: Path) -> Any:
-    """Merge an adapter into a loaded model's weights."""
+    """Merge an adapter into a loaded model's weights.
+
+    Raises:
+        BadInput: peft is not installed, or the adapter is another model's.
+    """
     try:
         import peft
     except ImportError:
@@ -217,13 +222,31 @@ def _merged(model: Any, adapter: Path) -> Any:
         ) from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers
+            warnings.simplefilter("ignore", (FutureWarning, UserWarning))  # what matters is checked below
             wrapped = peft.PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
-            return wrapped.merge_and_unload()
+            known = set(peft.get_peft_model_state_dict(wrapped))
+        _require_same_tensors(known, adapter)
+        return wrapped.merge_and_unload()
+    except BadInput:
+        raise
     except Exception as problem:
         raise BadInput(
             f"model.adapter: {str(adapter)!r} does not fit this model ({one_line(problem)})"
         ) from problem
+
+
+def _require_same_tensors(known: set[str], adapter: Path) -> None:
+    """Refuse an adapter that has others than the model's tensors: peft passes over them in silence."""
+    import safetensors
+
+    with safetensors.safe_open(adapter / _ADAPTER_FILES[1], framework="numpy") as file:
+        kept = set(file.keys())
+    if kept != known:
+        odd = min(kept ^ known)
+        raise BadInput(
+            f"model.adapter: {str(adapter)!r} does not fit this model: {len(kept - known)} of its tensors "
+            f"have no place, and {len(known - kept)} places have no tensor ({odd!r}, for one)"
+        )
 
 
 _load_lock = threading.Lock()
@@ -281,6 +304,17 @@ def threads_in_use() -> int:
     return torch.get_num_threads()
 
 
+def float32_bytes(folder: Path) -> int:
+    """Return what the weights of a located model take in float32, from the headers of its files."""
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        shapes = (tensor["shape"] for name, tensor in header.items() if name != "__metadata__")
+        total += sum(4 * math.prod(shape) for shape in shapes)
+    return total or 2 * sum(path.stat().st_size for path in folder.glob("*.bin"))
+
+
 def fingerprint_of(spec: ModelSpec) -> Fingerprint:
     """Locate a model and its adapter, and hash them (see `fingerprint`)."""
     return fingerprint(locate(spec), locate_adapter(spec))
@@ -326,7 +360,10 @@ def _transformers() -> Any:
 
 
 def _hash_settings(path: Path, incidental: set[str]) -> str:
-    settings = json.loads(path.read_text("utf-8"))
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except ValueError as problem:
+        raise BadInput(f"model: {str(path)!r} is no valid JSON ({problem}); get it again") from None
     kept = {key: value for key, value in settings.items() if key not in incidental}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

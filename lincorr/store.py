@@ -492,8 +492,8 @@ class LogitStore:
     def maps(self) -> MapStore:
         """The maps and scores that are kept beside the logits.
 
-        Made when asked for: kept, it and this store would hold each other, and an output head with them, until
-        some later round of garbage collection.
+        Made when asked for: kept, it and this store would hold each other, and an output head with them,
+        until some later round of garbage collection.
         """
         return MapStore(self.url, self._group, self.readout)
 

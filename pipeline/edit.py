@@ -4,7 +4,6 @@ The weights that are changed are a worker's own copy, which goes back to its ori
 nothing is written but scores.
 """
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -15,23 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
-from lincorr.models import Fingerprint, ModelSpec, load_model
-from lincorr.prompts import prompt_ids, prompt_template
+from lincorr.models import Fingerprint, ModelSpec
 from lincorr.solvers.result import LinearMap
 from lincorr.store import LogitStore
+from pipeline.copies import About, enough_memory, kept_or_made, on_copy, open_maps, prompts_of
 from pipeline.edit_scores import Outcome, edit_scores
 from pipeline.executor import Executor, Stage
-from pipeline.extract import require_model
 from pipeline.fit import FitInputs, input_digest
 from pipeline.generalisation import edit_name
 from pipeline.prepare import RelationInputs
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.editing import Editor
+    from lincorr.logits import LanguageModel
 
 Floats = NDArray[np.floating]
 
-_EDITS = 1  # raised when an edit finds more or other things: kept results are then made again
+_EDITS = 2  # raised when an edit finds more or other things: kept results are then made again
 _TASK_EDITS = 4
 _UNRELATED = 4  # subjects that no edit is about
 _READ = ("domain", "vocabulary-ridge", "domain-ridge")  # the paper's fit, and the one that reads best
@@ -42,9 +41,9 @@ class EditOptions:
     """How many facts are taught, and how (see `lincorr.editing.Recipe`).
 
     Attributes:
-        edits: of one relation. Facts come in a random order, again from the first when all were taught;
-            every edit has a held-out subject of its own while there are enough.
-        seed: of that order and of the subjects.
+        edits: of one relation, at most: each is another fact, drawn at random, about another held-out
+            subject.
+        seed: of facts and subjects.
     """
 
     edits: int = 32
@@ -53,6 +52,12 @@ class EditOptions:
     steps: int = 20
     confidence: float = 0.9
     layers: int | None = None
+
+    def on(self, model: "LanguageModel") -> "Editor":
+        """Return an editor of a copy of the model."""
+        from lincorr.editing import Editor, Recipe
+
+        return Editor(model, Recipe(self.rate, self.steps, self.confidence, self.layers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +74,12 @@ class EditTask:
     """Some edits of one relation.
 
     Attributes:
-        store: URL of the store.
-        model: which model to copy.
-        fingerprint: digests that the worker's files of it must have.
-        relation: its name; its maps are in the store.
-        templates: names of the source's and the target's.
         columns: token ids of the source's and the target's answers.
-        fits: names of the maps that predict.
         unrelated: rows of the store whose subjects nothing is taught about.
     """
 
-    store: str
-    model: ModelSpec
-    fingerprint: Fingerprint
-    relation: str
-    templates: tuple[str, str]
+    about: About
     columns: tuple[tuple[int, ...], tuple[int, ...]]
-    fits: tuple[str, ...]
     edits: tuple[Edit, ...]
     unrelated: tuple[int, ...]
     options: EditOptions
@@ -93,7 +87,7 @@ class EditTask:
     @property
     def key(self) -> str:
         """Names the task."""
-        return f"{self.relation}-{self.edits[0].row}"
+        return f"{self.about.relation}-{self.edits[0].row}"
 
 
 def require_editable(relations: Sequence[RelationInputs], n_held_out: int) -> None:
@@ -133,17 +127,18 @@ def edit_relation(
         executor: opens one; not called where nothing is to be done.
         advance: is told the number of edits that are done.
     """
-    name = edit_name(inputs.relation.name)
+    relation = inputs.relation
     tasks = edit_tasks(store, inputs, options, model, fingerprint)
-    digest = _digest(store, inputs, tasks)
-    if store.maps.score_inputs(name) != digest:
-        stage = Stage(f"edit {inputs.relation.name}", edit_facts, tasks, on_device=True)
+
+    def make() -> dict[str, Any]:
+        stage = Stage(f"edit {relation.name}", edit_facts, tasks, on_device=True)
         done = executor().run(stage, lambda outcomes: advance(len(outcomes)))
         outcomes = [outcome for part in done for outcome in part]
-        maps = {fit: store.maps.load(inputs.relation.name, fit) for fit in tasks[0].fits}
-        found = edit_scores(inputs.relation, outcomes, maps, token_texts)
-        store.maps.save_scores(name, found | {"options": asdict(options)}, digest)
-    return store.maps.load_scores(name)
+        maps = {fit: store.maps.load(relation.name, fit) for fit in tasks[0].about.fits}
+        return edit_scores(relation, outcomes, maps, token_texts) | {"options": asdict(options)}
+
+    digest = _digest(store, inputs, tasks)
+    return kept_or_made(store, relation.name, edit_name(relation.name), digest, make)
 
 
 def edit_tasks(
@@ -152,16 +147,12 @@ def edit_tasks(
     """Draw facts and held-out subjects, the same for the same seed, and cut them into tasks."""
     relation = inputs.relation
     fits = [fit for source in inputs.choices for fit in inputs.fit_names(source)]
+    about = About.of(store, inputs, model, fingerprint, [fit for fit in _READ if fit in fits][:2])
     edits, unrelated = choose_edits(relation, inputs.test_rows, options)
     return [
         EditTask(
-            store=store.url,
-            model=model,
-            fingerprint=fingerprint,
-            relation=relation.name,
-            templates=(inputs.source_template, inputs.target_template),
+            about=about,
             columns=(tuple(relation.source.ids.tolist()), tuple(relation.target.ids.tolist())),
-            fits=tuple(fit for fit in _READ if fit in fits)[:2],
             edits=tuple(edits[start : start + _TASK_EDITS]),
             unrelated=unrelated,
             options=options,
@@ -182,11 +173,8 @@ def choose_edits(
     facts = rng.permutation(np.array(list(relation.truth))).tolist()
     drawn = rng.permutation(rows).tolist()
     unrelated, subjects = drawn[:_UNRELATED], drawn[_UNRELATED:]
-    edits = []
-    for i in range(options.edits):
-        answer = facts[i % len(facts)]
-        edits.append(Edit(subjects[i % len(subjects)], answer, relation.truth[answer]))
-    return edits, tuple(unrelated)
+    pairs = zip(facts[: options.edits], subjects, strict=False)
+    return [Edit(row, answer, relation.truth[answer]) for answer, row in pairs], tuple(unrelated)
 
 
 def _digest(store: LogitStore, inputs: FitInputs, tasks: list[EditTask]) -> str:
@@ -195,8 +183,8 @@ def _digest(store: LogitStore, inputs: FitInputs, tasks: list[EditTask]) -> str:
     told = [
         _EDITS,
         [(source, input_digest(store, inputs, source)) for source in inputs.choices],
-        asdict(tasks[0].fingerprint),
-        tasks[0].fits,
+        asdict(tasks[0].about.fingerprint),
+        tasks[0].about.fits,
         asdict(tasks[0].options),
         tasks[0].columns,
         [asdict(edit) for task in tasks for edit in task.edits],
@@ -211,15 +199,15 @@ def edit_facts(task: EditTask) -> list[Outcome]:
     Raises:
         LincorrError: this worker's files of the model are not those that the run was planned with.
     """
-    require_model(task.model, task.fingerprint)
-    store = LogitStore.open(task.store)
-    maps = {fit: store.maps.load(task.relation, fit) for fit in task.fits}
-    editor, tokenizer = _editor(task.model, task.options)
-    texts = {template.name: template.text for template in store.templates()}
-    compiled = [prompt_template(tokenizer, texts[name]) for name in task.templates]
+    store, maps = open_maps(task.about)
+    with enough_memory():
+        return _edit_facts(task, store, maps)
+
+
+def _edit_facts(task: EditTask, store: LogitStore, maps: dict[str, LinearMap]) -> list[Outcome]:
+    editor, tokenizer = on_copy(task.about.model, task.options)
     rows = [*(edit.row for edit in task.edits), *task.unrelated]
-    subjects = store.subjects(np.array(rows))
-    sources, targets = (prompt_ids(tokenizer, t, subjects.ids.tolist(), subjects.texts) for t in compiled)
+    subjects, sources, targets = prompts_of(task.about, store, tokenizer, rows)
     others = slice(len(task.edits), None)
     before = editor.logits(sources), editor.logits(targets)
     outcomes = []
@@ -242,17 +230,6 @@ def edit_facts(task: EditTask) -> list[Outcome]:
     return outcomes
 
 
-@functools.lru_cache(maxsize=1)
-def _editor(spec: ModelSpec, options: EditOptions) -> "tuple[Editor, Any]":
-    """Load a copy of the model of this process's own, whose weights may change."""
-    from lincorr.editing import Editor, Recipe
-
-    model = load_model(spec)
-    return Editor(
-        model, Recipe(options.rate, options.steps, options.confidence, options.layers)
-    ), model.tokenizer
-
-
 def _answers(task: EditTask, edit: Edit, was: Floats, now: Floats) -> dict[str, Any]:
     """Return whether the source prompt has the answer now, and what the target prompt has, and had."""
     sources, targets = (np.array(ids) for ids in task.columns)
@@ -265,13 +242,11 @@ def _answers(task: EditTask, edit: Edit, was: Floats, now: Floats) -> dict[str, 
 
 
 def _movement(task: EditTask, maps: dict[str, LinearMap], was: Floats, now: Floats) -> dict[str, Any]:
-    """Compare how the target's logits moved with the movement of the source's logits times W."""
+    """Return how the target's logits moved, and how the movement of the source's logits times W says."""
     moved = now.astype(np.float64) - was
-    target = moved[1, list(task.columns[1])]
-    by_fit = {name: predicted_movement(fitted, moved[0]) for name, fitted in maps.items()}
     return {
-        "moved": target.tolist(),
-        "movement_r": {name: _pearson(predicted, target) for name, predicted in by_fit.items()},
+        "moved": moved[1, list(task.columns[1])].tolist(),
+        "predicted": {name: predicted_movement(fitted, moved[0]).tolist() for name, fitted in maps.items()},
     }
 
 
@@ -283,12 +258,6 @@ def predicted_movement(fitted: LinearMap, moved: Floats) -> Floats:
     """
     predicted: Floats = (fitted.predict(moved[None, fitted.source_ids]) - fitted.intercept)[0]
     return predicted
-
-
-def _pearson(a: Floats, b: Floats) -> float:
-    if a.std() == 0 or b.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _unrelated(task: EditTask, edit: Edit, was: Floats, now: Floats) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from lincorr.metrics import finite_mean
 from lincorr.ranks import average_ranks, rank_correlation
 from lincorr.solvers.result import LinearMap
+from pipeline.copies import pearson
 from pipeline.prepare import RelationInputs
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,7 @@ class Outcome:
         took: whether the answer leads among the source's columns now.
         before, after: token id of the subject's target answer among the target's columns.
         moved: (q,) how the logits of the target's columns moved.
-        movement_r: fit -> Pearson r over the target's columns of that with the movement that W predicts.
+        predicted: fit -> (q,) how W says that they would move.
         unrelated_moved: standard deviation over the target's columns of how the logits of subjects moved that
             the edit is not about, their mean.
         unrelated_changed: share of those whose target answer is another now.
@@ -43,7 +44,7 @@ class Outcome:
     before: int
     after: int
     moved: list[float]
-    movement_r: dict[str, float]
+    predicted: dict[str, list[float]]
     unrelated_moved: float
     unrelated_changed: float
     unrelated_learnt: float
@@ -83,6 +84,7 @@ def edit_scores(
         texts: surface text of every token.
     """
     taken = [outcome for outcome in outcomes if outcome.took]
+    movement = {name: movement_r(taken, name) for name in maps}
     readings = {name: [read(fitted, relation, outcome) for outcome in taken] for name, fitted in maps.items()}
     success = np.array([outcome.generalised for outcome in taken], dtype=bool)
     was_right = np.array([outcome.before in outcome.right for outcome in taken], dtype=bool)
@@ -90,7 +92,6 @@ def edit_scores(
     return {
         "relation": relation.name,
         "edits": len(outcomes),
-        "facts": len({outcome.source for outcome in outcomes}),
         "took": _share([outcome.took for outcome in outcomes]),
         "steps": _mean([outcome.steps for outcome in taken]),
         "success": _share(success),
@@ -106,9 +107,12 @@ def edit_scores(
             "changed": _mean([outcome.unrelated_changed for outcome in taken]),
             "learnt": _mean([outcome.unrelated_learnt for outcome in taken]),
         },
-        "fits": {name: _predictor(relation, name, taken, found) for name, found in readings.items()},
+        "fits": {
+            name: _predictor(relation, taken, found, movement[name]) for name, found in readings.items()
+        },
         "cases": [
             _case(outcome, {name: found[i] for name, found in readings.items()}, texts)
+            | {"movement_r": {name: float(r[i, i]) for name, r in movement.items()}}
             for i, outcome in enumerate(taken)
         ],
     }
@@ -123,17 +127,28 @@ def read(fitted: LinearMap, relation: RelationInputs, outcome: Outcome) -> Readi
     return Reading(max(weight[t] for t in outcome.right), weight[outcome.after], weight[top], top)
 
 
+def movement_r(taken: Sequence[Outcome], fit: str) -> Floats:
+    """Return Pearson's r, over the target's columns, of W's prediction of edit i with the movement of edit j.
+
+    Where i is j it is W's prediction of the edit; else what all edits have in common.
+    """
+    if not taken:
+        return np.empty((0, 0))
+    return pearson(np.array([o.predicted[fit] for o in taken]), np.array([o.moved for o in taken]))
+
+
 def _predictor(
-    relation: RelationInputs, name: str, taken: Sequence[Outcome], readings: Sequence[Reading]
+    relation: RelationInputs, taken: Sequence[Outcome], readings: Sequence[Reading], movement: Floats
 ) -> dict[str, Any]:
     """Say how well a map tells beforehand what an edit leads to."""
     success = np.array([outcome.generalised for outcome in taken], dtype=bool)
     reference = np.array([reading.reference for reading in readings])
     top_right = np.array([r.top in o.right for r, o in zip(readings, taken, strict=True)], dtype=bool)
-    r = np.array([outcome.movement_r[name] for outcome in taken])
+    r, others = np.diag(movement), movement[~np.eye(len(taken), dtype=bool)]
     return {
-        "movement_r": finite_mean(r),
+        "movement_r": _mean(r),
         "movement_r_std": float(np.nanstd(r)) if np.isfinite(r).any() else float("nan"),
+        "movement_r_other_edit": _mean(others),
         "top_is_right": _share(top_right),
         "top_is_answer": _share([r.top == o.after for r, o in zip(readings, taken, strict=True)]),
         "success_if_top_is_right": _share(success[top_right]),
@@ -178,7 +193,6 @@ def _case(outcome: Outcome, readings: Mapping[str, Reading], texts: Sequence[str
         "after": texts[outcome.after],
         "generalised": outcome.generalised,
         "steps": outcome.steps,
-        "movement_r": outcome.movement_r,
         "weights": {
             name: {
                 "reference": found.reference,

@@ -1,14 +1,17 @@
 """Over relations: does generalisation of edits go with precision of W (hit@1), or with r alone?"""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lincorr.paper import paper_figures
 from lincorr.ranks import rank_correlation
 from lincorr.store import LogitStore
+from pipeline.copies import kept
 
 Json = Mapping[str, Any]
 
+FEWEST_EDITS = 5  # of a relation whose success rate counts
 _PAPER_MODEL = "llama-3-8b"
 
 
@@ -18,9 +21,8 @@ def edit_name(relation: str) -> str:
 
 
 def kept_edits(store: LogitStore, relations: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what edits showed, of those relations that `lincorr edit` has edited."""
-    names = (edit_name(relation) for relation in relations)
-    return [store.maps.load_scores(name) for name in names if store.maps.score_inputs(name) is not None]
+    """Return what edits showed, of those relations that were edited, with the maps that the store has."""
+    return kept(store, relations, edit_name)
 
 
 def across_relations(edited: Sequence[Json], scores: Sequence[Json]) -> dict[str, Any]:
@@ -31,9 +33,10 @@ def across_relations(edited: Sequence[Json], scores: Sequence[Json]) -> dict[str
         scores: the scores of the maps of the same relations, in any order, and perhaps of others.
 
     Returns:
-        A row for each relation, and for each fit Spearman's rho of the success rate with hit@1, with r, and
-        with what chance would have (1 over the number of targets): where that is large, a relation with few
-        targets does well in everything. Under ``paper`` the same of the paper's relations.
+        A row for each relation, and for each fit Spearman's rho, over the relations with `FEWEST_EDITS` edits
+        or more, of the success rate with hit@1, with r, and with what chance would have (1 over the number of
+        targets): a relation with few targets does well in everything. So also the partial rank correlations
+        given chance. Under ``paper`` the same of the paper's relations.
     """
     by_name = {relation["name"]: relation for relation in scores}
     rows = [_row(edits, by_name[edits["relation"]]["fits"]) for edits in edited]
@@ -47,7 +50,7 @@ def across_paper() -> dict[str, Any]:
         of = {f.measure: f.value for f in reversed(paper_figures(name)) if f.model == _PAPER_MODEL}
         if {"generalisation", "influenced target@1", "pearson"} <= set(of):
             fit = {"hit1": of["influenced target@1"], "r": of["pearson"]}
-            rates = {"success": of["generalisation"], "before": None, "random": of["random"]}
+            rates = {"success": of["generalisation"], "random": of["random"], "edits": None}
             rows.append({"relation": name, **rates, "fits": {"domain": fit}})
     return _document(rows)
 
@@ -55,7 +58,7 @@ def across_paper() -> dict[str, Any]:
 def _row(edits: Json, fits: Sequence[Json]) -> dict[str, Any]:
     return {
         "relation": edits["relation"],
-        **{key: edits[key] for key in ("success", "before", "random")},
+        **{key: edits[key] for key in ("success", "random", "edits")},
         "fits": {
             fit["name"]: {"hit1": (fit["hits"] or {}).get("influenced target", {}).get("1"), "r": fit["r"]}
             for fit in fits
@@ -69,10 +72,22 @@ def _document(rows: Sequence[Json]) -> dict[str, Any]:
 
 
 def _correlations(rows: Sequence[Json], fit: str) -> dict[str, float | int]:
-    known = [{"success": row["success"], "random": row["random"], **row["fits"].get(fit, {})} for row in rows]
+    enough = [row for row in rows if row["edits"] is None or row["edits"] >= FEWEST_EDITS]
+    known = [{key: row[key] for key in ("success", "random")} | row["fits"].get(fit, {}) for row in enough]
     whole = [row for row in known if "r" in row and None not in row.values()]
-    success = [row["success"] for row in whole]
-    return {
-        "relations": len(whole),
-        **{key: rank_correlation([row[key] for row in whole], success) for key in ("hit1", "r", "random")},
-    }
+
+    def rho(a: str, b: str) -> float:
+        return rank_correlation([row[a] for row in whole], [row[b] for row in whole])
+
+    chance = rho("random", "success")
+    found: dict[str, float | int] = {"relations": len(whole), "random": chance}
+    for key in ("hit1", "r"):
+        found[key] = rho(key, "success")
+        found[f"{key}_given_random"] = partial_correlation(found[key], rho(key, "random"), chance)
+    return found
+
+
+def partial_correlation(ab: float, ac: float, bc: float) -> float:
+    """Return the correlation of a with b given c, from the three of pairs; NaN where c tells one of them."""
+    rest = (1 - ac**2) * (1 - bc**2)
+    return (ab - ac * bc) / math.sqrt(rest) if rest > 0 else math.nan

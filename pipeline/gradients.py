@@ -5,7 +5,6 @@ answer's logit is W's column of it times the gradients of the source logits. How
 column (T4) is not known: the choice of subjects, answers and weights is ours.
 """
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -17,16 +16,18 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
 from lincorr.metrics import finite_mean
-from lincorr.models import Fingerprint, ModelSpec, load_model
+from lincorr.models import Fingerprint, ModelSpec
 from lincorr.paper import paper_figures
-from lincorr.prompts import prompt_ids, prompt_template
+from lincorr.solvers.result import LinearMap
 from lincorr.store import LogitStore
+from pipeline.copies import About, enough_memory, kept, kept_or_made, on_copy, open_maps, pearson, prompts_of
 from pipeline.executor import Executor, Stage
-from pipeline.extract import require_model
 from pipeline.fit import FIT_NAMES, FitInputs, input_digest
+from pipeline.prepare import RelationInputs
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.gradients import GradientProbe
+    from lincorr.logits import LanguageModel
 
 Floats = NDArray[np.floating]
 
@@ -50,36 +51,31 @@ class GradientOptions:
     entries: int = 100_000
     seed: int = 0
 
+    def on(self, model: "LanguageModel") -> "GradientProbe":
+        """Return a probe of a copy of the model."""
+        from lincorr.gradients import GradientProbe
+
+        return GradientProbe(model, self.entries, seed=self.seed)
+
 
 @dataclass(frozen=True, slots=True)
 class GradientTask:
     """One subject of one relation.
 
     Attributes:
-        store: URL of the store.
-        model: which model.
-        fingerprint: digests that the worker's files of it must have.
-        relation: its name; its maps are in the store.
-        templates: names of the source's and the target's.
         row: of the store, the subject.
         targets: token ids.
-        fits: names of the maps.
     """
 
-    store: str
-    model: ModelSpec
-    fingerprint: Fingerprint
-    relation: str
-    templates: tuple[str, str]
+    about: About
     row: int
     targets: tuple[int, ...]
-    fits: tuple[str, ...]
     options: GradientOptions
 
     @property
     def key(self) -> str:
         """Names the task."""
-        return f"{self.relation}-{self.row}"
+        return f"{self.about.relation}-{self.row}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +97,24 @@ def gradients_name(relation: str) -> str:
 
 
 def kept_gradients(store: LogitStore, relations: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the gradient correlations of those relations that have them."""
-    names = (gradients_name(relation) for relation in relations)
-    return [store.maps.load_scores(name) for name in names if store.maps.score_inputs(name) is not None]
+    """Return the gradient correlations of those relations that have them, of the maps that the store has."""
+    return kept(store, relations, gradients_name)
+
+
+def require_gradients(relations: Sequence[RelationInputs], options: GradientOptions, n_held_out: int) -> None:
+    """Refuse what cannot be correlated.
+
+    Raises:
+        BadInput: fewer subjects are held out than asked for, or a relation has one target answer.
+    """
+    for relation in relations:
+        if len(relation.target) < 2:
+            raise BadInput(f"relation {relation.name!r}: it has one target answer, and two are compared")
+    if options.subjects > n_held_out:
+        raise BadInput(
+            f"--subjects: {options.subjects} are asked for and {n_held_out} are held out; ask for fewer, or "
+            "extract more"
+        )
 
 
 def gradients_of(
@@ -120,26 +131,24 @@ def gradients_of(
     Args:
         executor: opens one; not called where nothing is to be done.
         advance: is told the number of subjects that are done.
-
-    Raises:
-        BadInput: fewer subjects are held out, or fewer than two answers, than asked for.
     """
-    name = gradients_name(inputs.relation.name)
+    relation = inputs.relation.name
     tasks = gradient_tasks(store, inputs, options, model, fingerprint)
     told = [
         _GRADIENTS,
         [(source, input_digest(store, inputs, source)) for source in inputs.choices],
         asdict(fingerprint),
-        [[task.row, task.targets, task.fits] for task in tasks],
+        [[task.row, task.targets, task.about.fits] for task in tasks],
         store.subjects(np.array([task.row for task in tasks])).identifiers(),
         asdict(options),
     ]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    if store.maps.score_inputs(name) != digest:
-        stage = Stage(f"gradients {inputs.relation.name}", correlate, tasks, on_device=True)
-        found = executor().run(stage, lambda _: advance(1))
-        store.maps.save_scores(name, gradient_scores(inputs.relation.name, found, options), digest)
-    return store.maps.load_scores(name)
+
+    def make() -> dict[str, Any]:
+        stage = Stage(f"gradients {relation}", correlate, tasks, on_device=True)
+        return gradient_scores(relation, executor().run(stage, lambda _: advance(1)), options)
+
+    return kept_or_made(store, relation, gradients_name(relation), digest, make)
 
 
 def gradient_tasks(
@@ -149,39 +158,14 @@ def gradient_tasks(
     model: ModelSpec,
     fingerprint: Fingerprint,
 ) -> list[GradientTask]:
-    """Draw subjects and answers, the same for the same seed; a task for each subject.
-
-    Raises:
-        BadInput: there are not enough.
-    """
+    """Draw subjects and answers, the same for the same seed; a task for each subject."""
     targets = inputs.relation.target.ids
-    if len(targets) < 2:
-        raise BadInput(
-            f"relation {inputs.relation.name!r}: it has one target answer; two are compared at least"
-        )
-    if options.subjects > len(inputs.test_rows):
-        raise BadInput(
-            f"--subjects: {options.subjects} are asked for and {len(inputs.test_rows)} are held out; ask for "
-            "fewer, or extract more"
-        )
     rng = np.random.default_rng(options.seed)
     rows = rng.choice(inputs.test_rows, size=options.subjects, replace=False)
     chosen = rng.choice(targets, size=min(options.targets, len(targets)), replace=False)
     fits = [fit for source in inputs.choices for fit in inputs.fit_names(source)]
-    return [
-        GradientTask(
-            store=store.url,
-            model=model,
-            fingerprint=fingerprint,
-            relation=inputs.relation.name,
-            templates=(inputs.source_template, inputs.target_template),
-            row=int(row),
-            targets=tuple(chosen.tolist()),
-            fits=tuple(fit for fit in FIT_NAMES if fit in fits),
-            options=options,
-        )
-        for row in rows
-    ]
+    about = About.of(store, inputs, model, fingerprint, [fit for fit in FIT_NAMES if fit in fits])
+    return [GradientTask(about, int(row), tuple(chosen.tolist()), options) for row in rows]
 
 
 def correlate(task: GradientTask) -> Correlations:
@@ -190,45 +174,23 @@ def correlate(task: GradientTask) -> Correlations:
     Raises:
         LincorrError: this worker's files of the model are not those that the run was planned with.
     """
-    require_model(task.model, task.fingerprint)
-    store = LogitStore.open(task.store)
-    head = store.readout().as_float64() if store.identity.hidden else None
-    maps = {fit: store.maps.load(task.relation, fit, head=head) for fit in task.fits}
-    probe, tokenizer = _probe(task.model, task.options)
-    texts = {template.name: template.text for template in store.templates()}
-    subject = store.subjects(np.array([task.row]))
-    source, target = (
-        prompt_ids(tokenizer, prompt_template(tokenizer, texts[name]), subject.ids.tolist(), subject.texts)[0]
-        for name in task.templates
-    )
+    store, maps = open_maps(task.about)
+    with enough_memory():
+        return _correlate(task, store, maps)
+
+
+def _correlate(task: GradientTask, store: LogitStore, maps: dict[str, LinearMap]) -> Correlations:
+    probe, tokenizer = on_copy(task.about.model, task.options)
+    _, (source,), (target,) = prompts_of(task.about, store, tokenizer, [task.row])
     targets = np.array(task.targets)
     of_target = probe.gradients(target, targets, np.eye(len(targets)))
     same, other = {}, {}
     for name, fitted in maps.items():
         columns = fitted.block(fitted.source_ids.tolist(), targets.tolist())
-        r = cross_pearson(of_target, probe.gradients(source, fitted.source_ids, columns))
+        r = pearson(of_target, probe.gradients(source, fitted.source_ids, columns))
         same[name] = np.diag(r).tolist()
         other[name] = finite_mean(r[~np.eye(len(r), dtype=bool)])
     return Correlations(same, other)
-
-
-def cross_pearson(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """Return Pearson's r of every row of a with every row of b, (len(a), len(b)); NaN of constant rows."""
-    units = []
-    for rows in (a, b):
-        centred = rows.astype(np.float64) - rows.mean(axis=1, keepdims=True, dtype=np.float64)
-        size = np.linalg.norm(centred, axis=1, keepdims=True)
-        units.append(np.divide(centred, size, out=np.full_like(centred, np.nan), where=size > 0))
-    found: NDArray[np.float64] = units[0] @ units[1].T
-    return found
-
-
-@functools.lru_cache(maxsize=1)
-def _probe(spec: ModelSpec, options: GradientOptions) -> "tuple[GradientProbe, Any]":
-    from lincorr.gradients import GradientProbe
-
-    model = load_model(spec)
-    return GradientProbe(model, options.entries, seed=options.seed), model.tokenizer
 
 
 def gradient_scores(relation: str, found: Sequence[Correlations], options: GradientOptions) -> dict[str, Any]:

@@ -39,9 +39,14 @@ def settings_after(config: RunConfig, after: str, store: str | None) -> RunConfi
         store: its store; None: as `RunConfig.store_url` names it.
 
     Raises:
-        BadInput: both models would have one store.
+        BadInput: both models would have one store, or an adapter on an adapter is asked for.
     """
     if is_adapter(after):
+        if config.model.adapter is not None:
+            raise BadInput(
+                f"--after: {after!r} is an adapter, and the model before has one already; merge that into a "
+                "folder of its own, and name it as --before"
+            )
         model = config.model.model_copy(update={"adapter": after})
     else:
         model = config.model.model_copy(update={"source": after, "adapter": None, "revision": None})

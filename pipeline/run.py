@@ -19,7 +19,7 @@ import psutil
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, LincorrError
-from lincorr.models import ModelSpec, Precision, model_name, shared_model, threads_in_use
+from lincorr.models import ModelSpec, Precision, float32_bytes, model_name, shared_model, threads_in_use
 from lincorr.store import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS, Identity, LogitStore, Passes
 from lincorr.subjects import split_rows
 from lincorr.tuning import tune_batch_tokens
@@ -33,7 +33,7 @@ from pipeline.exports import write_results
 from pipeline.extract import ExtractTask, extract_shard
 from pipeline.fit import FitInputs, fit_relation
 from pipeline.generalisation import across_relations
-from pipeline.gradients import GradientOptions, gradients_of
+from pipeline.gradients import GradientOptions, gradients_of, require_gradients
 from pipeline.lock import sole_writer
 from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
 from pipeline.prepare import Inputs, RelationInputs, prepare
@@ -183,6 +183,7 @@ class Run:
 
     def gradients(self, options: GradientOptions) -> list[dict[str, Any]]:
         """Correlate gradients with what W makes of them where the store lacks it; return all scores."""
+        require_gradients(self.inputs.relations, options, len(self.split()[1]))
         ask = partial(gradients_of, options)
         return self._ask_copies("gradients", "subjects", options.subjects, ask, self.inputs.relations)
 
@@ -196,11 +197,8 @@ class Run:
     ) -> list[dict[str, Any]]:
         """Have the maps of relations tested on copies of the model that take gradients.
 
-        The copies are in float32: small steps would be lost in half precision. Logits and maps that the
-        store lacks are made first.
+        The copies are in float32: small steps would be lost in half precision.
         """
-        self.extract()
-        self.fit()
         self.evaluate()
         store = self.store(write=True)
         spec, fingerprint = replace(self.config.model.spec(), dtype="float32"), self.inputs.fingerprint
@@ -208,7 +206,7 @@ class Run:
 
             @functools.cache
             def executor() -> Executor:
-                worker_bytes = _TRAINING_COPIES * self._model_bytes()
+                worker_bytes = _TRAINING_COPIES * float32_bytes(self.inputs.folder)
                 return opened.enter_context(self._executor(worker_bytes, keep_memory=True))
 
             relations = list(self.fit_inputs(store, chosen))

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from lincorr.columns import answer_columns
 from lincorr.errors import BadInput
-from lincorr.models import Fingerprint, ModelSpec, fingerprint_of, load_tokenizer, locate, shared_model
+from lincorr.models import (
+    Fingerprint,
+    ModelSpec,
+    fingerprint_of,
+    float32_bytes,
+    load_tokenizer,
+    locate,
+    shared_model,
+)
 from lincorr.paper import paper_figures
 from lincorr.prompts import prompt_ids, prompt_template
 from lincorr.subjects import vocabulary_subjects
@@ -119,6 +127,8 @@ class Generalised:
 def shallow(config: RunConfig, options: ShallowOptions, narrator: Narrator) -> dict[str, Any]:
     """Train and ask networks for every relation of the configuration; return a document of JSON values.
 
+    Relations that are not asked for by name, as in `all`, are left out where they have no three pairs.
+
     Raises:
         BadInput: a relation has no three pairs to map.
     """
@@ -129,23 +139,24 @@ def shallow(config: RunConfig, options: ShallowOptions, narrator: Narrator) -> d
     folder = locate(spec)
     tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
     letters = letter_columns(tokenizer)
+    digests = fingerprint_of(spec)
     tasks = [
-        ShallowTask(
-            spec, fingerprint_of(spec), mapping, _templates(inputs), _competing(inputs, letters), options
-        )
+        ShallowTask(spec, digests, mapping, _templates(inputs), _competing(inputs, letters), options)
         for inputs in relations
+        if inputs.name in config.relations or _words(inputs) is not None
         for mapping in mappings(inputs, texts, letters)
     ]
-    model_bytes = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    if not tasks:
+        raise BadInput("relations: none of them has three sources with different right targets")
     with (
-        open_executor(config.cluster, model_bytes=model_bytes, tell=narrator.tell) as executor,
+        open_executor(config.cluster, model_bytes=float32_bytes(folder), tell=narrator.tell) as executor,
         narrator.progress("Training", options.runs * len(tasks), "networks") as advance,
     ):
         found = executor.run(
             Stage("shallow", train_and_ask, tasks, on_device=True), lambda runs: advance(len(runs))
         )
     return {
-        "model": config.model.source,
+        "model": spec.described,
         "options": asdict(options),
         "mappings": [_document(task, runs, texts) for task, runs in zip(tasks, found, strict=True)],
     }
@@ -165,7 +176,13 @@ def mappings(inputs: RelationInputs, texts: Sequence[str], letters: dict[str, in
     Raises:
         BadInput: there are no three.
     """
-    sources, targets = _words(inputs)
+    words = _words(inputs)
+    if words is None:
+        raise BadInput(
+            f"relation {inputs.name!r}: fewer than three sources with different right targets are known in "
+            "this model's tokens; give it more truth, or leave it out of relations"
+        )
+    sources, targets = words
     found = [
         Mapping(inputs.name, "true", sources, targets),
         Mapping(inputs.name, "permuted", sources, (*targets[1:], targets[0])),
@@ -179,8 +196,8 @@ def mappings(inputs: RelationInputs, texts: Sequence[str], letters: dict[str, in
     return found
 
 
-def _words(inputs: RelationInputs) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the tokens of three source answers and of a right target of each."""
+def _words(inputs: RelationInputs) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Return the tokens of three source answers and of a right target of each; None without."""
     names, words = (inputs.source.whole_name_ids(), _by_first_name(inputs)), _WORDS.get(inputs.name)
     if words and all(word in known for side, known in zip(words, names, strict=True) for word in side):
         return tuple(names[0][word] for word in words[0]), tuple(names[1][word] for word in words[1])
@@ -191,10 +208,7 @@ def _words(inputs: RelationInputs) -> tuple[tuple[int, ...], tuple[int, ...]]:
             pairs[source] = new[0]
         if len(pairs) == 3:
             return tuple(pairs), tuple(pairs.values())
-    raise BadInput(
-        f"relation {inputs.name!r}: fewer than three sources with different right targets are known in this "
-        "model's tokens; give it more truth, or leave it out of relations"
-    )
+    return None
 
 
 def _by_first_name(inputs: RelationInputs) -> dict[str, int]:

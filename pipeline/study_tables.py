@@ -60,17 +60,17 @@ def print_generalisation(found: Mapping[str, Any], fits: Sequence[str], console:
             if rho["relations"] >= _FEWEST_RELATIONS:
                 console.print(
                     f"Spearman's rho of right with hit@1 {figure(rho['hit1'], 2)}, with r "
-                    f"{figure(rho['r'], 2)}, with random {figure(rho['random'], 2)}, over "
+                    f"{figure(rho['r'], 2)}, with random {figure(rho['random'], 2)}; given random: hit@1 "
+                    f"{figure(rho['hit1_given_random'], 2)}, r {figure(rho['r_given_random'], 2)}; over "
                     f"{rho['relations']} relations ({fit})",
                     highlight=False,
                     markup=False,
-                    soft_wrap=True,
                 )
 
 
 def _edited(rows: Sequence[Mapping[str, Any]], fits: Sequence[str], title: str) -> Table:
-    headings = [("right", 5), ("random", 6)]
-    table = _table(title, [*headings, *((f"{part} {fit}", 9) for fit in fits for part in ("hit@1", "r"))])
+    parts = [(f"{part}\n{_HEADINGS[fit]}", 7) for fit in fits for part in ("hit@1", "r")]
+    table = _table(title, [("right", 5), ("random", 6), *parts])
     for row in sorted(rows, key=lambda row: -(row["success"] or 0.0)):
         rates = (figure(row[key], 2) for key in ("success", "random"))
         of_fits = (figure(row["fits"].get(fit, {}).get(key), 2) for fit in fits for key in ("hit1", "r"))

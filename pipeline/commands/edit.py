@@ -18,7 +18,8 @@ def edit(
     overrides: dict[str, str],
     *,
     edits: Annotated[
-        int | None, typer.Option("--edits", help="Facts to teach, of each relation. Default: 32.", min=1)
+        int | None,
+        typer.Option("--edits", help="Facts to teach, of each relation. Default: 32.", min=1),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of their choice. Default: 0.", min=0)
@@ -105,18 +106,20 @@ def _controls(edited: list[dict[str, Any]]) -> Any:
 def _predictors(edited: list[dict[str, Any]]) -> Any:
     table = _table("W as predictor")
     table.add_column("fit", no_wrap=True)
-    for heading in ("movement r", "top", "right", "else", "AUC", "rho"):
+    for heading in ("movement r", "other edit", "top", "right", "else", "AUC", "rho"):
         table.add_column(heading, justify="right", no_wrap=True)
     keys = ("top_is_right", "success_if_top_is_right", "success_if_not", "auc", "spearman")
     for relation in edited:
         for name, found in relation["fits"].items():
             movement = f"{figure(found['movement_r'], 2)} ± {figure(found['movement_r_std'], 2)}"
-            table.add_row(relation["relation"], name, movement, *(figure(found[key], 2) for key in keys))
+            other = figure(found["movement_r_other_edit"], 2)
+            figures = (figure(found[key], 2) for key in keys)
+            table.add_row(relation["relation"], name, movement, other, *figures)
     table.caption = (
-        "movement r: of the target logits' movement with that of the source logits times W. top: W's "
-        "strongest target of what was taught is right; right: edits that generalise then, and else. AUC: of "
-        "W_ref, generalised against hallucinated; rho: of W_ref with how far the right answer moved beyond "
-        "the others"
+        "movement r: of the target logits' movement with that of the source logits times W; other edit: the "
+        "same with another edit's movement. top: W's strongest target of what was taught is right; right: "
+        "edits that generalise then, and else. AUC: of W_ref, generalised against hallucinated; rho: of "
+        "W_ref with how far the right answer moved beyond the others"
     )
     return table
 

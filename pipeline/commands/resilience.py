@@ -19,7 +19,7 @@ def resilience(
         str,
         typer.Option(
             "--after",
-            help="The model after: hub id, folder, .gguf file, or a LoRA adapter on the model before.",
+            help="The model after: hub id, folder, .gguf file, or a LoRA adapter's local folder.",
         ),
     ],
     before: Annotated[

@@ -21,6 +21,7 @@ from lincorr.models import (
     ModelSpec,
     fingerprint,
     fingerprint_of,
+    float32_bytes,
     is_adapter,
     load_config,
     load_model,
@@ -245,6 +246,14 @@ def test_fingerprint_in_short_is_twelve_hexadecimal_digits(toy_model: Path) -> N
     assert re.fullmatch("[0-9a-f]{12}", fingerprint(toy_model).short)
 
 
+def test_weights_are_counted_in_float32(toy_model: Path, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(toy_model)
+    expected = 4 * sum(weight.numel() for weight in model.parameters())
+    assert float32_bytes(toy_model) == expected
+    model.to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    assert float32_bytes(tmp_path / "half") == expected
+
+
 # --- LoRA adapters --------------------------------------------------------------------------------------
 
 
@@ -286,6 +295,16 @@ def test_what_is_no_adapter_is_refused(toy_model: Path, toy_adapter: Path, tmp_p
     shutil.copytree(toy_adapter, other)
     edit_json(other / "adapter_config.json", target_modules=["no_such_layer"])
     assert load(other).startswith("model.adapter: ")
+    another = tmp_path / "another"  # peft would pass over its tensors in silence
+    shutil.copytree(toy_adapter, another)
+    tensors = safetensors.numpy.load_file(another / "adapter_model.safetensors")
+    renamed = {name.replace("layers.1", "layers.7"): tensor for name, tensor in tensors.items()}
+    safetensors.numpy.save_file(renamed, another / "adapter_model.safetensors", metadata={"format": "pt"})
+    assert "4 of its tensors have no place, and 4 places have no tensor" in load(another)
+    (another / "adapter_config.json").write_text("{")
+    assert "is no valid JSON" in refusal(
+        lambda: fingerprint_of(ModelSpec(str(toy_model), adapter=str(another)))
+    )
     assert is_adapter(str(toy_adapter))
     assert not is_adapter(str(toy_model))
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from scipy.stats import pearsonr, spearmanr
+from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -23,7 +24,7 @@ from pipeline import edit as editing
 from pipeline.cli import main
 from pipeline.edit import require_editable
 from pipeline.edit_scores import Outcome, auc, edit_scores
-from pipeline.generalisation import across_paper, across_relations, kept_edits
+from pipeline.generalisation import across_paper, across_relations, kept_edits, partial_correlation
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 EDITS = 6
@@ -121,13 +122,14 @@ def test_an_edit_is_what_torch_makes_of_it(
     assert list(found["fits"]) == ["domain", "vocabulary-ridge"]
 
 
-def test_facts_are_taught_in_turn_each_to_a_held_out_subject(
+def test_every_edit_is_another_fact_about_another_held_out_subject(
     edit: Callable[..., dict[str, Any]], flags: list[str]
 ) -> None:
-    cases = edit()["relations"][0]["cases"]
-    assert len({case["source"] for case in cases[:4]}) == 4  # all that have a truth
-    assert [case["source"] for case in cases[4:]] == [case["source"] for case in cases[:2]]
-    assert len({case["subject"] for case in cases}) == EDITS
+    found = edit()["relations"][0]
+    assert found["edits"] == 4  # all that have a truth, of the 6 that are asked for
+    cases = found["cases"]
+    assert len({case["source"] for case in cases}) == len({case["subject"] for case in cases}) == 4
+    assert edit("--edits", 3)["relations"][0]["edits"] == 3
     other = edit("--seed", 1)["relations"][0]["cases"]
     assert [case["subject"] for case in other] != [case["subject"] for case in cases]
 
@@ -136,7 +138,7 @@ def test_what_is_kept_is_read_and_what_is_found_again_is_the_same(
     edit: Callable[..., dict[str, Any]], flags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = edit()["relations"]
-    edit("--edits", "5")
+    edit("--edits", "3")
     assert edit()["relations"] == first
     assert kept_edits(store_of(flags), ["blind", "toy"]) == first
     monkeypatch.setattr(editing, "edit_facts", lambda task: pytest.fail("an edit was made again"))
@@ -145,7 +147,7 @@ def test_what_is_kept_is_read_and_what_is_found_again_is_the_same(
 
 def test_workers_find_the_same(edit: Callable[..., dict[str, Any]]) -> None:
     first = edit()["relations"][0]
-    edit("--edits", "5")
+    edit("--edits", "3")
     again = edit("--cluster-kind", "local", "--cluster-workers", "2")["relations"][0]
     assert [case["after"] for case in again["cases"]] == [case["after"] for case in first["cases"]]
     assert again["fits"]["domain"]["movement_r"] == pytest.approx(first["fits"]["domain"]["movement_r"])
@@ -186,7 +188,7 @@ def test_the_tables_name_every_case(
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["edit", *flags, "--edits", str(EDITS), "--rate", "0.05"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("✓") + printed.count("✗") == EDITS + 2  # two in the heading
+    assert printed.count("✓") + printed.count("✗") == 4 + 2  # two in the heading
     assert "Spearman's rho of right with hit@1 0.93, with r -0.14, with random " in printed
 
 
@@ -204,7 +206,7 @@ def outcome(source: int, after: int, moved: list[float], **changes: Any) -> Outc
             before=12,
             after=after,
             moved=moved,
-            movement_r={"domain": 0.5},
+            predicted={"domain": [0.0, 1.0, 3.0]},
             unrelated_moved=1.0,
             unrelated_changed=0.5,
             unrelated_learnt=0.25,
@@ -228,7 +230,7 @@ def test_rates_and_readings_of_a_worked_example() -> None:
         outcome(1, 11, [0.0, 1.0, 0.0], took=False),
     ]
     found = edit_scores(relation, outcomes, {"domain": fitted}, [f"t{i}" for i in range(20)])
-    assert (found["edits"], found["facts"], found["took"]) == (4, 3, 0.75)
+    assert (found["edits"], found["took"]) == (4, 0.75)
     assert found["success"] == pytest.approx(2 / 3)
     assert found["before"] == pytest.approx(1 / 3)
     assert found["gained"] == pytest.approx(1 / 2)  # 2 was right before
@@ -237,6 +239,10 @@ def test_rates_and_readings_of_a_worked_example() -> None:
     spreads = [np.std(o.moved) for o in outcomes[:3]]
     assert found["unrelated"]["moved"] == pytest.approx(np.mean(np.array([1, 1, 2]) / spreads))
     fit = found["fits"]["domain"]
+    r = [pearsonr([0.0, 1.0, 3.0], o.moved).statistic for o in outcomes[:3]]
+    assert fit["movement_r"] == pytest.approx(np.mean(r))
+    assert fit["movement_r_std"] == pytest.approx(np.std(r))
+    assert fit["movement_r_other_edit"] == pytest.approx(np.mean(r))  # all predictions are the same here
     assert fit["top_is_right"] == pytest.approx(2 / 3)  # of 0 and 1, not of 2
     assert (fit["success_if_top_is_right"], fit["success_if_not"]) == (0.5, 1.0)
     assert fit["top_is_answer"] == pytest.approx(1 / 3)
@@ -266,7 +272,7 @@ def scored(name: str, r: float | None, hit1: float | None) -> dict[str, Any]:
 
 def edits_of(success: dict[str, float | None]) -> list[dict[str, Any]]:
     return [
-        {"relation": name, "success": value, "before": 0, "random": 1 / (3 + ord(name) % 5)}
+        {"relation": name, "success": value, "edits": 9, "random": 1 / (3 + ord(name) % 5)}
         for name, value in success.items()
     ]
 
@@ -283,6 +289,17 @@ def test_over_relations_it_is_scipys_rank_correlation() -> None:
     random = {edits["relation"]: edits["random"] for edits in edited}
     expected = spearmanr([random[str(i)] for i in range(9)], success).statistic
     assert found["random"] == pytest.approx(expected)
+    few = [edits | {"edits": 4} if edits["relation"] == "3" else edits for edits in edited]
+    assert across_relations(few, scores)["fits"]["domain"]["relations"] == 8
+
+
+def test_a_partial_correlation_is_that_of_what_regression_leaves() -> None:
+    a, b, c = np.random.default_rng(0).standard_normal((3, 40)) @ np.diag(np.linspace(0.5, 2, 40))
+    a, b = a + c, b - 0.5 * c
+    left = [y - LinearRegression().fit(c[:, None], y).predict(c[:, None]) for y in (a, b)]
+    pairs = (pearsonr(*pair).statistic for pair in ((a, b), (a, c), (b, c)))
+    assert partial_correlation(*pairs) == pytest.approx(pearsonr(*left).statistic)
+    assert np.isnan(partial_correlation(0.5, 1.0, 0.5))
 
 
 def test_what_lacks_a_figure_is_no_part_of_a_rank_correlation() -> None:

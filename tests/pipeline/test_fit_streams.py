@@ -231,6 +231,30 @@ def test_the_path_and_the_scores_are_those_of_the_direct_solver(method, store_of
     assert finite_mean(found.pearson()) == pytest.approx(np.mean(r), abs=1e-9)
 
 
+def test_a_panel_is_kept_only_where_it_fits_and_the_bits_are_the_same(store_of, monkeypatch):
+    """A panel is 100 rows of 32 columns; ten tiles of 32 columns are set aside."""
+    kept = []
+    panel = panels.Panels.panel
+
+    def watched(self: panels.Panels, side: Any, j: int) -> Any:
+        found = panel(self, side, j)
+        kept.append(bool(self._panel))
+        return found
+
+    monkeypatch.setattr(panels.Panels, "panel", watched)
+    tiles, one_panel = 8 * 10 * 32**2, 8 * N_FIT * 32
+    found = []
+    for spare in (0, one_panel):
+        kept.clear()
+        store = store_of("tiled", f"spare {spare}")
+        memory = tiles + one_panel - 1 + spare
+        fit_relation(store, fit_inputs("tiled", root_penalty=ROOT, memory_bytes=memory), Serial)
+        assert kept
+        assert all(kept) is any(kept) is (spare > 0)
+        found.append(weights_of(store.maps.load("toy", "domain-ridge")))
+    np.testing.assert_array_equal(*found)
+
+
 def test_the_tiled_map_is_that_of_the_augmented_system(store_of):
     store, inputs = store_of("tiled"), fit_inputs("tiled", root_penalty=ROOT)
     assert run(store, inputs) == ["domain-ridge"]

@@ -16,7 +16,8 @@ from lincorr.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline import gradients as measured
 from pipeline.cli import main
-from pipeline.gradients import Correlations, GradientOptions, cross_pearson, gradient_scores, kept_gradients
+from pipeline.copies import pearson
+from pipeline.gradients import Correlations, GradientOptions, gradient_scores, kept_gradients
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 
@@ -122,6 +123,19 @@ def test_what_is_kept_is_read(
     assert kept_gradients(store, ["nothing", "toy"]) == first
 
 
+def test_what_other_maps_showed_is_not_what_is_kept(
+    gradients: Callable[..., list[dict[str, Any]]], flags: list[str]
+) -> None:
+    store = LogitStore.open(flags[flags.index("--store") + 1])
+    first = gradients()
+    try:
+        assert main(["fit", *flags, "--fit-penalty", "0.5"]) == 0
+        assert kept_gradients(store, ["toy"]) == []
+    finally:
+        assert main(["fit", *flags]) == 0
+    assert kept_gradients(store, ["toy"]) == first
+
+
 def test_workers_find_the_same(gradients: Callable[..., list[dict[str, Any]]]) -> None:
     first = gradients()[0]["fits"]
     gradients("--subjects", 1)
@@ -150,5 +164,5 @@ def test_the_table_shows_the_paper(
 def test_rows_are_correlated_with_rows() -> None:
     a, b = np.random.default_rng(0).standard_normal((2, 3, 50)) + 5
     expected = np.corrcoef(a, b)[:3, 3:]
-    np.testing.assert_allclose(cross_pearson(a, b), expected, atol=1e-12)
-    assert np.isnan(cross_pearson(np.ones((1, 4)), b[:1, :4])).all()
+    np.testing.assert_allclose(pearson(a, b), expected, atol=1e-12)
+    assert np.isnan(pearson(np.ones((1, 4)), b[:1, :4])).all()

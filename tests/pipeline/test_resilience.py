@@ -186,6 +186,14 @@ def test_other_tokenizers_are_refused(
     assert not list(tmp_path.glob("*.zarr"))
 
 
+def test_an_adapter_on_an_adapter_is_refused(
+    toy_model: Path, toy_adapter: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ("--before", toy_model, "--model-adapter", toy_adapter)
+    error = refused(flags, capsys, *before, "--after", toy_adapter)
+    assert "the model before has one already" in error
+
+
 def test_one_store_for_both_is_refused(
     toy_model: Path, flags: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
