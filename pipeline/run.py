@@ -219,7 +219,7 @@ class Run:
         identity, subjects = store.identity, self.inputs.subjects
         fit, test = self.split()
         return {
-            "title": f"{_named(self.config.relations)} on {model_name(identity.source)}",
+            "title": f"{_named(self.inputs.relations)} on {model_name(identity.source)}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "versions": {name: version(name) for name in _VERSIONS},
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
@@ -444,9 +444,10 @@ class Run:
         self.seconds[stage] = time.perf_counter() - began
 
 
-def _named(relations: Sequence[str]) -> str:
+def _named(relations: Sequence[RelationInputs]) -> str:
     """The relations by name, or how many they are where that would make no title."""
-    return ", ".join(relations) if len(relations) <= 3 else f"{len(relations)} relations"
+    names = [relation.name for relation in relations]
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} relations"
 
 
 def check_model(task: CheckTask) -> ModelCheck:
