@@ -164,6 +164,15 @@ def paraphrase_rows(study: Json) -> Rows:
     ]
 
 
+def generalisation_rows(study: Json) -> Rows:
+    """One row for each relation that was edited, and fit."""
+    return [
+        {**{name: row[name] for name in ("relation", "edits", "success", "random")}, "fit": name, **fit}
+        for row in (study["generalisation"] or {}).get("relations", ())
+        for name, fit in row["fits"].items()
+    ]
+
+
 def _hit_cells(fit: Json) -> dict[str, float | None]:
     fit = {"hits": None, **fit}
     return {
@@ -179,4 +188,5 @@ _STUDY_TABLES = {
     "growth": growth_rows,
     "paper": paper_rows,
     "paraphrases": paraphrase_rows,
+    "generalisation": generalisation_rows,
 }

@@ -430,7 +430,7 @@ def test_growth_of_a_family_is_the_mean_over_its_relations() -> None:
 
 def test_tables_are_written_twice_with_the_same_rows(done: Study) -> None:
     folder = done.folder / "run-report"
-    names = ("scores", "links", "families", "matrix", "growth", "paraphrases")
+    names = ("scores", "links", "families", "matrix", "growth", "paraphrases", "generalisation")
     for name in names:
         from_csv = pandas.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=[""])
         from_parquet = pandas.read_parquet(folder / f"{name}.parquet")
