@@ -142,7 +142,8 @@ def leased(url: str, *, or_read: bool = False) -> Iterator[None]:
     thread = threading.Thread(target=_keep, args=(lease, done), name="lease", daemon=True)
     thread.start()
     try:
-        yield
+        with _interruptible():
+            yield
     except KeyboardInterrupt:
         if lease.lost:
             raise LincorrError(
@@ -155,6 +156,23 @@ def leased(url: str, *, or_read: bool = False) -> Iterator[None]:
         thread.join()
         if not lease.lost:
             lease.renew(holder="")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Hear SIGINT, by which a lost lease stops the run, also where a shell had this process ignore it.
+
+    A shell does so with what a script starts in the background (`lincorr run ... &`).
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _keep(lease: _Lease, done: threading.Event) -> None:

@@ -6,12 +6,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from pipeline.interrupts import interrupts_wait
 
 SLEEP = [sys.executable, "-c", "print('here', flush=True); import time; time.sleep(60)"]
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal() -> Iterator[None]:
+    """A shell has what a script starts in the background ignore SIGINT, and its children with it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def start() -> subprocess.Popen[bytes]:

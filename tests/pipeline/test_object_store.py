@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -321,7 +322,19 @@ def test_of_many_who_try_at_once_one_gets_the_lock():
 
 
 @pytest.mark.usefixtures("s3")
-def test_a_run_whose_lock_was_taken_over_stops(monkeypatch):
+@pytest.mark.parametrize(
+    "handler", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"]
+)
+def test_a_run_whose_lock_was_taken_over_stops(monkeypatch, handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        assert_a_run_whose_lock_was_taken_over_stops(monkeypatch)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def assert_a_run_whose_lock_was_taken_over_stops(monkeypatch):
     monkeypatch.setattr(lease, "SECONDS", 0.6)
     place = SharedObject("s3://runs/taken.zarr.lock")
     theirs = json.dumps({"holder": "other:1", "token": "t", "renewed": time.time(), "seconds": 60}).encode()
@@ -335,6 +348,7 @@ def test_a_run_whose_lock_was_taken_over_stops(monkeypatch):
     with pytest.raises(LincorrError, match=r"was cut off from 's3://runs/taken\.zarr' for so long"):
         run()
     assert place.read()[0] == theirs
+    place.replace(b"", place.read()[1])
 
 
 @pytest.mark.usefixtures("s3")
