@@ -129,15 +129,17 @@ def test_imports_have_no_cycle(late):
 
 
 def test_importing_everything_touches_no_gpu():
+    """CuPy cannot be imported here, whether it is installed or not (Zarr imports it where it is)."""
     names = [name for name in MODULES if name != "pipeline.__main__"]
     code = (
         "import importlib, sys\n"
+        "sys.modules['cupy'] = None\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
         "import torch\n"
-        "print('cupy' in sys.modules, torch.cuda.is_initialized())"
+        "print(torch.cuda.is_initialized())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
+    assert done.stdout.split() == ["False"]
 
 
 @pytest.mark.parametrize("light", ["pipeline.cli", "pipeline.config", "pipeline.executor", "lincorr.models"])

@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, Ridge
 
-from lincorr.arrays import add_product, add_square, limit_memory, solve_triangular, to_device, to_host
+from lincorr.arrays import (
+    add_product,
+    add_square,
+    has_gpu,
+    limit_memory,
+    solve_triangular,
+    to_device,
+    to_host,
+)
 from lincorr.errors import BadInput, LincorrError
 from lincorr.metrics import CrossMoments
 from lincorr.solvers import dual, gram, lowrank, tiled
@@ -605,6 +613,8 @@ def test_the_host_has_no_limit_of_memory() -> None:
 @pytest.mark.gpu
 def test_a_device_has_a_limit_of_memory() -> None:
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    if not has_gpu():
+        pytest.skip("CuPy finds no GPU")
     pool = cupy.get_default_memory_pool()
     limit_memory("cuda", 2**20)
     try:
