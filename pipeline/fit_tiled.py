@@ -226,8 +226,9 @@ def solve_block(task: SolveTask) -> Receipt:
     began = time.perf_counter()
     scratch, panels = opened(task.tile)
     panels.forget("factor")
-    c, read = task.tile.j, panels.square("factor")
-    right = [scratch.read("cross", i, c) for i in range(scratch.tiles("cross")[0])]
+    c, tiles = task.tile.j, scratch.tiles("cross")[0]
+    read = panels.square_in_order("factor", tiled.order_of_reading(tiles))
+    right = [scratch.read("cross", i, c) for i in range(tiles)]
     mix = scratch.put(np.random.default_rng((1, c)).standard_normal((right[0].shape[1], _PROBES)))
     probed = [tile @ mix for tile in right]
     weights = tiled.backward(tiled.forward(right, read), read)

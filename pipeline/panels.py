@@ -113,18 +113,27 @@ class Panels:
         return self._panel[side][1]
 
     def square(self, name: str) -> Callable[[int, int], Array]:
-        """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory.
-
-        Half of the memory is left to what a task holds beside them.
-        """
-        held = 8 * self.width("X") ** 2 // 2
-        if held > self._memory_bytes // 2:
+        """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory."""
+        if not self._holds_square:
             return lambda i, j: self._scratch.read(name, i, j)
 
         def read(i: int, j: int) -> Array:
             if (name, i, j) not in self._kept:
                 self._kept[name, i, j] = self._scratch.read(name, i, j)
             return self._kept[name, i, j]
+
+        return read
+
+    def square_in_order(self, name: str, places: Sequence[tuple[int, int]]) -> Callable[[int, int], Array]:
+        """Return the same for tiles that will be asked for in this order: the next one is read meanwhile."""
+        if self._holds_square:
+            return self.square(name)
+        coming = zip(places, self._scratch.read_ahead(name, places), strict=True)
+
+        def read(i: int, j: int) -> Array:
+            place, tile = next(coming)
+            assert place == (i, j), "tiles are asked for in another order"
+            return tile
 
         return read
 
@@ -149,6 +158,12 @@ class Panels:
     @functools.cached_property
     def _memory_bytes(self) -> int:
         return int(self._scratch.facts()["memory_bytes"])
+
+    @property
+    def _holds_square(self) -> bool:
+        """Whether a lower triangle (p, p) fits; half of the memory is left to what a task holds beside it."""
+        tiles = self._scratch.tiles("X")[1]
+        return 8 * self._panel_width**2 * tiles * (tiles + 1) // 2 <= self._memory_bytes // 2
 
     @property
     def _spare(self) -> int:

@@ -100,6 +100,13 @@ def backward(right: list[Array], read: Read) -> list[Array]:
     return right
 
 
+def order_of_reading(tiles: int) -> list[tuple[int, int]]:
+    """Return which tiles of L `forward` and then `backward` read, in order, for that many tiles down."""
+    down = [(i, k) for i in range(tiles) for k in range(i + 1)]
+    up = [(k, i) for i in reversed(range(tiles)) for k in (*range(i + 1, tiles), i)]
+    return down + up
+
+
 def largest_eigenvalue(multiply: Callable[[Array], Array], start: Array, rounds: int = 4) -> float:
     """Return λ_max of a symmetric matrix by block power steps from `start` (p, m), good to about a percent.
 

@@ -559,6 +559,24 @@ def test_triangles_are_solved(put: Put, size: int) -> None:
     np.testing.assert_allclose(to_host(by_columns), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("tiles", [1, 2, 4])
+def test_tiles_are_read_in_the_order_that_is_told(tiles: int) -> None:
+    rng, asked = np.random.default_rng(0), []
+    lower = {
+        (i, j): np.tril(rng.standard_normal((3, 3))) + 4 * np.eye(3)
+        for i in range(tiles)
+        for j in range(i + 1)
+    }
+
+    def read(i: int, j: int) -> Floats:
+        asked.append((i, j))
+        return lower[i, j]
+
+    right = [rng.standard_normal((3, 2)) for _ in range(tiles)]
+    tiled.backward(tiled.forward(right, read), read)
+    assert asked == tiled.order_of_reading(tiles)
+
+
 def test_the_largest_eigenvalue(put: Put) -> None:
     problem = matrix(100, 40, kappa=1e3)
     G = put(problem.T @ problem)

@@ -243,16 +243,19 @@ def test_a_panel_is_kept_only_where_it_fits_and_the_bits_are_the_same(store_of, 
 
     monkeypatch.setattr(panels.Panels, "panel", watched)
     tiles, one_panel = 8 * 10 * 32**2, 8 * N_FIT * 32
+    triangle = 8 * 6 * 32**2  # of three tiles a side; it may take half of the memory
+    enough = tiles + one_panel
+    assert 2 * triangle < enough
     found = []
-    for spare in (0, one_panel):
+    for memory in (2 * triangle - 1, enough - 1, enough):
         kept.clear()
-        store = store_of("tiled", f"spare {spare}")
-        memory = tiles + one_panel - 1 + spare
+        store = store_of("tiled", f"memory {memory}")
         fit_relation(store, fit_inputs("tiled", root_penalty=ROOT, memory_bytes=memory), Serial)
         assert kept
-        assert all(kept) is any(kept) is (spare > 0)
+        assert all(kept) is any(kept) is (memory == enough)
         found.append(weights_of(store.maps.load("toy", "domain-ridge")))
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[1], found[2])
 
 
 def test_the_tiled_map_is_that_of_the_augmented_system(store_of):
