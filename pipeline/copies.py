@@ -4,6 +4,8 @@ A copy is in float32 and of the worker's own; nothing is written but scores.
 """
 
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -142,9 +144,14 @@ def enough_memory() -> Iterator[None]:
 
 
 def kept_or_made(
-    store: LogitStore, relation: str, name: str, digest: str, make: Callable[[], dict[str, Any]]
+    store: LogitStore, relation: str, name: str, told: Any, make: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what is kept under a name, made anew and kept where its inputs (a digest) are others."""
+    """Return what is kept under a name, made anew and kept where what it depends on is other than `told`.
+
+    Args:
+        told: JSON values.
+    """
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     if store.maps.score_inputs(name) != digest:
         found = make()
         store.maps.save_scores(name, found | {_FITS: _map_digests(store, relation)}, digest)

@@ -4,8 +4,6 @@ The weights that are changed are a worker's own copy, which goes back to its ori
 nothing is written but scores.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -137,8 +135,8 @@ def edit_relation(
         maps = {fit: store.maps.load(relation.name, fit) for fit in tasks[0].about.fits}
         return edit_scores(relation, outcomes, maps, token_texts) | {"options": asdict(options)}
 
-    digest = _digest(store, inputs, tasks)
-    return kept_or_made(store, relation.name, edit_name(relation.name), digest, make)
+    told = _depends_on(store, inputs, tasks)
+    return kept_or_made(store, relation.name, edit_name(relation.name), told, make)
 
 
 def edit_tasks(
@@ -177,10 +175,10 @@ def choose_edits(
     return [Edit(row, answer, relation.truth[answer]) for answer, row in pairs], tuple(unrelated)
 
 
-def _digest(store: LogitStore, inputs: FitInputs, tasks: list[EditTask]) -> str:
-    """Hash all that the edits depend on: what the maps were made of, model, subjects, facts and recipe."""
+def _depends_on(store: LogitStore, inputs: FitInputs, tasks: list[EditTask]) -> list[Any]:
+    """Return all that the edits depend on: what the maps were made of, model, subjects, facts and recipe."""
     subjects = store.subjects(np.array([*tasks[0].unrelated, *(e.row for t in tasks for e in t.edits)]))
-    told = [
+    return [
         _EDITS,
         [(source, input_digest(store, inputs, source)) for source in inputs.choices],
         asdict(tasks[0].about.fingerprint),
@@ -190,7 +188,6 @@ def _digest(store: LogitStore, inputs: FitInputs, tasks: list[EditTask]) -> str:
         [asdict(edit) for task in tasks for edit in task.edits],
         subjects.identifiers(),
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def edit_facts(task: EditTask) -> list[Outcome]:
