@@ -4,8 +4,9 @@
 
 All ways answer the same templates for the same vocabulary tokens with all cores, in one run. GFLOP/s counts
 2 · parameters · tokens that were computed; a prefix tree computes fewer of them for the same answer. The peak
-is that of the float32 matrix products by the model's own weights, layer by layer. The pipeline is measured as
-users run it, from its workers' receipts: Dask, Zarr and their overlap are in, loading the model is not.
+is that of the matrix products by the model's own weights, layer by layer, in its precision and on its device
+(a GPU where there is one). The pipeline is measured as users run it, from its workers' receipts: Dask, Zarr
+and their overlap are in, loading the model is not.
 """
 
 import argparse
@@ -76,8 +77,10 @@ class Bench:
         body = self.model.model.base_model
         embeddings = self.model.model.get_input_embeddings().weight.numel()
         self.parameters = sum(p.numel() for p in body.parameters()) - embeddings
-        self.peak = sgemm_peak(body)
+        self.peak = product_peak(body)
         self.machine = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}"
+        if self.model.device != "cpu":
+            self.machine += f", {torch.cuda.get_device_name()}, {self.model.dtype}"
 
     def configured(self, n_subjects: int, n_templates: int) -> Run:
         """A run over some of the templates, in a store of its own."""
@@ -113,7 +116,8 @@ class Bench:
             for text in subjects.texts[:count]:
                 for template in texts:
                     items = model.tokenizer(template.replace("{}", text), return_tensors="pt")
-                    model.model(input_ids=items["input_ids"]).logits[0, -1][columns[0]].numpy()
+                    logits = model.model(input_ids=items["input_ids"].to(model.device)).logits
+                    logits[0, -1][columns[0]].float().cpu().numpy()
 
         @torch.inference_mode()
         def padded(count: int) -> None:
@@ -122,7 +126,7 @@ class Bench:
                     some = subjects.texts[start : min(count, start + 64)]
                     filled = [template.replace("{}", text) for text in some]
                     items = model.tokenizer(filled, return_tensors="pt", padding=True)
-                    model.model(**items).logits[:, -1].numpy()
+                    model.model(**items.to(model.device)).logits[:, -1].float().cpu().numpy()
 
         def loop(asked: list[PromptTree], heads: list[Readout]) -> None:
             for _ in model.passes(batches(asked, tokens, 4096), heads):
@@ -185,19 +189,23 @@ def prompts_per_second(receipts: list[Receipt]) -> float:
     )
 
 
-def sgemm_peak(body: torch.nn.Module, tokens: int = 1024) -> float:
-    """The best float32 rate seen over the matrix products of all the model's layers in turn, GFLOP/s.
+def product_peak(body: torch.nn.Module) -> float:
+    """The best rate seen over the matrix products of all the model's layers in turn, GFLOP/s.
 
     What a forward pass would reach if it did nothing but multiply by its weights.
     """
     weights = [m.weight.detach() for m in body.modules() if isinstance(m, torch.nn.Linear)]
-    inputs = {w.shape[1]: torch.randn(tokens, w.shape[1]) for w in weights}
+    on_gpu = weights[0].is_cuda
+    tokens = 16_384 if on_gpu else 1024
+    inputs = {w.shape[1]: torch.randn(tokens, w.shape[1]).to(w) for w in weights}
     flops = sum(2 * tokens * w.numel() for w in weights)
     rates = []
     for _ in range(10):
         began = time.perf_counter()
         for weight in weights:
             linear(inputs[weight.shape[1]], weight)
+        if on_gpu:
+            torch.cuda.synchronize()
         rates.append(flops / (time.perf_counter() - began) / 1e9)
     return max(rates)
 

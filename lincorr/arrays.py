@@ -47,6 +47,14 @@ def has_gpu() -> bool:
         return False
 
 
+def free_bytes() -> int:
+    """Return how much memory the GPU has left for this process."""
+    import cupy
+
+    free, _ = cupy.cuda.runtime.memGetInfo()
+    return int(free + cupy.get_default_memory_pool().free_bytes())
+
+
 def limit_memory(kind: str, n_bytes: int) -> None:
     """Let this process hold no more than `n_bytes` of a device's memory; the host has no such limit."""
     if kind != "cpu":
@@ -68,8 +76,8 @@ def to_host(array: Array) -> NDArray[Any]:
     return np.asarray(array.to_device(host))
 
 
-def like(array: NDArray[Any], other: Array) -> Array:
-    """Put a host array where `other` lives."""
+def like(array: Array, other: Array) -> Array:
+    """Put a host array where `other` lives; one that lives there is returned as it is."""
     return namespace(other).asarray(array, device=device(other))
 
 

@@ -21,6 +21,7 @@ from pipeline.commands.resilience import resilience
 from pipeline.commands.shallow import shallow
 from pipeline.commands.show import show
 from pipeline.commands.study import study
+from pipeline.device import no_memory
 from pipeline.flags import with_settings
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         return _fail(str(problem), problem.exit_code)
+    except MemoryError as problem:
+        if debug:
+            raise
+        return _fail(str(no_memory(problem)), 1)
     except Exception as problem:
         if hasattr(problem, "format_message"):  # typer refuses a flag or an argument
             return _refuse_usage(problem)

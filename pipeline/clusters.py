@@ -16,7 +16,7 @@ from distributed.utils import silence_logging_cmgr
 
 from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
-from pipeline.device import compute
+from pipeline.device import compute, no_memory
 from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
 from pipeline.interrupts import interrupts_wait
 from pipeline.places.address import connect
@@ -136,6 +136,8 @@ def _attempt(function: Callable[[Task], Result], task: Task, overlapping: bool) 
         return function(task) if overlapping else compute(function, task)
     except LincorrError as problem:
         return _Refusal(problem)
+    except MemoryError as problem:  # CuPy's is one, too
+        return _Refusal(no_memory(problem))
 
 
 @contextmanager

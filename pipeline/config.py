@@ -229,7 +229,8 @@ class FitSettings(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="Where fits that stream compute; auto is a GPU where a worker sees one and has CuPy.",
+        description="Where fits compute: auto is a GPU where one is seen and CuPy is installed; cuda has "
+        "fits that stream refuse workers without.",
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, namespace
+from lincorr.arrays import Array, like, namespace
 from lincorr.metrics import Correlation, CrossMoments, finite_mean
 from lincorr.relations import Side
 from lincorr.solvers.direct import Direct
@@ -124,7 +124,7 @@ def shuffled_r(
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(SHUFFLES):
-        order = xp.asarray(rng.permutation(problem.targets.shape[0]))
+        order = like(rng.permutation(problem.targets.shape[0]), problem.targets)
         found.append(_mean_r(problem, xp.take(problem.targets, order, axis=0), root_penalty, moments))
     return float(np.mean(found)), float(np.std(found))
 
@@ -146,7 +146,7 @@ class OtherTargets:
 
     def r(self, problem: WithTargets, root_penalty: float) -> float:
         """Return the mean held-out r of a fit to the other target's logits."""
-        targets = namespace(problem.targets).asarray(self._targets)
+        targets = like(self._targets, problem.targets)
         if isinstance(problem, Factored):
             assert self._head is not None
             exchanged: WithTargets = problem.with_targets(targets, self._head, self._ids)

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.arrays import Array, to_device
 from lincorr.readout import Readout
 from lincorr.solvers.direct import Direct, direct
 from lincorr.solvers.factored import Basis, Factored, basis_of, factored
@@ -41,11 +42,13 @@ class _Latest(Generic[T]):
 class Decompositions:
     """Sources of one store's rows; the last ones are kept.
 
-    Whoever goes through relations in the order of their source prompts decomposes each of them once.
+    Whoever goes through relations in the order of their source prompts decomposes each of them once. They are
+    found, and live, on a device: "cpu" or "cuda"; the output head stays on the host.
     """
 
-    def __init__(self, store: LogitStore) -> None:
+    def __init__(self, store: LogitStore, device: str = "cpu") -> None:
         self._store = store
+        self._device = device
         self._eps = float(np.finfo(store.identity.precision).eps)
         self._head: Readout | None = None
         self._bases: _Latest[Basis] = _Latest()
@@ -62,12 +65,12 @@ class Decompositions:
         self, source: str, target: str, ids: Ids, target_ids: Ids, rows: Ids, *, rcond: float | None
     ) -> Direct:
         """Return the problem from logits of template `source` to those of `target`."""
-        y = double(self._store.logits(target, target_ids, rows))
+        y = self._put(self._store.logits(target, target_ids, rows))
         identity = self._store.identity
 
         def make() -> Direct:
             return direct(
-                double(self._store.logits(source, ids, rows)),
+                self._put(self._store.logits(source, ids, rows)),
                 y,
                 source_ids=ids,
                 target_ids=target_ids,
@@ -82,12 +85,12 @@ class Decompositions:
         self, source: str, target: str, ids: Ids, target_ids: Ids, rows: Ids, *, rcond: float | None
     ) -> Factored:
         """Return the same problem through hidden states."""
-        states, head = double(self._store.hidden(target, rows)), self.columns(target_ids)
+        states, head = self._put(self._store.hidden(target, rows)), self.columns(target_ids)
 
         def make() -> Factored:
             source_head = self.columns(ids)
             return factored(
-                double(self._store.hidden(source, rows)),
+                self._put(self._store.hidden(source, rows)),
                 states,
                 source_head,
                 head,
@@ -95,7 +98,7 @@ class Decompositions:
                 target_ids=target_ids,
                 storage_eps=self._eps,
                 rcond=rcond,
-                basis=self._bases.get(_key("", ids, ids[:0], None), lambda: basis_of(source_head)),
+                basis=self._bases.get(_key("", ids, ids[:0], None), lambda: basis_of(source_head, states)),
             )
 
         return self._factored.get(_key(source, ids, rows, rcond), make).with_targets(states, head, target_ids)
@@ -103,6 +106,9 @@ class Decompositions:
     def columns(self, ids: Ids) -> Readout:
         """Return the output head of some tokens in float64."""
         return self.head().columns(ids)
+
+    def _put(self, array: NDArray[np.floating]) -> Array:
+        return to_device(double(array), self._device)
 
 
 def double(array: NDArray[np.floating]) -> Floats:

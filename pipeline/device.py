@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from lincorr.arrays import has_gpu
+from lincorr.arrays import free_bytes, has_gpu
 from lincorr.errors import LincorrError
 
 Arguments = ParamSpec("Arguments")
@@ -29,8 +29,24 @@ def compute(function: Callable[Arguments, Value], *args: Arguments.args, **kwarg
     return _thread.submit(function, *args, **kwargs).result()
 
 
+def no_memory(problem: MemoryError) -> LincorrError:
+    """Return what to say of memory that ran out, the host's or (CuPy's error is one, too) a GPU's."""
+    return LincorrError(
+        f"out of memory ({problem}); set fit.memory or cluster.workers lower, or fit.device to cpu"
+    )
+
+
+def own_device(asked: str, n_bytes: int) -> str:
+    """Return "cpu" or "cuda", where a process computes what it does without workers.
+
+    A GPU, if this process sees one that has memory for `n_bytes`, unless "cpu" is asked for. Workers may have
+    GPUs where this process has none, so "cuda" is no demand here.
+    """
+    return "cuda" if asked != "cpu" and has_gpu() and free_bytes() >= n_bytes else "cpu"
+
+
 def array_device(asked: str) -> str:
-    """Return "cpu" or "cuda", where a fit's arrays live; "auto" is a GPU if there is one.
+    """Return "cpu" or "cuda", where the arrays of a worker's tasks live; "auto" is a GPU if there is one.
 
     Raises:
         LincorrError: "cuda" is asked for, and CuPy sees no GPU.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array
+from lincorr.arrays import Array, to_host
 from lincorr.bootstrap import LEVEL, REPLICATES, mean_interval, replicated_pearson, row_counts
 from lincorr.errors import BadInput
 from lincorr.metrics import CrossMoments, finite_mean
@@ -259,7 +259,7 @@ def _score(side: _Side, name: str, fitted: LinearMap) -> dict[str, Any]:
     diagnosis = fitted.diagnosis
     solution = coefficients(side.problem, diagnosis.root_penalty)
     correlation = side.problem.score(solution, side.moments)
-    r, cut = correlation.pearson(), diagnosis.cut
+    r, cut = to_host(correlation.pearson()), diagnosis.cut
     rho, low, high = _of_predictions(side, fitted)
     columns = zip(side.inputs.relation.target.texts, r, rho, strict=True)
     return {

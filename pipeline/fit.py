@@ -10,10 +10,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.arrays import like
 from lincorr.errors import LincorrError
 from lincorr.metrics import CrossMoments
 from lincorr.scratch import Scratch
 from lincorr.solvers.choose import Choice, largest_tile
+from lincorr.solvers.direct import Direct
+from lincorr.solvers.factored import Factored
 from lincorr.solvers.lowrank import OVERSAMPLING, PROBES
 from lincorr.solvers.reduced import Reduced
 from lincorr.solvers.spectrum import Problem, ridge_path, solve
@@ -47,7 +50,7 @@ class FitInputs:
         rcond: overrides the rank rule.
         root_penalty: √λ/σ₁ of the ridge fits; None has it chosen by leave-one-out.
         memory_bytes: what a task may hold.
-        device: where fits that stream compute: "cpu", "cuda", or "auto".
+        device: where the tasks of fits that stream compute: "cpu", "cuda", or "auto".
     """
 
     relation: RelationInputs
@@ -208,29 +211,26 @@ def _kept_scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scrat
     return Scratch.attach(url)
 
 
-def held_out_moments(
-    store: LogitStore, inputs: FitInputs, source: Source, problem: Problem | None = None
-) -> CrossMoments:
+def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source, problem: Problem) -> CrossMoments:
     """Return the moments of the rows to test, of such data as the source's problem is made of.
 
     Args:
-        problem: of the source, with any targets, if it is at hand: a streamed one knows its coordinates.
+        problem: of the source, with any targets: a streamed one knows its coordinates, another its device.
     """
     rows, ids = inputs.test_rows, inputs.source_ids(source)
     hidden = inputs.choices[source].method == "factored"
-    if problem is None and inputs.choices[source].streamed:
-        problem = set_up(store, inputs, source)
 
     def block(part: NDArray[np.int64]) -> CrossMoments:
         if hidden:
             x = double(store.hidden(inputs.source_template, part))
-            y = store.hidden(inputs.target_template, part)
+            y = double(store.hidden(inputs.target_template, part))
         else:
             x = double(store.logits(inputs.source_template, ids, part))
-            y = store.logits(inputs.target_template, inputs.relation.target.ids, part)
-        if isinstance(problem, Reduced | Kept):
-            x = problem.coordinates(x)
-        return CrossMoments.of(x, double(y))
+            y = double(store.logits(inputs.target_template, inputs.relation.target.ids, part))
+        if isinstance(problem, Direct | Factored):
+            return CrossMoments.of(like(x, problem.targets), like(y, problem.targets))
+        assert isinstance(problem, Reduced | Kept)
+        return CrossMoments.of(problem.coordinates(x), y)
 
     size = (
         _BLOCK_ROWS if hidden else max(_FEWEST_ROWS, min(_BLOCK_ROWS, inputs.memory_bytes // (64 * len(ids))))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.arrays import Array, like, to_host
 from lincorr.metrics import Correlation
 from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
@@ -84,7 +85,7 @@ class OneSource:
     """
 
     problem: Direct
-    held_out: Floats
+    held_out: Array
     lift: Floats | None
     rows: NDArray[np.int64]
 
@@ -100,25 +101,26 @@ class OneSource:
         found = set_up(store, inputs, source, shared)
         name, rows, ids = inputs.source_template, inputs.test_rows, inputs.relation.source.ids
         if isinstance(found, Factored):
-            held_out = double(store.hidden(name, rows)) @ found.to_coordinates
+            held_out = like(double(store.hidden(name, rows)), found.targets) @ found.to_coordinates
             head = shared.columns(ids)
-            lift = (head.weight * head.scale) @ found.from_coordinates
+            lift = (head.weight * head.scale) @ to_host(found.from_coordinates)
             problem = Direct(ids, found.target_ids, found.spectrum, found.targets, found.target_mean)
             return cls(problem, held_out, lift, np.arange(len(ids)))
         assert isinstance(found, Direct)
-        held_out = double(store.logits(name, found.source_ids, rows))
+        held_out = like(double(store.logits(name, found.source_ids, rows)), found.targets)
         return cls(found, held_out, None, np.arange(len(ids)) if source == "domain" else ids)
 
     def solve(self, answers: Answers, root_penalties: tuple[float | None, ...]) -> list[Solution]:
         """Fit and score answers at each penalty; None has it chosen by leave-one-out, for reading."""
-        problem = self.problem.with_targets(double(answers.fit), answers.ids)
-        truth = double(answers.test)
+        fit, truth = (like(double(part), self.held_out) for part in (answers.fit, answers.test))
+        problem = self.problem.with_targets(fit, answers.ids)
         found = []
         for asked in root_penalties:
             root = ridge_path(problem).reading if asked is None else asked
             solved = coefficients(problem, root)
             predicted = (self.held_out - problem.spectrum.mean) @ solved + problem.target_mean
-            found.append(Solution(root, Correlation.of(predicted, truth).pearson(), solved))
+            r = Correlation.of(predicted, truth).pearson()
+            found.append(Solution(root, to_host(r), to_host(solved)))
         return found
 
     def weights(self, solution: Solution) -> Floats:

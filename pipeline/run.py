@@ -26,6 +26,7 @@ from lincorr.tuning import tune_batch_tokens
 from pipeline.config import RunConfig
 from pipeline.console import Narrator
 from pipeline.decompositions import Decompositions
+from pipeline.device import own_device
 from pipeline.edit import EditOptions, edit_relation, require_editable
 from pipeline.evaluate import evaluate_relation
 from pipeline.executor import Executor, Receipt, Stage, waiting_share
@@ -39,6 +40,7 @@ from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
 from pipeline.prepare import Inputs, RelationInputs, prepare
 
 _TRAINING_COPIES = 3  # weights, their originals, and gradients
+_TEMPORARIES = 2  # what evaluation holds beside what a fit does
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
 
 
@@ -145,7 +147,7 @@ class Run:
             def executor() -> Executor:
                 return opened.enter_context(self._executor(fit_memory(self.config.fit), keep_memory=False))
 
-            shared = Decompositions(store)
+            shared = self.decompositions(store)
             for inputs in self.fit_inputs(store):
                 self.narrator.tell(f"Fitting {inputs.relation.name}")
                 fitted = fit_relation(store, inputs, executor, shared)
@@ -160,7 +162,7 @@ class Run:
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
         with self.timed("evaluate"), sole_writer(store.url, or_read=True):
-            shared = Decompositions(store)
+            shared = self.decompositions(store)
             for inputs in self.fit_inputs(store):
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
                 evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
@@ -435,6 +437,15 @@ class Run:
                 memory_bytes=fit_memory(settings),
                 device=settings.device,
             )
+
+    def decompositions(self, store: LogitStore) -> Decompositions:
+        """Return what keeps the sources that are decomposed without workers: on a GPU of this process."""
+        choices = [choice for inputs in self.fit_inputs(store) for choice in inputs.choices.values()]
+        needed = max((choice.worker_bytes for choice in choices if not choice.streamed), default=0)
+        device = own_device(self.config.fit.device, _TEMPORARIES * needed)
+        if needed and device != "cpu":
+            self.narrator.tell("Fits in memory are done on the GPU")
+        return Decompositions(store, device)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -229,7 +229,7 @@ def readings(opened: OpenRelation, inputs: FitInputs, known: RidgePath | None = 
     for source in inputs.choices:
         problem = set_up(opened.store, inputs, source)
         everything = every_output(opened, problem) if isinstance(problem, Factored) else None
-        moments = held_out_moments(opened.store, inputs, source)
+        moments = held_out_moments(opened.store, inputs, source, problem)
         path = ridge_path(problem, ROOT_PENALTIES)
         everywhere = None if everything is None else known or ridge_path(everything, ROOT_PENALTIES)
         fitted = solve(problem, 0.0)

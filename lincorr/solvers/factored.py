@@ -31,7 +31,11 @@ METHOD = "factored"
 
 @dataclass(frozen=True, slots=True)
 class Factored:
-    """Source and target hidden states with their heads, ready to be solved for any penalty."""
+    """Source and target hidden states with their heads, ready to be solved for any penalty.
+
+    The heads may stay on the host while all else lives on a device: a vocabulary's is large, and seldom asked
+    for whole.
+    """
 
     source_ids: NDArray[np.int64]
     target_ids: NDArray[np.int64]
@@ -48,7 +52,7 @@ class Factored:
     @property
     def readout(self) -> Array:
         """(q, d) the target head's rows, scale included."""
-        return self.target_head.weight * self.target_head.scale
+        return like(self.target_head.weight * self.target_head.scale, self.targets)
 
     @property
     def cut(self) -> Cut:
@@ -92,8 +96,9 @@ class Factored:
 
     def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
         """Return rows of W; only these rows of the source head are used."""
-        head = self.source_head.columns(like(positions, coefficients))
-        return (head.weight * head.scale) @ (self.from_coordinates @ coefficients) @ self.readout.T
+        head = self.source_head.columns(like(positions, self.source_head.weight))
+        rows = like(head.weight * head.scale, coefficients)
+        return rows @ (self.from_coordinates @ coefficients) @ self.readout.T
 
     def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
         """Score a solution on the moments of source and target hidden states."""
@@ -103,7 +108,7 @@ class Factored:
             weights,
             self.target_mean - self.source_mean @ weights,
             self.readout,
-            None if bias is None else bias * self.target_head.scale,
+            None if bias is None else like(bias * self.target_head.scale, coefficients),
         )
 
     def for_targets(self, target_head: Readout, target_ids: NDArray[np.int64]) -> "Factored":
@@ -132,10 +137,10 @@ class Basis:
     from_coordinates: Array
 
 
-def basis_of(source_head: Readout) -> Basis:
-    """Find a float64 head's coordinates; ``O(p d²)``."""
-    xp = namespace(source_head.weight)
-    E1 = source_head.weight * source_head.scale
+def basis_of(source_head: Readout, where: Array) -> Basis:
+    """Find a float64 head's coordinates, on the device of `where`; ``O(p d²)``."""
+    xp = namespace(where)
+    E1 = like(source_head.weight * source_head.scale, where)
     values, V = xp.linalg.eigh(E1.T @ E1)  # ascending
     kept = int(xp.sum(xp.astype(values > values.shape[0] * EPS64 * values[-1], xp.int64)))
     root = xp.sqrt(values[-kept:])
@@ -164,8 +169,8 @@ def factored(
     """
     if source_head.kind != "linear" or target_head.kind != "linear":
         raise ValueError("a soft-capped head is not linear: fit from logits instead")
-    xp = namespace(source_hidden, source_head.weight)
-    basis = basis or basis_of(source_head)
+    xp = namespace(source_hidden)
+    basis = basis or basis_of(source_head, source_hidden)
     to_coordinates, from_coordinates = basis.to_coordinates, basis.from_coordinates
     target_mean = xp.mean(target_hidden, axis=0)
     decomposed = spectrum(

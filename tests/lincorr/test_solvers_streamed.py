@@ -21,7 +21,9 @@ from lincorr.arrays import (
     add_product,
     add_square,
     has_gpu,
+    like,
     limit_memory,
+    namespace,
     solve_triangular,
     to_device,
     to_host,
@@ -186,7 +188,7 @@ def reduced(
 
 
 def type_of_put(x: Any) -> Put:
-    return lambda value: x.__array_namespace__().asarray(value, device=x.device)
+    return lambda value: like(value, x)
 
 
 def by_dual(problem: Case, put: Put, *, size: int = 7, **options: Any) -> Reduced:
@@ -196,7 +198,7 @@ def by_dual(problem: Case, put: Put, *, size: int = 7, **options: Any) -> Reduce
     panels = [x[:, block] for block in columns]
     products = tiled.gram_tile((panel.T, panel.T) for panel in panels)
     found = dual.decompose(dual.double_centre(products), x.shape[1], noise=noise_of(problem), **options)
-    xp = x.__array_namespace__()
+    xp = namespace(x)
     basis = xp.concat([dual.basis_panel(panel, found.left, found.values) for panel in panels], axis=0)
     return reduced(dual.METHOD, problem, x, y, found.left, found.values, found.cut, basis, found.residual)
 
@@ -205,7 +207,7 @@ def by_lowrank(problem: Case, put: Put, *, size: int = 7, width: int = 70, **opt
     y = put(problem.target)
     x = put(centred(problem.source))
     columns = parts(x.shape[1], size)
-    xp = x.__array_namespace__()
+    xp = namespace(x)
     sketch = functools.reduce(
         lambda total, block: (
             total + x[:, block] @ lowrank.gaussian(block.start, block.stop, width + lowrank.PROBES, 0, x)

@@ -90,7 +90,7 @@ def test_a_shared_source_through_hidden_states_is_the_same_problem() -> None:
         )
 
     first = fresh((one.target_head, one.target, four))
-    alone = fresh((other.target_head, other.target, three), basis_of(one.source_head))
+    alone = fresh((other.target_head, other.target, three), basis_of(one.source_head, one.source))
     shared = first.with_targets(other.target, other.target_head, three)
     for root in (0.0, 0.03):
         assert np.array_equal(coefficients(shared, root), coefficients(alone, root))

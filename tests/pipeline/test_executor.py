@@ -91,6 +91,16 @@ def test_an_error_of_ours_is_not_tried_again(dask_executor, kind, times, tmp_pat
     assert (tmp_path / "tries").read_text() == "x" * times
 
 
+def test_a_worker_without_memory_is_one_line(dask_executor):
+    def hold(_: int) -> None:
+        raise MemoryError("4 TB")
+
+    with pytest.raises(
+        LincorrError, match=r"^out of memory \(4 TB\); set fit\.memory or .* fit\.device to cpu$"
+    ):
+        dask_executor.run(Stage("hold", hold, [0]))
+
+
 def test_an_executor_works_after_an_error(executor):
     def divide(task: int) -> float:
         return 1 / task

@@ -224,7 +224,8 @@ def test_the_path_and_the_scores_are_those_of_the_direct_solver(method, store_of
     scores = [[point.score for point in path.points] for path in (fitted.diagnosis.path, expected)]
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
 
-    problem, moments = set_up(store, inputs, "domain"), held_out_moments(store, inputs, "domain")
+    problem = set_up(store, inputs, "domain")
+    moments = held_out_moments(store, inputs, "domain", problem)
     x, y = stored(store, inputs, inputs.test_rows)
     r = scipy.stats.pearsonr(fitted.predict(x), y, axis=0).statistic
     found = problem.score(coefficients(problem, fitted.diagnosis.root_penalty), moments)
@@ -275,7 +276,8 @@ def test_the_tiled_map_is_that_of_the_augmented_system(store_of):
 
     assert not isinstance(fitted.weights, np.ndarray)  # it stays on disk
     np.testing.assert_array_equal(fitted.block([40, 3], [8, 0]), weights_of(fitted)[np.ix_([40, 3], [8, 0])])
-    problem, moments = set_up(store, inputs, "domain"), held_out_moments(store, inputs, "domain")
+    problem = set_up(store, inputs, "domain")
+    moments = held_out_moments(store, inputs, "domain", problem)
     x, y = stored(store, inputs, inputs.test_rows)
     r = scipy.stats.pearsonr(fitted.predict(x), y, axis=0).statistic
     np.testing.assert_allclose(problem.score(coefficients(problem, ROOT), moments).pearson(), r, atol=1e-9)

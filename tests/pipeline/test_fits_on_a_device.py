@@ -1,0 +1,159 @@
+"""Fits in memory, and all that is scored on them, on a device that is not the host: a GPU, and its like.
+
+A study of the toy model touches all of it: four fits a relation, ridge paths, scores over all outputs,
+controls, matrices and growth. The standard's strict array takes the place of a GPU's where there is none:
+what slips back to the host, or to its default device, raises.
+"""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import array_api_strict
+import pytest
+import yaml
+from numpy.typing import NDArray
+
+from lincorr.arrays import has_gpu
+from lincorr.testing import CITIES, COUNTRIES
+from pipeline import decompositions, exports, study
+from pipeline import device as device_module
+from pipeline.cli import main
+from pipeline.device import own_device
+
+CATALOGUE = {
+    "templates": {
+        "home": "{} lives in the city of",
+        "land": "{} lives in the country of",
+        "dish": "{} eats the bread of",
+        "taste": "{} likes the taste of",
+    },
+    "relations": {
+        "home-land": {
+            "family": "places",
+            "source": {"template": "home", "answers": list(CITIES)},
+            "target": {"template": "land", "answers": list(COUNTRIES)},
+            "truth": [list(pair) for pair in zip(CITIES, COUNTRIES, strict=True)],
+        },
+        "dish-taste": {
+            "family": "food",
+            "source": {"template": "dish", "answers": list(CITIES[:6])},
+            "target": {"template": "taste", "answers": list(CITIES[6:])},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
+    """A folder with a catalogue, and a store to be copied."""
+    folder = tmp_path_factory.mktemp("device")
+    (folder / "toy.yaml").write_text(yaml.safe_dump(CATALOGUE))
+    assert main(["extract", *flags(folder, toy_model)]) == 0
+    return folder
+
+
+def flags(folder: Path, model: Path) -> list[str]:
+    options = {
+        "model": model,
+        "model-device": "cpu",
+        "catalogue": folder / "toy.yaml",
+        "relations": ",".join(CATALOGUE["relations"]),
+        "store": folder / "run.zarr",
+        "cluster-kind": "serial",
+        "subjects-count": 120,
+    }
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
+@pytest.fixture
+def studied(
+    extracted: Path, toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], dict[str, Any]]:
+    """What studies a copy of the store with fits on a device, without report."""
+    monkeypatch.setattr(study, "COUNTS", (60, 90))
+    monkeypatch.setattr(exports, "write_results", lambda _, folder: folder / "report.html")
+
+    def study_on(device: str) -> dict[str, Any]:
+        folder = tmp_path / device
+        shutil.copytree(extracted, folder)
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            assert main(["study", *flags(folder, toy_model), f"--fit-device={device}", "--json"]) == 0
+        found: dict[str, Any] = json.loads(printed.getvalue())
+        return found
+
+    return study_on
+
+
+@pytest.fixture(params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+def arrays_on_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the arrays that were put on the device."""
+    if request.param == "cupy" and not has_gpu():
+        pytest.skip("CuPy finds no GPU")
+    moved: list[int] = []
+    to_gpu = decompositions.to_device
+
+    def to_device(array: NDArray[Any], kind: str) -> Any:
+        if kind == "cpu":
+            return array
+        moved.append(array.size)
+        if request.param == "cupy":
+            return to_gpu(array, kind)
+        return array_api_strict.asarray(array, device=array_api_strict.Device("device1"))
+
+    monkeypatch.setattr(decompositions, "to_device", to_device)
+    if request.param == "strict":
+        monkeypatch.setattr(device_module, "has_gpu", lambda: True)
+        monkeypatch.setattr(device_module, "free_bytes", lambda: 10**12)
+    return moved
+
+
+def test_a_study_on_a_device_is_that_of_the_host(
+    studied: Callable[[str], dict[str, Any]], arrays_on_device: list[int]
+) -> None:
+    here = studied("cpu")
+    assert not arrays_on_device
+    there = studied("cuda")
+    assert arrays_on_device
+    for part in ("relations", "study"):
+        assert_alike(there[part], here[part], part)
+
+
+def assert_alike(found: Any, expected: Any, where: str) -> None:
+    """Compare JSON values: numbers to 1e-6, but residuals, which are rounding errors themselves."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key, value in expected.items():
+            if not key.endswith("residual"):
+                assert_alike(found[key], value, f"{where}.{key}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), where
+        for i, (one, other) in enumerate(zip(found, expected, strict=True)):
+            assert_alike(one, other, f"{where}[{i}]")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-6, abs=1e-6, nan_ok=True), where
+    else:
+        assert found == expected, where
+
+
+@pytest.mark.parametrize(
+    ("asked", "sees", "free", "expected"),
+    [
+        ("auto", True, 100, "cuda"),
+        ("auto", True, 99, "cpu"),  # no memory for it
+        ("auto", False, 100, "cpu"),
+        ("cuda", False, 100, "cpu"),  # it is the workers that must have one
+        ("cpu", True, 100, "cpu"),
+    ],
+)
+def test_a_process_takes_its_gpu_where_it_has_one_with_memory(
+    monkeypatch: pytest.MonkeyPatch, asked: str, sees: bool, free: int, expected: str
+) -> None:
+    monkeypatch.setattr(device_module, "has_gpu", lambda: sees)
+    monkeypatch.setattr(device_module, "free_bytes", lambda: free)
+    assert own_device(asked, 100) == expected
