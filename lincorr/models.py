@@ -283,6 +283,13 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def visible_gpus(device: str) -> int:
+    """Return how many GPUs this process sees for a model on `device`: none where that is "cpu"."""
+    import torch
+
+    return 0 if device == "cpu" else torch.cuda.device_count()
+
+
 def resolve_dtype(dtype: Precision, device: str) -> str:
     """Turn "auto" into float32 on a CPU and bfloat16 on a GPU."""
     if dtype != "auto":

@@ -163,6 +163,7 @@ def open_executor(
     *,
     model_bytes: int,
     tell: Callable[[str], None],
+    gpus: int = 0,
     keep_memory: bool = True,
 ) -> Iterator[Executor]:
     """Open the executor that the settings name, and close it and what it started afterwards.
@@ -170,6 +171,7 @@ def open_executor(
     Args:
         model_bytes: of one copy of the model's weights, to see how many workers fit.
         tell: is told the address of the dashboard.
+        gpus: of this machine, which the tasks will use.
         keep_memory: whether workers keep freed memory for the next task: faster, but what they hold grows
             beyond what a task needs.
 
@@ -179,7 +181,9 @@ def open_executor(
     if settings.kind == "serial":
         yield Serial()
         return
-    workers, threads = _shape(settings, model_bytes)
+    workers, threads = _shape(settings, model_bytes, gpus)
+    if gpus > 1 and settings.kind == "local":
+        tell(f"{gpus} GPUs are seen, and one of them is used; cluster.kind gpus has a worker on each")
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
     with variables_restored(), dask.config.set(inherited), _client(settings, workers, inherited) as client:
         if threads is not None:
@@ -192,10 +196,10 @@ def open_executor(
         yield executor
 
 
-def _shape(settings: ClusterSettings, model_bytes: int) -> tuple[int, int | None]:
+def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int, int | None]:
     """Return the workers to expect at first, and the threads of each if they are known here."""
     if settings.kind == "local":
-        return local_shape(settings, model_bytes)
+        return local_shape(settings, model_bytes, gpus)
     if settings.kind == "gpus":
         workers = count_gpus(settings)
         return workers, settings.threads or max(1, cores() // workers)

@@ -118,8 +118,8 @@ class ClusterSettings(Section):
     workers: int | None = Field(
         None,
         ge=1,
-        description="Worker processes; default by cores and memory (local), one a GPU (gpus), else one job "
-        "or what the resource says.",
+        description="Worker processes; default by cores and memory, or one where the model runs on a GPU "
+        "(local), one a GPU (gpus), else one job or what the resource says.",
     )
     minimum: int | None = Field(
         None, ge=1, description="Adaptive: fewest workers (local, slurm, kubernetes); default 1."

@@ -19,7 +19,15 @@ import psutil
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, LincorrError
-from lincorr.models import ModelSpec, Precision, float32_bytes, model_name, shared_model, threads_in_use
+from lincorr.models import (
+    ModelSpec,
+    Precision,
+    float32_bytes,
+    model_name,
+    shared_model,
+    threads_in_use,
+    visible_gpus,
+)
 from lincorr.store import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS, Identity, LogitStore, Passes
 from lincorr.subjects import split_rows
 from lincorr.tuning import tune_batch_tokens
@@ -273,6 +281,7 @@ class Run:
             self.config.cluster,
             model_bytes=worker_bytes,
             tell=self.narrator.tell,
+            gpus=visible_gpus(self.config.model.device),
             keep_memory=keep_memory,
         ) as executor:
             yield executor

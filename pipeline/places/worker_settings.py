@@ -108,12 +108,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def local_shape(settings: ClusterSettings, model_bytes: int) -> tuple[int, int]:
+def local_shape(settings: ClusterSettings, model_bytes: int, gpus: int = 0) -> tuple[int, int]:
     """Return (workers, threads of each) for this machine.
 
     One worker a core up to eight, each with an equal share of the cores, and no more workers than
-    copies of the model fit into memory.
+    copies of the model fit into memory. One alone where the model runs on a GPU: all would take the same one.
     """
     fitting = psutil.virtual_memory().available // (model_bytes + _BYTES_BESIDE_MODEL)
-    workers = settings.workers or settings.maximum or max(1, min(cores(), 8, int(fitting)))
+    by_size = 1 if gpus else max(1, min(cores(), 8, int(fitting)))
+    workers = settings.workers or settings.maximum or by_size
     return workers, settings.threads or max(1, cores() // workers)

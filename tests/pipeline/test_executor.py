@@ -15,7 +15,7 @@ from pipeline.clusters import DaskExecutor, open_executor
 from pipeline.config import ClusterSettings
 from pipeline.executor import Executor, Serial, Stage
 from pipeline.places import address
-from pipeline.places.worker_settings import local_shape
+from pipeline.places.worker_settings import cores, local_shape
 
 # Functions of tasks are made inside functions: Dask then sends them by value, and a worker need not
 # import this file.
@@ -216,6 +216,19 @@ def test_a_scheduler_that_runs_is_used_by_address(dask_executor):
 
 def test_no_more_workers_are_made_than_copies_of_the_model_fit():
     assert local_shape(ClusterSettings(), 10**15)[0] == 1
+
+
+def test_a_gpu_has_one_worker_unless_more_are_asked_for():
+    assert local_shape(ClusterSettings(), 0, gpus=4) == (1, cores())
+    assert local_shape(ClusterSettings(workers=2), 0, gpus=1)[0] == 2
+
+
+@pytest.mark.parametrize(("gpus", "told"), [(1, False), (2, True)])
+def test_gpus_that_stay_idle_are_told(gpus, told):
+    said: list[str] = []
+    settings = ClusterSettings(kind="local", workers=1)
+    with open_executor(settings, model_bytes=0, tell=said.append, gpus=gpus):
+        assert any("cluster.kind gpus" in line for line in said) == told
 
 
 def test_workers_share_the_cores(monkeypatch):
