@@ -78,7 +78,19 @@ def to_host(array: Array) -> NDArray[Any]:
 
 def like(array: Array, other: Array) -> Array:
     """Put a host array where `other` lives; one that lives there is returned as it is."""
+    if isinstance(array, np.ndarray) and isinstance(other, np.ndarray):
+        return array
     return namespace(other).asarray(array, device=device(other))
+
+
+def scattered(values: Array, order: Array) -> Array:
+    """Return the vector whose entry ``order[i]`` is ``values[i]``, for a permutation `order`."""
+    if isinstance(values, np.ndarray) or array_api_compat.is_cupy_array(values):
+        result = namespace(values).empty_like(values)
+        result[order] = values
+        return result
+    xp = namespace(values)
+    return xp.take(values, xp.argsort(order), axis=0)  # the standard assigns to no places
 
 
 def add_product(total: Array, a: Array, b: Array, *, sign: float = 1.0) -> Array:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from lincorr.arrays import Array, namespace
+from lincorr.arrays import Array, namespace, scattered
 from lincorr.metrics import Correlation
 
 _FEWEST = 3  # pairs of values of which a rank correlation is told
@@ -38,19 +39,21 @@ def average_ranks(values: Array) -> Array:
         (n, q) float64.
     """
     xp = namespace(values)
-    return xp.stack([_column_ranks(values[:, j]) for j in range(values.shape[1])]).T
+    columns = [values[:, j] for j in range(values.shape[1])]
+    with ThreadPoolExecutor() as pool:  # sorting lets other threads run
+        return xp.stack(list(pool.map(_column_ranks, columns))).T
 
 
 def _column_ranks(column: Array) -> Array:
-    xp = namespace(column)
+    xp, n = namespace(column), column.shape[0]
     order = xp.argsort(column, stable=False)
-    place = xp.argsort(order, stable=False)  # where each value stands in order
     ordered = xp.take(column, order, axis=0)
-    if not bool(xp.any(ordered[1:] == ordered[:-1])):
-        return xp.astype(place + 1, xp.float64)
-    first = xp.searchsorted(ordered, ordered, side="left")
-    last = xp.searchsorted(ordered, ordered, side="right")
-    return xp.take(xp.astype(first + last + 1, xp.float64) / 2, place, axis=0)
+    differs = xp.concat([xp.ones_like(order[:1], dtype=xp.bool), ordered[1:] != ordered[:-1]])
+    (first,) = xp.nonzero(differs)  # of equal values
+    last = xp.concat([first[1:], xp.full_like(first[:1], n)])
+    group = xp.cumulative_sum(xp.astype(differs, xp.int64)) - 1
+    ranks = xp.take(xp.astype(first + last + 1, xp.float64) / 2, group, axis=0)
+    return scattered(ranks, order)
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:

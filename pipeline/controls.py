@@ -113,7 +113,9 @@ def exchangeable(
     targets = store.logits(inputs.target_template, ids, rows).astype(np.float64)
     axes = np.eye(problem.cut.rank)
     decomposed = Spectrum(left, problem.values, axes, np.zeros(len(axes)), problem.cut)
-    return Direct(problem.source_ids, ids, decomposed, targets - problem.target_mean, problem.target_mean)
+    centred = targets - problem.target_mean
+    projected = decomposed.project(centred)
+    return Direct(problem.source_ids, ids, decomposed, centred, projected, problem.target_mean)
 
 
 def shuffled_r(
@@ -157,7 +159,7 @@ class OtherTargets:
 
 
 def _mean_r(problem: WithTargets, targets: Array, root_penalty: float, moments: CrossMoments) -> float:
-    exchanged = replace(problem, targets=targets)
+    exchanged = problem.with_centred(targets)
     return finite_mean(exchanged.score(coefficients(exchanged, root_penalty), moments).pearson())
 
 

@@ -81,13 +81,13 @@ def fit_cost(sizes: FitSizes, choice: Choice) -> Cost:
     checked = Cost(read_bytes=_row_bytes(s) * s.n_subjects)  # every shard against its checksum
     if choice.method == "factored":
         n, d, q = float(s.n), float(s.d), float(s.q)
-        path = 2 * n * d**2 + 2 * q * d**2 + _PENALTIES * (8 * n * d**2 + 4 * q * d**2)
-        solutions = _MAPS * (6 * n * d**2 + 10 * d**3)
+        path = 2 * n * d**2 + 2 * q * d**2 + _PENALTIES * (6 * n * d**2 + 4 * q * d**2)
+        solutions = _MAPS * (4 * n * d**2 + 10 * d**3)
         return checked + set_up_cost(s, choice) + Cost(products=path + solutions)
     if choice.method == "direct":
         n, p, q, r = float(s.n), float(s.p), float(s.q), float(_rank(s))
-        path = _PENALTIES * 4 * n * r * q
-        solutions = _MAPS * (6 * n * r * q + 6 * p * r * q)
+        path = _PENALTIES * 2 * n * r * q
+        solutions = _MAPS * (4 * n * r * q + 6 * p * r * q)
         return checked + set_up_cost(s, choice) + Cost(products=path + solutions)
     left_out = 0.0
     if choice.method != "tiled":  # which takes one penalty as given
@@ -101,10 +101,10 @@ def set_up_cost(s: FitSizes, choice: Choice) -> Cost:
         return Cost()
     if choice.method == "factored":
         n, d = float(s.n), float(s.d)
-        products = 2 * s.p * d**2 + 2 * n * d**2
+        products = 2 * s.p * d**2 + 4 * n * d**2  # with the targets' projection
         found = _thin_svd(s.n, s.d) + Cost(products, _EIGH * d**3)
     else:
-        found = _thin_svd(s.n, s.p)
+        found = _thin_svd(s.n, s.p) + Cost(2.0 * s.n * _rank(s) * s.q)
     return found + Cost(read_bytes=_data_bytes(s, choice) * s.n_subjects)
 
 
@@ -117,11 +117,12 @@ def evaluation_cost(s: FitSizes, choice: Choice) -> Cost:
     data = _data_bytes(s, choice) * s.n_subjects
     controls = 1.5 * s.others * data  # both sides of held-out rows, one of the others
     if choice.method == "factored":
-        one = 2 * n * d**2 + 2 * d**3 + 6 * d**3 + 6 * q * d**2  # solve and score
+        one = 2 * d**3 + 6 * d**3 + 6 * q * d**2  # solve and score
+        exchanged = one + 2 * n * d**2
         every = 6 * d**3 + 6 * s.vocabulary * d**2
         predicted = 4 * t * d**2 + 4 * t * d * (q + SAMPLED_OUTPUTS)
         products = 6 * t * d**2 * (1 + s.others)
-        products += _MAPS * (one + every + predicted + bootstrap + shuffles * one) + _PENALTIES * one
+        products += _MAPS * (one + every + predicted + bootstrap + shuffles * exchanged) + _PENALTIES * one
         sampled = 2 * t * SAMPLED_OUTPUTS
         means = 2.0 * s.n_subjects * (s.d + s.kept_q) * s.itemsize  # of logits, from hidden states
         reads = 2 * data + means + controls + 4.0 * s.vocabulary * d  # moments, predictions; the head
@@ -129,8 +130,9 @@ def evaluation_cost(s: FitSizes, choice: Choice) -> Cost:
     moments = 2 * t * (p**2 + q**2 + p * q) * (1 + s.others)
     score = 2 * p**2 * q + 4 * p * q**2
     if choice.method == "direct":
-        one = 2 * n * _rank(s) * q + 2 * p * _rank(s) * q + score
-        products = _MAPS * (one + bootstrap + 2 * t * p * q + shuffles * one) + _PENALTIES * one
+        one = 2 * p * _rank(s) * q + score
+        exchanged = one + 2 * n * _rank(s) * q
+        products = _MAPS * (one + bootstrap + 2 * t * p * q + shuffles * exchanged) + _PENALTIES * one
     else:
         r = float(_rank(s))
         one = 2 * p * r * q + score

@@ -104,7 +104,8 @@ class OneSource:
             held_out = like(double(store.hidden(name, rows)), found.targets) @ found.to_coordinates
             head = shared.columns(ids)
             lift = (head.weight * head.scale) @ to_host(found.from_coordinates)
-            problem = Direct(ids, found.target_ids, found.spectrum, found.targets, found.target_mean)
+            targets = (found.targets, found.projected, found.target_mean)
+            problem = Direct(ids, found.target_ids, found.spectrum, *targets)
             return cls(problem, held_out, lift, np.arange(len(ids)))
         assert isinstance(found, Direct)
         held_out = like(double(store.logits(name, found.source_ids, rows)), found.targets)

@@ -6,11 +6,11 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
@@ -231,7 +231,7 @@ class Run:
         return {
             "title": f"{_named(self.inputs.relations)} on {model_name(identity.source)}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "versions": {name: version(name) for name in _VERSIONS},
+            "versions": _versions(),
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
             "model": {
                 "name": model_name(identity.source),
@@ -468,6 +468,15 @@ def _named(relations: Sequence[RelationInputs]) -> str:
     """The relations by name, or how many they are where that would make no title."""
     names = [relation.name for relation in relations]
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} relations"
+
+
+def _versions() -> dict[str, str]:
+    """The versions of what computes; lincorr itself has none where it runs from a folder of sources."""
+    found = {}
+    for name in _VERSIONS:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def check_model(task: CheckTask) -> ModelCheck:

@@ -27,6 +27,7 @@ class Direct:
     target_ids: NDArray[np.int64]
     spectrum: Spectrum
     targets: Array
+    projected: Array
     target_mean: Array
     method: str = METHOD
     readout: None = None
@@ -76,7 +77,11 @@ class Direct:
     def with_targets(self, target: Array, target_ids: NDArray[np.int64]) -> "Direct":
         """Return the problem of the same source rows and another prompt's logits Y (n, q)."""
         mean = namespace(target).mean(target, axis=0)
-        return replace(self, targets=target - mean, target_mean=mean, target_ids=target_ids)
+        return replace(self.with_centred(target - mean), target_mean=mean, target_ids=target_ids)
+
+    def with_centred(self, targets: Array) -> "Direct":
+        """Return the problem of the same source rows and other centred logits (n, q) of the same tokens."""
+        return replace(self, targets=targets, projected=self.spectrum.project(targets))
 
 
 def direct(
@@ -103,4 +108,5 @@ def direct(
     )
     mean = xp.mean(target, axis=0)
     decomposed = spectrum(source, noise=noise, rank_limit=rank_limit, rcond=rcond)
-    return Direct(source_ids, target_ids, decomposed, target - mean, mean)
+    targets = target - mean
+    return Direct(source_ids, target_ids, decomposed, targets, decomposed.project(targets), mean)

@@ -43,6 +43,7 @@ class Factored:
     target_head: Readout
     spectrum: Spectrum
     targets: Array
+    projected: Array
     source_mean: Array
     target_mean: Array
     to_coordinates: Array
@@ -120,8 +121,12 @@ class Factored:
     ) -> "Factored":
         """Return the problem of the same source rows and another prompt's hidden states (n, d)."""
         mean = namespace(target_hidden).mean(target_hidden, axis=0)
-        exchanged = replace(self, targets=target_hidden - mean, target_mean=mean)
+        exchanged = replace(self.with_centred(target_hidden - mean), target_mean=mean)
         return exchanged.for_targets(target_head, target_ids)
+
+    def with_centred(self, targets: Array) -> "Factored":
+        """Return the problem of the same source rows and other centred hidden states (n, d)."""
+        return replace(self, targets=targets, projected=self.spectrum.project(targets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +183,15 @@ def factored(
         noise=_noise(source_hidden, to_coordinates, storage_eps),
         rcond=rcond,
     )
+    targets = target_hidden - target_mean
     return Factored(
         source_ids=source_ids,
         target_ids=target_ids,
         source_head=source_head,
         target_head=target_head,
         spectrum=decomposed,
-        targets=target_hidden - target_mean,
+        targets=targets,
+        projected=decomposed.project(targets),
         source_mean=xp.mean(source_hidden, axis=0),
         target_mean=target_mean,
         to_coordinates=to_coordinates,

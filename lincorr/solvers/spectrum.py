@@ -48,6 +48,10 @@ class Spectrum:
     mean: Array
     cut: Cut
 
+    def project(self, targets: Array) -> Array:
+        """Return Uᵀ T (r, m), all that a solution needs of centred targets T (n, m)."""
+        return self.left.T @ targets
+
 
 def spectrum(
     source: Array, *, noise: float, rank_limit: int | None = None, rcond: float | None = None
@@ -109,6 +113,7 @@ class Decomposed(Protocol):
     Attributes:
         spectrum: of the source, in k coordinates.
         targets: (n, m) centred targets.
+        projected: (r, m) Uᵀ T, found once for all penalties.
         readout: (q, m) with ``outputs = targets @ readout.T``; None where the outputs are the targets.
     """
 
@@ -116,6 +121,8 @@ class Decomposed(Protocol):
     def spectrum(self) -> Spectrum: ...
     @property
     def targets(self) -> Array: ...
+    @property
+    def projected(self) -> Array: ...
     @property
     def readout(self) -> Array | None: ...
 
@@ -180,8 +187,8 @@ def ridge_path(problem: Problem, root_penalties: NDArray[np.float64] = ROOT_PENA
 
 def minimiser(problem: Decomposed, penalty: float) -> Array:
     """Return C for λ; the minimum-norm one for λ = 0."""
-    U, s, V = problem.spectrum.left, problem.spectrum.values, problem.spectrum.right
-    return V @ (_column(s / (s * s + penalty)) * (U.T @ problem.targets))
+    s, V = problem.spectrum.values, problem.spectrum.right
+    return V @ (_column(s / (s * s + penalty)) * problem.projected)
 
 
 def leave_one_out(problem: Decomposed, root_penalty: float) -> Array:
@@ -189,7 +196,7 @@ def leave_one_out(problem: Decomposed, root_penalty: float) -> Array:
     U, s = problem.spectrum.left, problem.spectrum.values
     xp = namespace(U, problem.targets)
     shrink = s * s / (s * s + (root_penalty * problem.spectrum.cut.sigma_1) ** 2)
-    fitted = U @ (_column(shrink) * (U.T @ problem.targets))
+    fitted = U @ (_column(shrink) * problem.projected)
     left_over = 1 - 1 / U.shape[0] - xp.sum(U * U * shrink[None, :], axis=1)
     nan = xp.full_like(left_over, math.nan)
     left_over = xp.where(left_over < INTERPOLATED, nan, left_over)

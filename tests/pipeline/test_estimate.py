@@ -235,9 +235,10 @@ def test_products_of_scoring_are_those_that_are_made(method: Any) -> None:
     )
     moments, made = count(lambda: CrossMoments.of(counted(x), counted(y)))
     _, scored = count(lambda: problem.score(problem.coefficients(1.0), moments))
+    _, exchanged = count(lambda: problem.with_centred(problem.targets))
     # the path of 21 penalties, and for two maps themselves and eight shuffles; bootstrap, predictions and all
     # outputs are beside
-    most = set_up_products + made + (21 + 2 * 9) * scored
+    most = set_up_products + made + (21 + 2 * 9) * scored + 2 * 8 * exchanged
     beside = 2 * (2 * 400 * s.t * 5 * s.q)
     beside += 2 * (
         4 * s.t * s.d**2 + 4 * s.t * s.d * (s.q + 512) if method == "factored" else 2 * s.t * s.p * s.q
