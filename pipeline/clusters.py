@@ -17,7 +17,7 @@ from distributed.utils import silence_logging_cmgr
 from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
 from pipeline.device import compute, no_memory
-from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
+from pipeline.executor import Executor, Result, Serial, Stage, Task, Waiting, ignore
 from pipeline.interrupts import interrupts_wait
 from pipeline.places.address import connect
 from pipeline.places.gpus import count_gpus, open_gpus
@@ -64,7 +64,7 @@ class DaskExecutor:
         Raises:
             LincorrError: a task failed, or killed its worker again and again.
         """
-        waiting = iter(enumerate(stage.tasks))
+        waiting = Waiting(stage)
         position: dict[Any, int] = {}
         results: dict[int, Result] = {}
         running = as_completed()
@@ -72,10 +72,8 @@ class DaskExecutor:
         mine = uuid4().hex[:8]  # a scheduler that others use too must not take their tasks for these
 
         def submit_up_to(window: int) -> None:
-            while len(position) - len(results) < window:
-                index, task = next(waiting, (None, None))
-                if index is None or task is None:
-                    return
+            while len(position) - len(results) < window and (taken := waiting.take()) is not None:
+                index, task = taken
                 future = self._client.submit(
                     _attempt,
                     stage.function,
@@ -89,14 +87,17 @@ class DaskExecutor:
                 position[future.key] = index
                 running.add(future)
 
-        window, counted = self._window(), time.monotonic()
+        # those that others need must not queue behind those that can wait
+        per_worker = 1 if stage.needs else _WINDOW
+        window, counted = self._window(per_worker), time.monotonic()
         submit_up_to(window)
         for done in running.batches():
             for future, result in zip(done, self._results(done, stage.name), strict=True):
                 results[position[future.key]] = result
+                waiting.done(position[future.key])
                 on_result(result)
             if time.monotonic() - counted > _COUNT_WORKERS:
-                window, counted = self._window(), time.monotonic()
+                window, counted = self._window(per_worker), time.monotonic()
             submit_up_to(window)
         return [results[index] for index in range(len(stage.tasks))]
 
@@ -113,8 +114,8 @@ class DaskExecutor:
                 raise result.problem
         return results
 
-    def _window(self) -> int:
-        return _WINDOW * max(self._workers, len(self._client.nthreads()))
+    def _window(self, per_worker: int) -> int:
+        return per_worker * max(self._workers, len(self._client.nthreads()))
 
     def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
         """What a stage asks of a worker: its GPU, where the model should be and some workers have one."""

@@ -3,11 +3,12 @@
 `Serial` is the definition. Its Dask twin in `clusters.py` must give the same answer.
 """
 
+import heapq
 import os
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -56,12 +57,14 @@ def waiting_share(receipts: Sequence[Receipt]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Stage(Generic[Task, Result]):
-    """Independent tasks: `function` is called on each, anywhere, in any order, and again if a worker dies.
+    """Tasks: `function` is called on each, anywhere, in any order, and again if a worker dies.
 
     Attributes:
         name: shown while it runs.
         function: of one task; writes what is large itself and returns what is small.
-        tasks: small, picklable; `str(task.key)` names one.
+        tasks: small, picklable; `str(task.key)` names one. Of those that may begin, the first goes first.
+        needs: key of a task -> keys of the tasks that must be done before it begins; those that are no tasks
+            of the stage are done. Tasks are independent where it is empty.
         overlapping: whether a worker may have two under way: the function itself takes turns at the device.
         on_device: whether it runs the model: only on workers with a GPU, where there are any.
     """
@@ -69,8 +72,39 @@ class Stage(Generic[Task, Result]):
     name: str
     function: Callable[[Task], Result]
     tasks: Sequence[Task]
+    needs: Mapping[str, Collection[str]] = field(default_factory=dict)
     overlapping: bool = False
     on_device: bool = False
+
+
+class Waiting(Generic[Task]):
+    """The tasks of a stage that have not begun: which of them may begin, and is the first."""
+
+    def __init__(self, stage: Stage[Task, Any]) -> None:
+        self._tasks = stage.tasks
+        places = {str(getattr(task, "key", i)): i for i, task in enumerate(stage.tasks)}
+        self._lacking = [0] * len(stage.tasks)
+        self._released: dict[int, list[int]] = {}
+        for key, needed in stage.needs.items():
+            for other in needed:
+                if key in places and other in places:
+                    self._lacking[places[key]] += 1
+                    self._released.setdefault(places[other], []).append(places[key])
+        self._ready = [i for i, lacking in enumerate(self._lacking) if not lacking]  # a heap, being sorted
+
+    def take(self) -> tuple[int, Task] | None:
+        """Return the place and the task of the first that may begin, or None where all others must wait."""
+        if not self._ready:
+            return None
+        place = heapq.heappop(self._ready)
+        return place, self._tasks[place]
+
+    def done(self, place: int) -> None:
+        """Let those begin that have waited for a task alone."""
+        for other in self._released.get(place, ()):
+            self._lacking[other] -= 1
+            if not self._lacking[other]:
+                heapq.heappush(self._ready, other)
 
 
 class Executor(Protocol):
@@ -90,8 +124,10 @@ class Serial:
 
     def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
         """Call the stage's function on every task, in order."""
-        results = []
-        for task in stage.tasks:
-            results.append(stage.function(task))
-            on_result(results[-1])
-        return results
+        waiting, results = Waiting(stage), {}
+        while (taken := waiting.take()) is not None:
+            place, task = taken
+            results[place] = stage.function(task)
+            waiting.done(place)
+            on_result(results[place])
+        return [results[place] for place in range(len(stage.tasks))]

@@ -1,9 +1,8 @@
 """Ridge of any size, out of core: the tiled Cholesky solver as stages of tile tasks.
 
     cut        rows -> X, Y in tiles
-    products   G_ij (i >= j) and the cross products B_ij                     one task a tile
-    largest    σ₁² by block power steps, for λ = (fit.penalty · σ₁)²         one task
-    factor     L_jj, then L_ij below it                                      one task a tile
+    factor     G_ij (i >= j); σ₁² by block power steps, for λ = (fit.penalty · σ₁)²; L_jj, then L_ij below it;
+               and, while those wait for each other, the products B_ij       one task a tile
     solve      a column block of W, written into the map; its intercept      one task a block
     certify    the normal equations, on random combinations of the targets   one task
 
@@ -14,7 +13,7 @@ is run again writes the same bits, and a fit that was cut short goes on from the
 import functools
 import operator
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,13 +35,14 @@ _POWER_WIDTH = 16
 _TEMPORARY = ("X", "Y", "X_sums", "Y_sums", "X_squares", "X_widest", "Y_scored", "gram", "cross", "factor")
 
 Read = Callable[[int, int], Array]
+Matrix = Literal["gram", "largest", "factor", "cross"]
 
 
 @dataclass(frozen=True, slots=True)
-class ProductTask:
-    """One tile of G ("gram") or of B ("cross")."""
+class MatrixTask:
+    """One tile of G ("gram"), L ("factor") or B ("cross"), or σ₁² ("largest")."""
 
-    output: Literal["gram", "cross"]
+    output: Matrix
     tile: TileTask
 
     @property
@@ -86,26 +86,23 @@ def fit_tiles(
     tiles, blocks = scratch.tiles("X")[1], scratch.tiles("Y")[1]
     for name, shape in (("gram", (p, p)), ("factor", (p, p)), ("cross", (p, q))):
         scratch.create(name, shape, (panel, panel))
-    # a worker keeps a panel of X in memory: the last one of G is the first one of B
+    scratch.create("largest", (1, 1), (1, 1))
+    # what is long in the making comes first; a worker keeps a panel of X in memory: the last one of G is the
+    # first one of B
     lower = [(i, j) for j in range(tiles) for i in range(j, tiles)]
     across = [(i, c) for i in reversed(range(tiles)) for c in range(blocks)]
-    products = [
-        *(ProductTask("gram", task) for task in tiles_to_do(store, scratch, "gram", lower)),
-        *(ProductTask("cross", task) for task in tiles_to_do(store, scratch, "cross", across)),
-    ]
-    executor.run(Stage("products", multiply, products, on_device=True))
-    scratch.create("largest", (1, 1), (1, 1))
-    run_tiles(executor, "largest", find_largest, store, scratch, "largest", [(0, 0)])
-    for j in range(tiles):
-        run_tiles(executor, "factor", factor_tile, store, scratch, "factor", [(j, j)])
-        below = [(i, j) for i in range(j + 1, tiles)]
-        run_tiles(executor, "factor", factor_tile, store, scratch, "factor", below)
+    places: dict[Matrix, list[tuple[int, int]]]
+    places = {"gram": lower, "largest": [(0, 0)], "factor": lower, "cross": across}
+    todo = [MatrixTask(m, task) for m in places for task in tiles_to_do(store, scratch, m, places[m])]
+    executor.run(Stage("factor", make_tile, todo, needs=needs_of_tiles(lower), on_device=True))
+    for name in ("X", "Y"):  # half of the scratch, and its room is taken by W
+        scratch.discard(name)
     if not store.maps.create_tiles(relation, fit, (p, q), panel, inputs):
         scratch.discard("intercept")
     scratch.create("intercept", (1, q), (1, panel))
     scratch.create("probed", (2 * p, blocks * _PROBES), (2 * p, _PROBES))
-    todo = tiles_to_do(store, scratch, "intercept", [(0, c) for c in range(blocks)])
-    solve = [SolveTask(task, relation, fit) for task in todo]
+    lacking = tiles_to_do(store, scratch, "intercept", [(0, c) for c in range(blocks)])
+    solve = [SolveTask(task, relation, fit) for task in lacking]
     executor.run(Stage("solve", solve_block, solve, on_device=True))
     scratch.create("residual", (1, 1), (1, 1))
     run_tiles(executor, "certify", certify, store, scratch, "residual", [(0, 0)])
@@ -122,8 +119,17 @@ def fit_tiles(
         scratch.discard(name)
 
 
+def needs_of_tiles(lower: Sequence[tuple[int, int]]) -> dict[str, list[str]]:
+    """Return which tiles must be there before σ₁², and before each lower tile of L."""
+    needs = {"largest-0-0": [f"gram-{i}-{j}" for i, j in lower]}
+    for i, j in lower:
+        before = [f"factor-{i}-{k}" for k in range(j)]
+        needs[f"factor-{i}-{j}"] = [*before, "largest-0-0" if i == j else f"factor-{j}-{j}"]
+    return needs
+
+
 def _diagnosis(scratch: Scratch, reason: str) -> Diagnosis:
-    facts, (n, p) = scratch.facts(), scratch.shape("X")
+    facts, n, p = scratch.facts(), scratch.shape("rows")[1], scratch.shape("gram")[0]
     sigma_1 = float(np.sqrt(scratch.load_host("largest")[0, 0]))
     rank = min(n - 1, p)  # with λ > 0 nothing is cut
     noise = Panels(scratch).noise(facts["rank_rule"]["storage_eps"])
@@ -147,9 +153,9 @@ def _penalty(scratch: Scratch) -> float:
 # --- tasks --------------------------------------------------------------------------------------------
 
 
-def multiply(task: ProductTask) -> Receipt:
-    """Write one product."""
-    return (multiply_sources if task.output == "gram" else multiply_targets)(task.tile)
+def make_tile(task: MatrixTask) -> Receipt:
+    """Write one tile."""
+    return _MAKERS[task.output](task.tile)
 
 
 def multiply_sources(task: TileTask) -> Receipt:
@@ -206,9 +212,12 @@ def factor_tile(task: TileTask) -> Receipt:
         LincorrError: the matrix is not positive definite at a diagonal tile.
     """
     began = time.perf_counter()
-    scratch, panels = opened(task)
-    panels.forget("factor")  # what the products needed
-    read, (i, j) = panels.square("factor"), (task.i, task.j)
+    scratch, _ = opened(task)
+    i, j = task.i, task.j
+
+    def read(row: int, column: int) -> Array:  # and keep none: a panel for products is held beside
+        return scratch.read("factor", row, column)
+
     tile = scratch.read("gram", i, j)
     if i == j:
         tile = tiled.add_to_diagonal(tile, _penalty(scratch))
@@ -216,6 +225,14 @@ def factor_tile(task: TileTask) -> Receipt:
     else:
         tile = tiled.factor_below(tiled.downdate(tile, i, j, read), read(j, j))
     return receipt(task, began, written=scratch.write("factor", i, j, tile))
+
+
+_MAKERS: dict[Matrix, Callable[[TileTask], Receipt]] = {
+    "gram": multiply_sources,
+    "largest": find_largest,
+    "factor": factor_tile,
+    "cross": multiply_targets,
+}
 
 
 def solve_block(task: SolveTask) -> Receipt:

@@ -31,6 +31,7 @@ from pipeline.executor import Executor, Receipt, Stage, this_worker
 Side = Literal["X", "Y"]
 Doubles = NDArray[np.float64]
 _SIDES: tuple[Side, ...] = ("X", "Y")
+_TILES_BESIDE = 8  # a column block of W, while it is solved and written
 _TILES_HELD = 10  # by a product, at most: the sum, what goes in, what is read ahead and written
 
 
@@ -72,7 +73,7 @@ class Panels:
     @property
     def n_rows(self) -> int:
         """Rows in all."""
-        return self._scratch.shape("X")[0]
+        return self._scratch.shape("rows")[1]
 
     def n_panels(self, side: Side) -> int:
         """Panels of columns."""
@@ -114,7 +115,7 @@ class Panels:
 
     def square(self, name: str) -> Callable[[int, int], Array]:
         """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory."""
-        if not self._holds_square:
+        if not self._holds_square(name):
             return lambda i, j: self._scratch.read(name, i, j)
 
         def read(i: int, j: int) -> Array:
@@ -126,7 +127,7 @@ class Panels:
 
     def square_in_order(self, name: str, places: Sequence[tuple[int, int]]) -> Callable[[int, int], Array]:
         """Return the same for tiles that will be asked for in this order: the next one is read meanwhile."""
-        if self._holds_square:
+        if self._holds_square(name):
             return self.square(name)
         coming = zip(places, self._scratch.read_ahead(name, places), strict=True)
 
@@ -159,11 +160,11 @@ class Panels:
     def _memory_bytes(self) -> int:
         return int(self._scratch.facts()["memory_bytes"])
 
-    @property
-    def _holds_square(self) -> bool:
-        """Whether a lower triangle (p, p) fits; half of the memory is left to what a task holds beside it."""
-        tiles = self._scratch.tiles("X")[1]
-        return 8 * self._panel_width**2 * tiles * (tiles + 1) // 2 <= self._memory_bytes // 2
+    def _holds_square(self, name: str) -> bool:
+        """Whether a lower triangle (p, p) fits beside what a task holds: a column block and a few tiles."""
+        tiles = self._scratch.tiles(name)[0]
+        held = tiles * (tiles + 1) // 2 + tiles + _TILES_BESIDE
+        return 8 * self._panel_width**2 * held <= self._memory_bytes
 
     @property
     def _spare(self) -> int:

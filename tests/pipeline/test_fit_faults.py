@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from pipeline.prepare import RelationInputs
 
 N, WIDTH, Q = 200, 12, 40
 P = {"gram": 60, "lowrank": 100, "tiled": 100, "dual": 260}
-STAGE = {"gram": "moments", "lowrank": "sketch", "tiled": "products", "dual": "products"}  # that is disturbed
+STAGE = {"gram": "moments", "lowrank": "sketch", "tiled": "factor", "dual": "products"}  # that is disturbed
 SMALL = {"_PANEL": 40, "_FEWEST_ROWS": 8, "largest_tile": lambda p, memory: 32}
 
 
@@ -81,9 +82,7 @@ class Disturbing:
             if self.done == 1:
                 self.disturb()
 
-        return self.executor.run(
-            Stage(stage.name, slowly if seconds else stage.function, stage.tasks), disturb
-        )
+        return self.executor.run(replace(stage, function=slowly) if seconds else stage, disturb)
 
 
 def columns(count: int) -> Columns:
@@ -141,7 +140,7 @@ def test_a_fit_whose_scheduler_is_killed_is_one_clear_line_and_goes_on_later(sch
     with open_executor(settings, model_bytes=1, tell=lambda _: None) as executor:
         lost = Disturbing(executor, STAGE["tiled"], process.kill, seconds=0.1)
         with pytest.raises(
-            LincorrError, match=r"^products: the Dask scheduler is gone; .* run again to go on$"
+            LincorrError, match=r"^factor: the Dask scheduler is gone; .* run again to go on$"
         ):
             fit_relation(store, fit_inputs("tiled"), lambda: lost)
     assert_resumed(store, "tiled", right)

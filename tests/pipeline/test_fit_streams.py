@@ -124,14 +124,18 @@ class Disorderly:
 
     def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
         results: dict[int, Result] = {}
-        for index in self.rng.permutation(len(stage.tasks)):
+        waiting = {i: str(getattr(task, "key", i)) for i, task in enumerate(stage.tasks)}
+        while waiting:
+            undone = set(waiting.values())
+            may_begin = [i for i, key in waiting.items() if undone.isdisjoint(stage.needs.get(key, ()))]
+            index = int(self.rng.choice(may_begin))
             if self.left is not None:
                 if self.left == 0:
                     raise KeyboardInterrupt
                 self.left -= 1
             for _ in range(1 + int(self.rng.integers(2))):
                 results[index] = stage.function(stage.tasks[index])
-            self.ran.append(f"{stage.name} {getattr(stage.tasks[index], 'key', '')}")
+            self.ran.append(f"{stage.name} {waiting.pop(index)}")
         return [results[i] for i in range(len(stage.tasks))]
 
 
@@ -317,6 +321,27 @@ def test_a_fit_that_was_cut_short_goes_on_from_its_tiles(method, share, store_of
     rest = Disorderly(4)
     run(broken, inputs, rest)
     assert len(rest.ran) <= count - int(share * count) + 1
+    assert arrays(whole) == arrays(broken)
+
+
+@pytest.mark.parametrize("stage", ["solve", "certify"])
+def test_a_worker_that_comes_when_the_rows_are_gone_goes_on(stage, store_of):
+    """Rows are let go once all their products are there; a new worker remembers nothing of them."""
+
+    class Until(Disorderly):
+        def run(self, stage_: Stage[Task, Result], on_result: Any = ignore) -> list[Result]:
+            if stage_.name == stage:
+                raise KeyboardInterrupt
+            return super().run(stage_, on_result)
+
+    whole, broken = store_of("tiled", "whole"), store_of("tiled", "broken")
+    inputs = fit_inputs("tiled")
+    run(whole, inputs)
+    with pytest.raises(KeyboardInterrupt):
+        run(broken, inputs, Until(1))
+    assert not list(Path(broken.url).glob("scratch/*/[XY]/c"))
+    panels._opened.cache_clear()
+    run(broken, inputs)
     assert arrays(whole) == arrays(broken)
 
 
