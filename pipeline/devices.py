@@ -44,10 +44,9 @@ class Device:
         return self.fp32 if dtype == "float32" else self.bf16
 
 
-# Of the peak. ASSUMED: nothing was run on a GPU. On CPUs 0.68 to 0.76 of the measured matrix-product rate was
-# seen (benchmarks/README.md). A data sheet's peak is further from what a GPU's products reach, and norms and
-# rotations, bound by memory, weigh more beside faster products.
-ASSUMED_EFFICIENCY = 0.4
+# Of the peak. Seen on one H200: 0.13 to 0.18 with a model of 1.1 billion parameters (benchmarks/README.md).
+# ASSUMED for larger ones, whose products are larger beside what is bound by memory and by launches.
+ASSUMED_EFFICIENCY = 0.2
 
 _HOPPER: dict[
     str, Any

@@ -300,7 +300,7 @@ def test_the_example_of_the_document(llama):
     config = {"model.source": str(llama), "subjects.count": "128000"}
     work = planned(config)
     eight, many = (stages(estimate(work, DEVICES["h100"], gpus)) for gpus in (8, 64))
-    tokens, h100 = 8 * 128_000, 0.4 * 989e12
+    tokens, h100 = 8 * 128_000, 0.2 * 989e12
     assert eight["extract"].seconds == pytest.approx(2 * 6.98e9 * tokens / (8 * h100), rel=0.05)
     # 32 shards of 4,096: half of the 64 have one, the others none
     assert many["extract"].where == "32 GPUs"
@@ -335,7 +335,7 @@ def test_a_pass_with_few_tokens_waits_for_the_weights(llama):
     few = replace(work, batch_tokens=8)
     passes = 1000  # of a subject each
     assert extract_seconds(few, h100, passes) == pytest.approx(passes * work.weight_bytes / 3.35e12)
-    assert extract_seconds(work, h100, passes) < extract_seconds(few, h100, passes) / 10
+    assert extract_seconds(work, h100, passes) < extract_seconds(few, h100, passes) / 5
 
 
 def test_a_plan_for_gpus_needs_the_configuration_alone(llama, capsys, tmp_path, monkeypatch):
