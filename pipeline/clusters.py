@@ -114,7 +114,7 @@ class DaskExecutor:
                 raise result.problem
         return results
 
-    def _window(self, per_worker: int) -> int:
+    def _window(self, per_worker: int = _WINDOW) -> int:
         return per_worker * max(self._workers, len(self._client.nthreads()))
 
     def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:

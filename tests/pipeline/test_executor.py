@@ -3,17 +3,20 @@
 import os
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 from distributed import Client
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lincorr.errors import BadInput, LincorrError
 from pipeline import clusters
 from pipeline.clusters import DaskExecutor, open_executor
 from pipeline.config import ClusterSettings
-from pipeline.executor import Executor, Serial, Stage
+from pipeline.executor import Executor, Serial, Stage, Waiting
 from pipeline.places import address
 from pipeline.places.worker_settings import cores, local_shape
 
@@ -65,6 +68,45 @@ def test_equal_tasks_are_each_run(executor):
 def test_a_stage_of_one_name_can_be_run_again(executor):
     assert executor.run(Stage("again", lambda task: task + 1, [1])) == [2]
     assert executor.run(Stage("again", lambda task: task + 2, [1])) == [3]
+
+
+def test_a_task_begins_when_those_that_it_needs_are_done(executor, tmp_path):
+    """A chain, beside tasks that need nothing; the last of the list is needed by the first."""
+    needs = {"a": ["b", "z"], "b": ["c"], "c": ["done long ago"]}
+
+    def write(task: Any) -> list[str]:
+        time.sleep(0.02)
+        seen = sorted(path.name for path in tmp_path.iterdir())
+        (tmp_path / task.key).touch()
+        return seen
+
+    keys = ["a", "b", "x", "c", "y", "z"]
+    seen = executor.run(Stage("needs", write, [SimpleNamespace(key=key) for key in keys], needs=needs))
+    before = dict(zip(keys, seen, strict=True))
+    assert {"b", "c", "z"} <= set(before["a"])
+    assert "c" in before["b"]
+
+
+@given(st.data())
+def test_every_task_is_taken_once_after_those_that_it_needs(data):
+    count = data.draw(st.integers(0, 12))
+    order = data.draw(st.permutations(range(count)))  # of which each may need any before it
+    needs = {
+        str(task): [str(other) for other in data.draw(st.sets(st.sampled_from(order[:i]))) if i]
+        for i, task in enumerate(order)
+        if i
+    }
+    waiting = Waiting(Stage("any", str, [SimpleNamespace(key=str(i)) for i in range(count)], needs=needs))
+    running: list[int] = []
+    done: list[int] = []
+    while len(done) < count:
+        while (taken := waiting.take()) is not None:
+            assert set(needs.get(taken[1].key, ())) <= {str(i) for i in done}
+            running.append(taken[0])
+        finished = running.pop(data.draw(st.integers(0, len(running) - 1)))
+        done.append(finished)
+        waiting.done(finished)
+    assert sorted(done) == list(range(count))
 
 
 @pytest.mark.parametrize("kind", [LincorrError, BadInput])
