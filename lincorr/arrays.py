@@ -36,15 +36,16 @@ def to_device(array: NDArray[Any], kind: str) -> Array:
 
 
 def has_gpu() -> bool:
-    """Whether CuPy is installed and sees a GPU."""
+    """Whether CuPy is installed, sees a GPU, and finds CUDA's libraries."""
     try:
         import cupy
-    except ImportError:  # it is not installed, or lacks CUDA's libraries
+
+        if cupy.cuda.runtime.getDeviceCount() == 0:
+            return False
+        cupy.linalg.cholesky(cupy.eye(1) @ cupy.eye(1))
+    except Exception:  # no CuPy, no driver, no room, no cuBLAS or cuSOLVER: each fails in ways of its own
         return False
-    try:
-        return bool(cupy.cuda.runtime.getDeviceCount() > 0)
-    except cupy.cuda.runtime.CUDARuntimeError:  # no driver
-        return False
+    return True
 
 
 def free_bytes() -> int:
@@ -56,7 +57,7 @@ def free_bytes() -> int:
 
 
 def limit_memory(kind: str, n_bytes: int) -> None:
-    """Let this process hold no more than `n_bytes` of a device's memory; the host has no such limit."""
+    """Let this process hold no more than `n_bytes` of a device's memory (0: no limit); the host has none."""
     if kind != "cpu":
         import cupy
 

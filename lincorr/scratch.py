@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
+from uuid import uuid4
 
 import numpy as np
 import zarr
@@ -34,11 +35,11 @@ class Scratch:
         self._arrays: dict[str, Any] = {}
 
     @classmethod
-    def begin(cls, url: str, inputs: str) -> "Scratch":
+    def begin(cls, url: str, inputs: str, *, anew: bool = False) -> "Scratch":
         """Open the scratch at `url` if it was made from the same `inputs` (a digest), else make it anew."""
-        if cls.inputs(url) != inputs:
+        if anew or cls.inputs(url) != inputs:
             group = zarr.open_group(open_place(url), mode="w", zarr_format=3)
-            group.attrs["inputs"] = inputs
+            group.attrs.update({"inputs": inputs, "begun": uuid4().hex})
         return cls.attach(url)
 
     @classmethod
@@ -54,6 +55,11 @@ class Scratch:
         except FileNotFoundError:
             return None
         return None if found is None else str(found)
+
+    @property
+    def begun(self) -> str:
+        """Tells this scratch from all others that were ever at its URL."""
+        return str(self._group.attrs.get("begun", ""))
 
     # --- tiles ------------------------------------------------------------------------------------
 

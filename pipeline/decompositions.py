@@ -32,9 +32,10 @@ class _Latest(Generic[T]):
 
     def get(self, key: bytes, make: Callable[[], T]) -> T:
         """Return the value of a key; make it where it is not kept."""
-        value = self._values.pop(key) if key in self._values else make()
-        while len(self._values) >= _KEPT:
+        known = self._values.pop(key, None)
+        while len(self._values) >= _KEPT:  # before another is made: they are large
             del self._values[next(iter(self._values))]
+        value = make() if known is None else known
         self._values[key] = value
         return value
 
@@ -43,7 +44,7 @@ class Decompositions:
     """Sources of one store's rows; the last ones are kept.
 
     Whoever goes through relations in the order of their source prompts decomposes each of them once. They are
-    found, and live, on a device: "cpu" or "cuda"; the output head stays on the host.
+    found, and kept without targets, on a device: "cpu" or "cuda"; the output head stays on the host.
     """
 
     def __init__(self, store: LogitStore, device: str = "cpu") -> None:
@@ -71,9 +72,9 @@ class Decompositions:
         def make() -> Direct:
             return direct(
                 self._put(self._store.logits(source, ids, rows)),
-                y,
+                y[:, :0],
                 source_ids=ids,
-                target_ids=target_ids,
+                target_ids=target_ids[:0],
                 storage_eps=self._eps,
                 rank_limit=identity.width if identity.linear else None,
                 rcond=rcond,
@@ -91,7 +92,7 @@ class Decompositions:
             source_head = self.columns(ids)
             return factored(
                 self._put(self._store.hidden(source, rows)),
-                states,
+                states[:, :0],
                 source_head,
                 head,
                 source_ids=ids,

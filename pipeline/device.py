@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from lincorr.arrays import free_bytes, has_gpu
+from lincorr.arrays import free_bytes, has_gpu, limit_memory
 from lincorr.errors import LincorrError
 
 Arguments = ParamSpec("Arguments")
@@ -31,8 +31,10 @@ def compute(function: Callable[Arguments, Value], *args: Arguments.args, **kwarg
 
 def no_memory(problem: MemoryError) -> LincorrError:
     """Return what to say of memory that ran out, the host's or (CuPy's error is one, too) a GPU's."""
+    how = f" ({problem})" if str(problem) else ""
     return LincorrError(
-        f"out of memory ({problem}); set fit.memory or cluster.workers lower, or fit.device to cpu"
+        f"out of memory{how}; set fit.memory or cluster.workers lower, or fit.device to cpu. What was done "
+        "is kept: run again to go on"
     )
 
 
@@ -42,7 +44,10 @@ def own_device(asked: str, n_bytes: int) -> str:
     A GPU, if this process sees one that has memory for `n_bytes`, unless "cpu" is asked for. Workers may have
     GPUs where this process has none, so "cuda" is no demand here.
     """
-    return "cuda" if asked != "cpu" and has_gpu() and free_bytes() >= n_bytes else "cpu"
+    if asked == "cpu" or not has_gpu() or free_bytes() < n_bytes:
+        return "cpu"
+    limit_memory("cuda", 0)  # none: a task that ran in this process may have set one
+    return "cuda"
 
 
 def array_device(asked: str) -> str:

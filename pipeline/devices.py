@@ -44,7 +44,7 @@ class Device:
         return self.fp32 if dtype == "float32" else self.bf16
 
 
-# Of the peak. Seen on one H200: 0.13 to 0.18 with a model of 1.1 billion parameters (benchmarks/README.md).
+# Of the peak. Seen on one H200: 0.13 to 0.18 with a model of 1.2 billion parameters (benchmarks/README.md).
 # ASSUMED for larger ones, whose products are larger beside what is bound by memory and by launches.
 ASSUMED_EFFICIENCY = 0.2
 

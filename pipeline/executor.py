@@ -123,7 +123,7 @@ class Serial:
     """Everything in this process, one task after the other."""
 
     def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
-        """Call the stage's function on every task, in order."""
+        """Call the stage's function on every task, the first that may begin first."""
         waiting, results = Waiting(stage), {}
         while (taken := waiting.take()) is not None:
             place, task = taken

@@ -342,7 +342,7 @@ def _decomposition(
 ) -> None:
     """Run the one task that decides the rank, and remember what it decided."""
     if "cut" not in scratch.facts():
-        task = TileTask(store.url, scratch.url, Scratch.inputs(scratch.url) or "", 0)
+        task = TileTask(store.url, scratch.url, scratch.begun, 0)
         [decided] = executor.run(Stage("decompose", function, [task], on_device=True))
         scratch.remember(**decided)
 

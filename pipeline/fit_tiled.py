@@ -87,8 +87,8 @@ def fit_tiles(
     for name, shape in (("gram", (p, p)), ("factor", (p, p)), ("cross", (p, q))):
         scratch.create(name, shape, (panel, panel))
     scratch.create("largest", (1, 1), (1, 1))
-    # what is long in the making comes first; a worker keeps a panel of X in memory: the last one of G is the
-    # first one of B
+    # what is long in the making comes first; a worker keeps a panel of X in memory, and the last one of G is
+    # the first one of B (but where σ₁² is found in between)
     lower = [(i, j) for j in range(tiles) for i in range(j, tiles)]
     across = [(i, c) for i in reversed(range(tiles)) for c in range(blocks)]
     places: dict[Matrix, list[tuple[int, int]]]
@@ -122,9 +122,9 @@ def fit_tiles(
 def needs_of_tiles(lower: Sequence[tuple[int, int]]) -> dict[str, list[str]]:
     """Return which tiles must be there before σ₁², and before each lower tile of L."""
     needs = {"largest-0-0": [f"gram-{i}-{j}" for i, j in lower]}
-    for i, j in lower:
-        before = [f"factor-{i}-{k}" for k in range(j)]
-        needs[f"factor-{i}-{j}"] = [*before, "largest-0-0" if i == j else f"factor-{j}-{j}"]
+    for i, j in lower:  # those further to the left are needed by the one before
+        left = [f"factor-{i}-{j - 1}"] if j else []
+        needs[f"factor-{i}-{j}"] = [*left, f"factor-{j}-{j}" if i > j else "largest-0-0"]
     return needs
 
 
@@ -212,12 +212,8 @@ def factor_tile(task: TileTask) -> Receipt:
         LincorrError: the matrix is not positive definite at a diagonal tile.
     """
     began = time.perf_counter()
-    scratch, _ = opened(task)
-    i, j = task.i, task.j
-
-    def read(row: int, column: int) -> Array:  # and keep none: a panel for products is held beside
-        return scratch.read("factor", row, column)
-
+    scratch, panels = opened(task)
+    read, (i, j) = panels.square("factor"), (task.i, task.j)
     tile = scratch.read("gram", i, j)
     if i == j:
         tile = tiled.add_to_diagonal(tile, _penalty(scratch))

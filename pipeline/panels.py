@@ -31,6 +31,8 @@ from pipeline.executor import Executor, Receipt, Stage, this_worker
 Side = Literal["X", "Y"]
 Doubles = NDArray[np.float64]
 _SIDES: tuple[Side, ...] = ("X", "Y")
+_TILING = ("block", "panel", "sketch")
+_LESS_MEMORY = 1.25  # times what a task may hold now: tiles that were cut for more are cut anew
 _TILES_BESIDE = 8  # a column block of W, while it is solved and written
 _TILES_HELD = 10  # by a product, at most: the sum, what goes in, what is read ahead and written
 
@@ -41,13 +43,13 @@ class TileTask:
 
     Attributes:
         store, scratch: URLs.
-        inputs: digest that the scratch must have been made from.
+        begun: which of the scratches that were ever there it is.
         i, j: its place.
     """
 
     store: str
     scratch: str
-    inputs: str
+    begun: str
     i: int
     j: int = 0
 
@@ -106,8 +108,11 @@ class Panels:
 
     def panel(self, side: Side, j: int) -> Iterable[Array]:
         """Return what `down` yields; the last panel is kept in memory for the next task, where it fits."""
-        if 8 * self.n_rows * self._panel_width > self._spare:
+        size = 8 * self.n_rows * self._panel_width
+        if size > self._spare:
             return self.down(side, j)
+        if size + self._kept_bytes > self._spare:
+            self._kept.clear()
         if self._panel.get(side, (None,))[0] != j:
             self._panel.pop(side, None)  # let go before the next is read
             self._panel[side] = (j, list(self.down(side, j)))
@@ -161,10 +166,18 @@ class Panels:
         return int(self._scratch.facts()["memory_bytes"])
 
     def _holds_square(self, name: str) -> bool:
-        """Whether a lower triangle (p, p) fits beside what a task holds: a column block and a few tiles."""
+        """Whether a lower triangle (p, p) fits beside a panel that is kept and what a task holds.
+
+        That is a column block and a few tiles.
+        """
         tiles = self._scratch.tiles(name)[0]
         held = tiles * (tiles + 1) // 2 + tiles + _TILES_BESIDE
-        return 8 * self._panel_width**2 * held <= self._memory_bytes
+        panels = 8 * self.n_rows * self._panel_width * len(self._panel)
+        return 8 * self._panel_width**2 * held + panels <= self._memory_bytes
+
+    @property
+    def _kept_bytes(self) -> int:
+        return sum(8 * tile.shape[0] * tile.shape[1] for tile in self._kept.values())
 
     @property
     def _spare(self) -> int:
@@ -180,7 +193,7 @@ def opened(task: TileTask) -> tuple[Scratch, Panels]:
     Raises:
         LincorrError: the fit asks for a GPU, and this worker sees none.
     """
-    return _opened(task.scratch, task.inputs)
+    return _opened(task.scratch, task.begun)
 
 
 def scored(means: Array) -> Array:
@@ -210,15 +223,21 @@ def begin(
         inputs: digest of all that follows.
         facts: what tasks have to know: ``block`` and ``panel``, and what a method adds.
     """
-    scratch = Scratch.begin(scratch_url(store, name), inputs)
+    url = scratch_url(store, name)
+    scratch = Scratch.begin(url, inputs)
+    kept = scratch.facts()
+    if kept.get("memory_bytes", 0) > _LESS_MEMORY * facts["memory_bytes"]:
+        scratch = Scratch.begin(url, inputs, anew=True)
+    else:  # its tiles are what they are
+        facts |= {key: kept[key] for key in _TILING if key in kept}
     for key, values in (("source_ids", source_ids), ("target_ids", target_ids), ("rows", rows)):
         scratch.save(key, values.astype(np.float64))
     scratch.remember(source=templates[0], target=templates[1], **facts)
     return scratch
 
 
-@functools.lru_cache(maxsize=1)
-def _opened(url: str, inputs: str) -> tuple[Scratch, Panels]:
+@functools.lru_cache(maxsize=1)  # `begun`: a long-lived worker must not take an old one for a new one
+def _opened(url: str, begun: str) -> tuple[Scratch, Panels]:
     facts = Scratch.attach(url).facts()
     kind = array_device(facts["device"])
     limit_memory(kind, facts["memory_bytes"])
@@ -321,9 +340,10 @@ def tiles_to_do(
     store: LogitStore, scratch: Scratch, output: str, places: list[tuple[int, int]]
 ) -> list[TileTask]:
     """Return tasks for the tiles of `output` that are not there yet."""
-    inputs = Scratch.inputs(scratch.url) or ""
     return [
-        TileTask(store.url, scratch.url, inputs, i, j) for i, j in places if not scratch.has(output, i, j)
+        TileTask(store.url, scratch.url, scratch.begun, i, j)
+        for i, j in places
+        if not scratch.has(output, i, j)
     ]
 
 

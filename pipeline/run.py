@@ -137,7 +137,8 @@ class Run:
                 if not tasks and self._head_is_kept():
                     self.narrator.tell(f"Nothing to extract: {url} has it all")
                     return []
-            with self._executor(self._model_bytes(), keep_memory=True) as executor:
+            gpus = visible_gpus(self.config.model.device)
+            with self._executor(self._model_bytes(), gpus, keep_memory=True) as executor:
                 if not exists:
                     self._create(executor)
                     store = self._register(self.store(write=True))
@@ -153,7 +154,9 @@ class Run:
 
             @functools.cache
             def executor() -> Executor:
-                return opened.enter_context(self._executor(fit_memory(self.config.fit), keep_memory=False))
+                settings = self.config.fit
+                gpus = 0 if own_device(settings.device, 0) == "cpu" else visible_gpus("cuda")
+                return opened.enter_context(self._executor(fit_memory(settings), gpus, keep_memory=False))
 
             shared = self.decompositions(store)
             for inputs in self.fit_inputs(store):
@@ -217,7 +220,8 @@ class Run:
             @functools.cache
             def executor() -> Executor:
                 worker_bytes = _TRAINING_COPIES * float32_bytes(self.inputs.folder)
-                return opened.enter_context(self._executor(worker_bytes, keep_memory=True))
+                gpus = visible_gpus(self.config.model.device)
+                return opened.enter_context(self._executor(worker_bytes, gpus, keep_memory=True))
 
             relations = list(self.fit_inputs(store, chosen))
             with self.narrator.progress(stage.capitalize(), per_relation * len(relations), unit) as advance:
@@ -274,14 +278,14 @@ class Run:
     # --- extraction -------------------------------------------------------------------------------
 
     @contextmanager
-    def _executor(self, worker_bytes: int, *, keep_memory: bool) -> Iterator[Executor]:
+    def _executor(self, worker_bytes: int, gpus: int, *, keep_memory: bool) -> Iterator[Executor]:
         from pipeline.clusters import open_executor  # Dask is imported only where it is used
 
         with open_executor(
             self.config.cluster,
             model_bytes=worker_bytes,
             tell=self.narrator.tell,
-            gpus=visible_gpus(self.config.model.device),
+            gpus=gpus,
             keep_memory=keep_memory,
         ) as executor:
             yield executor
@@ -451,8 +455,8 @@ class Run:
         """Return what keeps the sources that are decomposed without workers: on a GPU of this process."""
         choices = [choice for inputs in self.fit_inputs(store) for choice in inputs.choices.values()]
         needed = max((choice.worker_bytes for choice in choices if not choice.streamed), default=0)
-        device = own_device(self.config.fit.device, _TEMPORARIES * needed)
-        if needed and device != "cpu":
+        device = own_device(self.config.fit.device, _TEMPORARIES * needed) if needed else "cpu"
+        if device != "cpu":
             self.narrator.tell("Fits in memory are done on the GPU")
         return Decompositions(store, device)
 

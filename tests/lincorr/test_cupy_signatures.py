@@ -33,4 +33,10 @@ def test_the_memory_pool_takes_a_limit() -> None:
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
     assert "size=None" in cupy.get_default_memory_pool().set_limit.__doc__.splitlines()[0]
     assert "out=None" in cupy.ndarray.get.__doc__.splitlines()[0]
-    assert issubclass(cupy.cuda.runtime.CUDARuntimeError, Exception)
+    assert callable(cupy.get_default_memory_pool().free_bytes)
+    assert callable(cupy.cuda.runtime.memGetInfo)
+
+
+def test_a_gpu_without_memory_raises_what_is_told_in_one_line() -> None:
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)  # see pipeline.device.no_memory

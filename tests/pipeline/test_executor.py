@@ -138,7 +138,8 @@ def test_a_worker_without_memory_is_one_line(dask_executor):
         raise MemoryError("4 TB")
 
     with pytest.raises(
-        LincorrError, match=r"^out of memory \(4 TB\); set fit\.memory or .* fit\.device to cpu$"
+        LincorrError,
+        match=r"^out of memory \(4 TB\); set fit\.memory or .* fit\.device to cpu\. What was done is",
     ):
         dask_executor.run(Stage("hold", hold, [0]))
 

@@ -110,6 +110,7 @@ def arrays_on_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     if request.param == "strict":
         monkeypatch.setattr(device_module, "has_gpu", lambda: True)
         monkeypatch.setattr(device_module, "free_bytes", lambda: 10**12)
+        monkeypatch.setattr(device_module, "limit_memory", lambda kind, n_bytes: None)
     return moved
 
 
@@ -156,4 +157,7 @@ def test_a_process_takes_its_gpu_where_it_has_one_with_memory(
 ) -> None:
     monkeypatch.setattr(device_module, "has_gpu", lambda: sees)
     monkeypatch.setattr(device_module, "free_bytes", lambda: free)
+    limits: list[int] = []
+    monkeypatch.setattr(device_module, "limit_memory", lambda kind, n_bytes: limits.append(n_bytes))
     assert own_device(asked, 100) == expected
+    assert limits == ([0] if expected == "cuda" else [])  # one that a task had set is lifted
