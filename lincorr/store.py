@@ -95,7 +95,10 @@ _REFUSALS = {
 
 
 class LogitStore:
-    """A store, opened. Use `create` or `open`."""
+    """A store, opened. Use `create` or `open`.
+
+    Shards that others write are seen; subjects and templates that they add are, once it is opened again.
+    """
 
     def __init__(self, url: str, group: zarr.Group) -> None:
         self.url = url

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import dask
 from distributed import Client, as_completed
+from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
@@ -146,7 +147,7 @@ def _told(stage: str) -> Iterator[None]:
     """Say in one line what became of a stage's tasks."""
     try:
         yield
-    except CancelledError as problem:
+    except (CancelledError, CommClosedError) as problem:  # the second while results are on their way
         raise LincorrError(
             f"{stage}: the Dask scheduler is gone; start it and its workers again (cluster.address). What "
             "was done is kept: run again to go on"

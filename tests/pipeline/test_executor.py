@@ -3,12 +3,14 @@
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 from distributed import Client
+from distributed.comm import CommClosedError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +144,18 @@ def test_a_worker_without_memory_is_one_line(dask_executor):
         match=r"^out of memory \(4 TB\); set fit\.memory or .* fit\.device to cpu\. What was done is",
     ):
         dask_executor.run(Stage("hold", hold, [0]))
+
+
+@pytest.mark.parametrize("lost", [CancelledError(), CommClosedError("in gather")])
+def test_a_lost_scheduler_is_one_line_whenever_it_goes(lost):
+    """Between two messages, or in the middle of one."""
+
+    class Lost:
+        def gather(self, futures: Any) -> Any:
+            raise lost
+
+    with pytest.raises(LincorrError, match=r"^a stage: the Dask scheduler is gone; .* run again to go on$"):
+        DaskExecutor(Lost())._results([], "a stage")
 
 
 def test_an_executor_works_after_an_error(executor):
