@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import dask
 from distributed import Client, as_completed
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
