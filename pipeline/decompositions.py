@@ -44,7 +44,7 @@ class Decompositions:
     """Sources of one store's rows; the last ones are kept.
 
     Whoever goes through relations in the order of their source prompts decomposes each of them once. They are
-    found, and kept without targets, on a device: "cpu" or "cuda"; the output head stays on the host.
+    found, and kept with one target column, on a device: "cpu" or "cuda"; the output head stays on the host.
     """
 
     def __init__(self, store: LogitStore, device: str = "cpu") -> None:
@@ -72,9 +72,9 @@ class Decompositions:
         def make() -> Direct:
             return direct(
                 self._put(self._store.logits(source, ids, rows)),
-                y[:, :0],
+                y[:, :1],
                 source_ids=ids,
-                target_ids=target_ids[:0],
+                target_ids=target_ids[:1],
                 storage_eps=self._eps,
                 rank_limit=identity.width if identity.linear else None,
                 rcond=rcond,
@@ -92,7 +92,7 @@ class Decompositions:
             source_head = self.columns(ids)
             return factored(
                 self._put(self._store.hidden(source, rows)),
-                states[:, :0],
+                states[:, :1],
                 source_head,
                 head,
                 source_ids=ids,
