@@ -27,6 +27,11 @@ class Readout:
         """Whether logits are a linear function of the hidden state."""
         return "linear" if self.softcap is None else "soft-capped"
 
+    @property
+    def scaled(self) -> Array:
+        """The weight times the scale, (V, d); no copy where that is one."""
+        return self.weight if self.scale == 1.0 else self.weight * self.scale
+
     def describe(self) -> str:
         """One phrase: kind, bias, scale and size."""
         extras = [" with bias" if self.bias is not None else ""]

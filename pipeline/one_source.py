@@ -102,8 +102,7 @@ class OneSource:
         name, rows, ids = inputs.source_template, inputs.test_rows, inputs.relation.source.ids
         if isinstance(found, Factored):
             held_out = like(double(store.hidden(name, rows)), found.targets) @ found.to_coordinates
-            head = shared.columns(ids)
-            lift = (head.weight * head.scale) @ to_host(found.from_coordinates)
+            lift = shared.columns(ids).scaled @ to_host(found.from_coordinates)
             targets = (found.targets, found.projected, found.target_mean)
             problem = Direct(ids, found.target_ids, found.spectrum, *targets)
             return cls(problem, held_out, lift, np.arange(len(ids)))

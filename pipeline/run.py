@@ -158,8 +158,9 @@ class Run:
                 gpus = 0 if own_device(settings.device, 0) == "cpu" else visible_gpus("cuda")
                 return opened.enter_context(self._executor(fit_memory(settings), gpus, keep_memory=False))
 
-            shared = self.decompositions(store)
-            for inputs in self.fit_inputs(store):
+            relations = list(self.fit_inputs(store))
+            shared = self.decompositions(store, relations)
+            for inputs in relations:
                 self.narrator.tell(f"Fitting {inputs.relation.name}")
                 fitted = fit_relation(store, inputs, executor, shared)
                 done += [f"{inputs.relation.name}/{fit}" for fit in fitted]
@@ -173,8 +174,9 @@ class Run:
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
         with self.timed("evaluate"), sole_writer(store.url, or_read=True):
-            shared = self.decompositions(store)
-            for inputs in self.fit_inputs(store):
+            relations = list(self.fit_inputs(store))
+            shared = self.decompositions(store, relations)
+            for inputs in relations:
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
                 evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
         return self.document()
@@ -451,9 +453,9 @@ class Run:
                 device=settings.device,
             )
 
-    def decompositions(self, store: LogitStore) -> Decompositions:
+    def decompositions(self, store: LogitStore, relations: Sequence[FitInputs]) -> Decompositions:
         """Return what keeps the sources that are decomposed without workers: on a GPU of this process."""
-        choices = [choice for inputs in self.fit_inputs(store) for choice in inputs.choices.values()]
+        choices = [choice for inputs in relations for choice in inputs.choices.values()]
         needed = max((choice.worker_bytes for choice in choices if not choice.streamed), default=0)
         device = own_device(self.config.fit.device, _TEMPORARIES * needed) if needed else "cpu"
         if device != "cpu":

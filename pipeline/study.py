@@ -73,7 +73,7 @@ def study_of(job: Run, *, growth: Sequence[str] | None = None, compare: bool = F
     document = job.evaluate()
     store = job.store(write=True)
     with sole_writer(store.url, or_read=True):
-        shared = job.decompositions(store)
+        shared = job.decompositions(store, list(job.fit_inputs(store)))
         with job.timed("matrices"):
             matrices = _matrices(job, store, shared)
         with job.timed("growth"):

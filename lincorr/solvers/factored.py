@@ -53,7 +53,7 @@ class Factored:
     @property
     def readout(self) -> Array:
         """(q, d) the target head's rows, scale included."""
-        return like(self.target_head.weight * self.target_head.scale, self.targets)
+        return like(self.target_head.scaled, self.targets)
 
     @property
     def cut(self) -> Cut:
@@ -98,7 +98,7 @@ class Factored:
     def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
         """Return rows of W; only these rows of the source head are used."""
         head = self.source_head.columns(like(positions, self.source_head.weight))
-        rows = like(head.weight * head.scale, coefficients)
+        rows = like(head.scaled, coefficients)
         return rows @ (self.from_coordinates @ coefficients) @ self.readout.T
 
     def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
@@ -145,7 +145,7 @@ class Basis:
 def basis_of(source_head: Readout, where: Array) -> Basis:
     """Find a float64 head's coordinates, on the device of `where`; ``O(p d²)``."""
     xp = namespace(where)
-    E1 = like(source_head.weight * source_head.scale, where)
+    E1 = like(source_head.scaled, where)
     values, V = xp.linalg.eigh(E1.T @ E1)  # ascending
     kept = int(xp.sum(xp.astype(values > values.shape[0] * EPS64 * values[-1], xp.int64)))
     root = xp.sqrt(values[-kept:])

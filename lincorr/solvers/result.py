@@ -156,7 +156,7 @@ def map_through(
     diagnosis: Diagnosis,
 ) -> "LinearMap":
     """Make the map between logits of the source and target tokens out of that between hidden states."""
-    left = source_head.weight if source_head.scale == 1.0 else source_head.weight * source_head.scale
+    left = source_head.scaled
     weights = Factors(left, hidden.core, hidden.target_head.weight)
     if hidden.target_head.scale != 1.0:
         weights = replace(weights, core=hidden.core * hidden.target_head.scale)
