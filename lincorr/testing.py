@@ -43,6 +43,16 @@ def save_toy_model(folder: Path, *, seed: int = 0, width: int = 32, **config: An
     return folder
 
 
+def toy_relation(source: str, target: str) -> dict[str, Any]:
+    """Return the relation from `CITIES` to `COUNTRIES` under two templates, as a catalogue has it."""
+    return {
+        "family": "places",
+        "source": {"template": source, "answers": list(CITIES)},
+        "target": {"template": target, "answers": list(COUNTRIES)},
+        "truth": [list(pair) for pair in zip(CITIES, COUNTRIES, strict=True)],
+    }
+
+
 def toy_tokenizer(words: Sequence[str] = CITIES + COUNTRIES, *, bos: bool = False) -> Any:
     """Train a byte-level BPE tokenizer in which each of `words` is one token behind a space.
 

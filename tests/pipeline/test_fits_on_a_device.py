@@ -19,7 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from lincorr.arrays import has_gpu
-from lincorr.testing import CITIES, COUNTRIES
+from lincorr.testing import CITIES, toy_relation
 from pipeline import decompositions, exports, study
 from pipeline import device as device_module
 from pipeline.cli import main
@@ -33,12 +33,7 @@ CATALOGUE = {
         "taste": "{} likes the taste of",
     },
     "relations": {
-        "home-land": {
-            "family": "places",
-            "source": {"template": "home", "answers": list(CITIES)},
-            "target": {"template": "land", "answers": list(COUNTRIES)},
-            "truth": [list(pair) for pair in zip(CITIES, COUNTRIES, strict=True)],
-        },
+        "home-land": toy_relation("home", "land"),
         "dish-taste": {
             "family": "food",
             "source": {"template": "dish", "answers": list(CITIES[:6])},

@@ -20,7 +20,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from lincorr.solvers.spectrum import READING_SHARE, ROOT_PENALTIES
 from lincorr.store import LogitStore
 from lincorr.subjects import split_rows
-from lincorr.testing import CITIES, COUNTRIES
+from lincorr.testing import CITIES, COUNTRIES, toy_relation
 from pipeline import exports, growth, matrix, study
 from pipeline.cli import main
 from pipeline.copies import kept_or_made
@@ -49,12 +49,7 @@ CATALOGUE = {
     },
     "paraphrases": {"home": ["{} is in the city of"]},
     "relations": {
-        "home-land": {
-            "family": "places",
-            "source": {"template": "home", "answers": list(CITIES)},
-            "target": {"template": "land", "answers": list(COUNTRIES)},
-            "truth": [list(pair) for pair in zip(CITIES, COUNTRIES, strict=True)],
-        },
+        "home-land": toy_relation("home", "land"),
         "home-late": {
             "family": "places",
             "source": {"template": "home", "answers": list(CITIES[:8])},
