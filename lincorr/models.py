@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import warnings
@@ -298,10 +299,13 @@ def resolve_dtype(dtype: Precision, device: str) -> str:
 
 
 def use_threads(threads: int) -> None:
-    """Let the models of this process compute with so many threads."""
-    import torch
+    """Let the models of this process compute with so many threads, also those that are loaded later.
 
-    torch.set_num_threads(threads)
+    It does not import torch: a process that only fits has no use for its 150 MB.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is imported
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def threads_in_use() -> int:

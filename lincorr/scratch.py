@@ -6,9 +6,7 @@ written reads as NaN and is refused, so only finite tiles can be written.
 """
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 from uuid import uuid4
 
@@ -17,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
+from lincorr.ahead import ahead
 from lincorr.arrays import Array, to_device, to_host
 from lincorr.chunks import checksummed
 from lincorr.errors import LincorrError, StoreDamaged
@@ -120,14 +119,8 @@ class Scratch:
         Raises:
             StoreDamaged: one was never written, or is not what was written.
         """
-        with ThreadPoolExecutor(1) as pool:
-            coming: deque[Future[Floats]] = deque()
-            for i, j in places:
-                coming.append(pool.submit(self.read_host, name, i, j))
-                if len(coming) > 1:
-                    yield to_device(coming.popleft().result(), self._kind)
-            while coming:
-                yield to_device(coming.popleft().result(), self._kind)
+        for tile in ahead(lambda place: self.read_host(name, *place), places):
+            yield to_device(tile, self._kind)
 
     def put(self, host: Floats) -> Array:
         """Put a host array where tiles are read to, in float64."""

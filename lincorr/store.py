@@ -430,10 +430,10 @@ class LogitStore:
             BadInput: a column is not kept and there are no hidden states.
         """
         kept = self.column_ids(name)
-        order = np.argsort(kept, kind="stable")
-        position = order[np.searchsorted(kept, ids, sorter=order).clip(max=len(kept) - 1)]
         if np.array_equal(kept, ids):
             return self._rows("logits", name, rows)
+        order = np.argsort(kept, kind="stable")
+        position = order[np.searchsorted(kept, ids, sorter=order).clip(max=len(kept) - 1)]
         if np.array_equal(kept[position], ids):
             return self._rows("logits", name, rows)[:, position]
         if not self.identity.hidden:
@@ -661,9 +661,9 @@ class LogitStore:
 
     def _rows(self, kind: Kind, name: str, rows: NDArray[np.int64]) -> NDArray[np.floating]:
         array = self._array(f"{kind}/{name}")
-        result = np.empty((len(rows), array.shape[1]), dtype=array.dtype)
-        shards = rows // self.identity.shard_rows
-        for shard, record in self._records(name, rows).items():
+        shards, records = rows // self.identity.shard_rows, self._records(name, rows)
+        result = None
+        for shard, record in records.items():
             block = self._verified(kind, name, shard, record)
             mine = np.flatnonzero(shards == shard)
             inside = rows[mine] - shard * self.identity.shard_rows
@@ -672,8 +672,12 @@ class LogitStore:
                     f"store: shard {shard} of template {name!r} in {self.url!r} has "
                     f"{len(block)} of its rows; run `lincorr extract`"
                 )
+            if len(records) == 1 and np.array_equal(inside, np.arange(inside[0], inside[0] + len(rows))):
+                return block[inside[0] : inside[0] + len(rows)]  # as it was read: no copy
+            if result is None:
+                result = np.empty((len(rows), array.shape[1]), dtype=array.dtype)
             if len(mine) == mine[-1] - mine[0] + 1:  # as it is when rows are in order: one copy less
                 np.take(block, inside, axis=0, out=result[mine[0] : mine[-1] + 1], mode="clip")
             else:
                 result[mine] = block[inside]
-        return result
+        return np.empty((0, array.shape[1]), dtype=array.dtype) if result is None else result

@@ -55,6 +55,11 @@ class DaskExecutor:
         self._workers = workers
 
     @property
+    def workers(self) -> int:
+        """How many workers are there, or to come."""
+        return max(self._workers, len(self._client.nthreads()))
+
+    @property
     def dashboard(self) -> str:
         """Address of the Dask dashboard."""
         return str(self._client.dashboard_link)
@@ -116,7 +121,7 @@ class DaskExecutor:
         return results
 
     def _window(self, per_worker: int = _WINDOW) -> int:
-        return per_worker * max(self._workers, len(self._client.nthreads()))
+        return per_worker * self.workers
 
     def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
         """What a stage asks of a worker: its GPU, where the model should be and some workers have one."""

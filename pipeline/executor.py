@@ -108,7 +108,16 @@ class Waiting(Generic[Task]):
 
 
 class Executor(Protocol):
-    """Runs stages somewhere."""
+    """Runs stages somewhere.
+
+    Attributes:
+        workers: how many tasks it runs at once, as far as it knows.
+    """
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run at once."""
+        ...
 
     def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ...) -> list[Result]:
         """Call the stage's function on every task; return results in the order of the tasks."""
@@ -121,6 +130,8 @@ def ignore(result: object) -> None:
 
 class Serial:
     """Everything in this process, one task after the other."""
+
+    workers = 1
 
     def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
         """Call the stage's function on every task, the first that may begin first."""

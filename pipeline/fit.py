@@ -27,6 +27,7 @@ from pipeline.fit_streams import decompose, load_reduced
 from pipeline.fit_tiled import Kept, fit_tiles
 from pipeline.panels import begin, scratch_url
 from pipeline.prepare import RelationInputs
+from pipeline.sweeps import ROW_BYTES
 
 Source = Literal["domain", "vocabulary"]
 
@@ -151,8 +152,8 @@ def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
     n, p, q = len(inputs.fit_rows), len(inputs.source_ids(source)), len(inputs.relation.target.ids)
     method, identity = inputs.choices[source].method, store.identity
     tile = largest_tile(p, inputs.memory_bytes) if method == "tiled" else _PANEL
-    # gram holds float64 rows beside its moments; the others cut them as they are stored
-    row_bytes = (64 if method == "gram" else 8) * (p + q)
+    # gram and tiled hold float64 rows beside their sums; the others cut them as they are stored
+    row_bytes = {"gram": 64, "tiled": 3 * ROW_BYTES}.get(method, 8) * (p + q)
     block = max(_FEWEST_ROWS, min(tile, inputs.memory_bytes // row_bytes))
     return begin(
         store,

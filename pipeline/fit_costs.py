@@ -5,10 +5,11 @@ rows to fit, t held out, p and q source and target columns, d the model's width,
 vocabulary.
 """
 
+import math
 from dataclasses import dataclass
 
 from lincorr.bootstrap import REPLICATES
-from lincorr.solvers.choose import Choice
+from lincorr.solvers.choose import Choice, product_bytes
 from lincorr.solvers.reduced import SCORED_OUTPUTS
 from lincorr.solvers.spectrum import ROOT_PENALTIES
 from lincorr.solvers.thin_svd import TALL
@@ -89,10 +90,14 @@ def fit_cost(sizes: FitSizes, choice: Choice) -> Cost:
         path = _PENALTIES * 2 * n * r * q
         solutions = _MAPS * (4 * n * r * q + 6 * p * r * q)
         return checked + set_up_cost(s, choice) + Cost(products=path + solutions)
-    left_out = 0.0
-    if choice.method != "tiled":  # which takes one penalty as given
-        left_out = _PENALTIES * 4.0 * s.n * _rank(s) * min(s.q, SCORED_OUTPUTS)
-    return checked + Cost(choice.flops + left_out, read_bytes=_data_bytes(s, choice) * s.n_subjects)
+    rows = _data_bytes(s, choice) * s.n_subjects
+    if (
+        choice.method == "tiled"
+    ):  # takes one penalty as given; reads the rows for their means, and once a sweep
+        sweeps = math.ceil(product_bytes(s.p, s.q) / choice.worker_bytes)
+        return checked + Cost(choice.flops, read_bytes=(1 + sweeps) * rows)
+    left_out = _PENALTIES * 4.0 * s.n * _rank(s) * min(s.q, SCORED_OUTPUTS)
+    return checked + Cost(choice.flops + left_out, read_bytes=rows)
 
 
 def set_up_cost(s: FitSizes, choice: Choice) -> Cost:

@@ -23,13 +23,23 @@ from lincorr.errors import LincorrError
 from lincorr.scratch import Scratch
 from lincorr.solvers import dual, gram, lowrank
 from lincorr.solvers.cutoff import Cut
+from lincorr.solvers.products import gram_tile
 from lincorr.solvers.reduced import LeaveOneOut, Reduced, leave_one_out_block, scored_outputs
 from lincorr.solvers.spectrum import ROOT_PENALTIES
-from lincorr.solvers.tiled import gram_tile
 from lincorr.store import LogitStore
 from lincorr.strict_json import finite
 from pipeline.executor import Executor, Receipt, Stage
-from pipeline.panels import Panels, TileTask, cut_rows, indices, opened, read_rows, receipt, run_tiles, scored
+from pipeline.fit_rows import indices
+from pipeline.panels import (
+    Panels,
+    TileTask,
+    cut_rows,
+    opened,
+    opened_rows,
+    receipt,
+    run_tiles,
+    scored,
+)
 
 _GROUPS = 16  # of rows whose moments are kept apart, at most; fixed, so that the tree is
 _PACKED = 7  # rows of a packed `LeaveOneOut`
@@ -97,7 +107,7 @@ def _gram(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
     scratch.remember(groups=groups)
     for level, count in enumerate(_levels(groups)):
         todo = [
-            TileTask(store.url, scratch.url, scratch.inputs(scratch.url) or "", level, k)
+            TileTask(store.url, scratch.url, scratch.begun, level, k)
             for k in range(count)
             if not scratch.has(f"{_node(level, k)}/counts", 0, 0)
         ]
@@ -153,9 +163,9 @@ def sum_moments(task: TileTask) -> Receipt:
     began = time.perf_counter()
     scratch, _ = opened(task)
     total = None
-    rows = 0
+    rows, fit_rows = 0, opened_rows(task)
     for i in _blocks_of(scratch, task.j):
-        x, y = read_rows(task.store, scratch, i)
+        x, y = fit_rows.read(fit_rows.block(i))
         rows += len(x)
         moments = gram.Moments.of(scratch.put(x), scratch.put(y))
         total = moments if total is None else total.merge(moments)
@@ -435,7 +445,8 @@ def leave_out(task: TileTask) -> Receipt:
     if scratch.has("left", task.i, 0):
         left, targets = scratch.read("left", task.i, 0), panels.scored(task.i)
     else:  # gram keeps no rows
-        x, y = read_rows(task.store, scratch, task.i)
+        fit_rows = opened_rows(task)
+        x, y = fit_rows.read(fit_rows.block(task.i))
         mean, basis = scratch.load("source_mean")[0, :], scratch.load("basis")
         left = gram.left_rows(scratch.put(x), mean, basis, values)
         means = scored(scratch.load("target_mean")[0, :])

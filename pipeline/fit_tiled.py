@@ -1,13 +1,14 @@
-"""Ridge of any size, out of core: the tiled Cholesky solver as stages of tile tasks.
+"""Ridge of any size, out of core: the tiled Cholesky solver as stages of tasks.
 
-    cut        rows -> X, Y in tiles
-    factor     G_ij (i >= j); σ₁² by block power steps, for λ = (fit.penalty · σ₁)²; L_jj, then L_ij below it;
-               and, while those wait for each other, the products B_ij       one task a tile
-    solve      a column block of W, written into the map; its intercept      one task a block
+    measure    sums of columns                                               one task a block of rows
+    factor     tiles of G and B, as many as memory holds, `sweeps.py`;       one task a sweep
+               σ₁² by block power steps, for λ = (fit.penalty · σ₁)²;        one task
+               L_jj, then L_ij below it, when G is there                     one task a tile
+    solve      column blocks of W, written into the map; their intercepts    one task for as many as fit
     certify    the normal equations, on random combinations of the targets   one task
 
-Every task reads final tiles and writes one (a column block, when solving), whole and atomically: a task that
-is run again writes the same bits, and a fit that was cut short goes on from the tiles that are there.
+Every task reads rows or final tiles and writes tiles, each whole and atomically: a task that is run again
+writes the same bits, and a fit that was cut short goes on from the tiles that are there.
 """
 
 import functools
@@ -28,21 +29,22 @@ from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, LinearMap, relative
 from lincorr.store import LogitStore
 from pipeline.executor import Executor, Receipt, Stage
-from pipeline.panels import Panels, TileTask, cut_rows, indices, opened, receipt, run_tiles, tiles_to_do
+from pipeline.fit_rows import indices
+from pipeline.panels import Panels, TileTask, opened, receipt, run_tiles, tiles_to_do
+from pipeline.sweeps import SweepTask, deal, measure_rows, sweep, sweeps
 
 _PROBES = 8  # random combinations of targets on which the normal equations are checked
 _POWER_WIDTH = 16
-_TEMPORARY = ("X", "Y", "X_sums", "Y_sums", "X_squares", "X_widest", "Y_scored", "gram", "cross", "factor")
+_TEMPORARY = ("X_sums", "Y_sums", "X_squares", "X_widest", "gram", "cross", "factor")
 
 Read = Callable[[int, int], Array]
-Matrix = Literal["gram", "largest", "factor", "cross"]
 
 
 @dataclass(frozen=True, slots=True)
-class MatrixTask:
-    """One tile of G ("gram"), L ("factor") or B ("cross"), or σ₁² ("largest")."""
+class FactorTask:
+    """One tile of L ("factor"), or σ₁² ("largest")."""
 
-    output: Matrix
+    output: Literal["largest", "factor"]
     tile: TileTask
 
     @property
@@ -53,21 +55,21 @@ class MatrixTask:
 
 @dataclass(frozen=True, slots=True)
 class SolveTask:
-    """One column block of W.
+    """Some column blocks of W.
 
     Attributes:
-        tile: its place, and the scratch.
-        relation, fit: the map that it belongs to.
+        tiles: of their intercepts, and the scratch.
+        relation, fit: the map that they belong to.
     """
 
-    tile: TileTask
+    tiles: tuple[TileTask, ...]
     relation: str
     fit: str
 
     @property
     def key(self) -> str:
         """Names the task."""
-        return self.tile.key
+        return self.tiles[0].key
 
 
 def fit_tiles(
@@ -81,29 +83,30 @@ def fit_tiles(
     reason: str,
 ) -> None:
     """Fit the ridge map of the scratch's rows and keep it; the scratch is left empty."""
-    cut_rows(executor, store, scratch)
-    (_, p), q, panel = scratch.shape("X"), scratch.shape("Y")[1], scratch.facts()["panel"]
-    tiles, blocks = scratch.tiles("X")[1], scratch.tiles("Y")[1]
+    measure_rows(executor, store, scratch)
+    p, q, panel = scratch.shape("source_ids")[1], scratch.shape("target_ids")[1], scratch.facts()["panel"]
     for name, shape in (("gram", (p, p)), ("factor", (p, p)), ("cross", (p, q))):
         scratch.create(name, shape, (panel, panel))
     scratch.create("largest", (1, 1), (1, 1))
-    # what is long in the making comes first; a worker keeps a panel of X in memory, and the last one of G is
-    # the first one of B (but where σ₁² is found in between)
+    tiles, blocks = scratch.tiles("cross")
     lower = [(i, j) for j in range(tiles) for i in range(j, tiles)]
-    across = [(i, c) for i in reversed(range(tiles)) for c in range(blocks)]
-    places: dict[Matrix, list[tuple[int, int]]]
-    places = {"gram": lower, "largest": [(0, 0)], "factor": lower, "cross": across}
-    todo = [MatrixTask(m, task) for m in places for task in tiles_to_do(store, scratch, m, places[m])]
-    executor.run(Stage("factor", make_tile, todo, needs=needs_of_tiles(lower), on_device=True))
-    for name in ("X", "Y"):  # half of the scratch, and its room is taken by W
-        scratch.discard(name)
+    across = [(i, c) for c in range(blocks) for i in range(tiles)]
+    gram, cross = (tiles_to_do(store, scratch, *one) for one in (("gram", lower), ("cross", across)))
+    swept = sweeps(store, scratch, gram, cross, executor.workers)
+    largest = [FactorTask("largest", task) for task in tiles_to_do(store, scratch, "largest", [(0, 0)])]
+    factor = [FactorTask("factor", task) for task in tiles_to_do(store, scratch, "factor", lower)]
+    needs = needs_of_tiles(swept, lower)
+    # a sweep is long: what is short and can begin goes before the next one
+    tasks: list[SweepTask | FactorTask] = [*largest, *factor, *swept]
+    executor.run(Stage("factor", make_tiles, tasks, needs=needs, on_device=True))
     if not store.maps.create_tiles(relation, fit, (p, q), panel, inputs):
         scratch.discard("intercept")
     scratch.create("intercept", (1, q), (1, panel))
     scratch.create("probed", (2 * p, blocks * _PROBES), (2 * p, _PROBES))
     lacking = tiles_to_do(store, scratch, "intercept", [(0, c) for c in range(blocks)])
-    solve = [SolveTask(task, relation, fit) for task in lacking]
-    executor.run(Stage("solve", solve_block, solve, on_device=True))
+    most = Panels(scratch).most_column_blocks()
+    solve = [SolveTask(tuple(part), relation, fit) for part in deal(lacking, most, executor.workers)]
+    executor.run(Stage("solve", solve_blocks, solve, on_device=True))
     scratch.create("residual", (1, 1), (1, 1))
     run_tiles(executor, "certify", certify, store, scratch, "residual", [(0, 0)])
     store.maps.finish_tiles(
@@ -119,9 +122,9 @@ def fit_tiles(
         scratch.discard(name)
 
 
-def needs_of_tiles(lower: Sequence[tuple[int, int]]) -> dict[str, list[str]]:
-    """Return which tiles must be there before σ₁², and before each lower tile of L."""
-    needs = {"largest-0-0": [f"gram-{i}-{j}" for i, j in lower]}
+def needs_of_tiles(swept: Sequence[SweepTask], lower: Sequence[tuple[int, int]]) -> dict[str, list[str]]:
+    """Return which tasks must be done before σ₁², and before each lower tile of L."""
+    needs = {"largest-0-0": [task.key for task in swept if any(name == "gram" for name, *_ in task.places)]}
     for i, j in lower:  # those further to the left are needed by the one before
         left = [f"factor-{i}-{j - 1}"] if j else []
         needs[f"factor-{i}-{j}"] = [*left, f"factor-{j}-{j}" if i > j else "largest-0-0"]
@@ -153,41 +156,20 @@ def _penalty(scratch: Scratch) -> float:
 # --- tasks --------------------------------------------------------------------------------------------
 
 
-def make_tile(task: MatrixTask) -> Receipt:
-    """Write one tile."""
-    return _MAKERS[task.output](task.tile)
-
-
-def multiply_sources(task: TileTask) -> Receipt:
-    """Write ``G_ij = Xc_iᵀ Xc_j``; panel j stays in memory for the next task, where it fits."""
-    began = time.perf_counter()
-    scratch, panels = opened(task)
-    kept = panels.panel("X", task.j)
-    if task.i == task.j:
-        tile = tiled.gram_tile((block, block) for block in kept)
-    else:
-        tile = tiled.gram_tile(zip(panels.down("X", task.i), kept, strict=True))
-    return receipt(task, began, written=scratch.write("gram", task.i, task.j, tile))
-
-
-def multiply_targets(task: TileTask) -> Receipt:
-    """Write ``B_ij = Xc_iᵀ Yc_j``; panel i of X stays in memory for the next task, where it fits."""
-    began = time.perf_counter()
-    scratch, panels = opened(task)
-    kept = panels.panel("X", task.i)
-    tile = tiled.gram_tile(zip(kept, panels.down("Y", task.j), strict=True))
-    return receipt(task, began, written=scratch.write("cross", task.i, task.j, tile))
+def make_tiles(task: SweepTask | FactorTask) -> Receipt:
+    """Write the tiles of one task."""
+    if isinstance(task, SweepTask):
+        return sweep(task)
+    return find_largest(task.tile) if task.output == "largest" else factor_tile(task.tile)
 
 
 def find_largest(task: TileTask) -> Receipt:
     """Write σ₁²."""
     began = time.perf_counter()
     scratch, panels = opened(task)
-    panels.forget()
     start = scratch.put(np.random.default_rng(0).standard_normal((scratch.shape("gram")[0], _POWER_WIDTH)))
     read = panels.square("gram")
     found = tiled.largest_eigenvalue(lambda block: _gram_times(scratch, block, read), start)
-    panels.forget()
     return receipt(task, began, written=scratch.write("largest", 0, 0, np.array([[found]])))
 
 
@@ -223,47 +205,48 @@ def factor_tile(task: TileTask) -> Receipt:
     return receipt(task, began, written=scratch.write("factor", i, j, tile))
 
 
-_MAKERS: dict[Matrix, Callable[[TileTask], Receipt]] = {
-    "gram": multiply_sources,
-    "largest": find_largest,
-    "factor": factor_tile,
-    "cross": multiply_targets,
-}
-
-
-def solve_block(task: SolveTask) -> Receipt:
-    """Solve one column block of W and write it into the map; the intercept is written last.
-
-    Also writes R W and R B for a few random combinations R of this block's targets, for `certify`.
-    """
+def solve_blocks(task: SolveTask) -> Receipt:
+    """Solve some column blocks of W and write them into the map."""
     began = time.perf_counter()
-    scratch, panels = opened(task.tile)
-    panels.forget("factor")
-    c, tiles = task.tile.j, scratch.tiles("cross")[0]
-    read = panels.square_in_order("factor", tiled.order_of_reading(tiles))
-    right = [scratch.read("cross", i, c) for i in range(tiles)]
-    mix = scratch.put(np.random.default_rng((1, c)).standard_normal((right[0].shape[1], _PROBES)))
-    probed = [tile @ mix for tile in right]
-    weights = tiled.backward(tiled.forward(right, read), read)
-    probed += [tile @ mix for tile in weights]
+    scratch, panels = opened(task.tiles[0])
+    tiles = range(scratch.tiles("cross")[0])
+    read = panels.square_in_order("factor", tiled.order_of_reading(len(tiles)), len(task.tiles))
+    columns = [[scratch.read("cross", i, tile.j) for i in tiles] for tile in task.tiles]
+    probed = [
+        [right @ _mix(scratch, tile.j, right) for right in column]
+        for tile, column in zip(task.tiles, columns, strict=True)
+    ]
+    tiled.forward(columns, read)
+    tiled.backward(columns, read)
+    maps = LogitStore.open(task.tiles[0].store, write=True).maps
+    written = 0
+    for tile, weights, probes in zip(task.tiles, columns, probed, strict=True):
+        for i, weight in enumerate(weights):
+            written += maps.write_tile(task.relation, task.fit, i, tile.j, to_host(weight))
+        _write_rest(scratch, panels, tile.j, weights, probes)
+    return receipt(task.tiles[0], began, written=written)
+
+
+def _write_rest(scratch: Scratch, panels: Panels, c: int, weights: list[Array], probed: list[Array]) -> None:
+    """Write the probes of a column block of W, W R below B R, for `certify`, and its intercept last."""
+    probed = probed + [weight @ _mix(scratch, c, weight) for weight in weights]
     scratch.write("probed", 0, c, namespace(*probed).concat(probed))
-    maps = LogitStore.open(task.tile.store, write=True).maps
-    written = sum(
-        maps.write_tile(task.relation, task.fit, i, c, to_host(tile)) for i, tile in enumerate(weights)
-    )
     panel, mean = scratch.facts()["panel"], panels.means["X"]
-    intercept = panels.means["Y"][c * panel : c * panel + mix.shape[0]]
-    for i, tile in enumerate(weights):
-        intercept = intercept - mean[i * panel : i * panel + tile.shape[0]] @ tile
+    intercept = panels.means["Y"][c * panel : c * panel + weights[0].shape[1]]
+    for i, weight in enumerate(weights):
+        intercept = intercept - mean[i * panel : i * panel + weight.shape[0]] @ weight
     scratch.write("intercept", 0, c, intercept[None, :])
-    return receipt(task.tile, began, written=written)
+
+
+def _mix(scratch: Scratch, c: int, column: Array) -> Array:
+    """Return R: random combinations of the targets of a column block."""
+    return scratch.put(np.random.default_rng((1, c)).standard_normal((column.shape[1], _PROBES)))
 
 
 def certify(task: TileTask) -> Receipt:
     """Write ``‖(G + λI) W R - B R‖ / ((σ₁² + λ) ‖W R‖ + ‖B R‖)`` for random R."""
     began = time.perf_counter()
     scratch, panels = opened(task)
-    panels.forget()
     p = scratch.shape("gram")[0]
     probed = functools.reduce(
         operator.add, (scratch.read("probed", 0, c) for c in range(scratch.tiles("probed")[1]))

@@ -1,7 +1,8 @@
 """The rows of a streamed fit, cut once into blocks of rows and panels of columns in its scratch.
 
-A store's chunks hold whole rows; a solver that walks over columns would read everything again and again.
-So a first stage writes X and Y in tiles, with the sums from which columns are centred.
+A store's shards hold whole rows; a solver that walks over columns would read everything again and again.
+So a first stage writes X and Y in tiles, with the sums from which columns are centred. (`tiled` walks over
+rows, `sweeps.py`, and has the sums alone.)
 
     X, Y                  tiles (block rows, panel columns), float32: exactly what the store has
     Y_scored              some columns of Y, for leave-one-out
@@ -11,7 +12,7 @@ So a first stage writes X and Y in tiles, with the sums from which columns are c
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,21 +21,21 @@ import psutil
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, like, limit_memory, namespace
-from lincorr.errors import LincorrError
 from lincorr.scratch import Scratch
 from lincorr.solvers.cutoff import noise_floor
 from lincorr.solvers.reduced import scored_outputs
 from lincorr.store import LogitStore
 from pipeline.device import array_device
 from pipeline.executor import Executor, Receipt, Stage, this_worker
+from pipeline.fit_rows import FitRows
 
 Side = Literal["X", "Y"]
 Doubles = NDArray[np.float64]
 _SIDES: tuple[Side, ...] = ("X", "Y")
 _TILING = ("block", "panel", "sketch")
+SUMS_COMMIT = "X_widest"  # the last that is written of a block's sums
 _LESS_MEMORY = 1.25  # times what a task may hold now: tiles that were cut for more are cut anew
-_TILES_BESIDE = 8  # a column block of W, while it is solved and written
-_TILES_HELD = 10  # by a product, at most: the sum, what goes in, what is read ahead and written
+_TILES_BESIDE = 8  # matrices or column blocks that stay in memory, while tiles are read, made and written
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,10 @@ class TileTask:
 
 
 class Panels:
-    """The cut rows, read back centred and in float64; remembers the last panel of either side."""
+    """The cut rows, read back centred and in float64; square matrices, whose tiles may stay in memory."""
 
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
-        self._panel: dict[Side, tuple[int, list[Array]]] = {}
         self._kept: dict[tuple[str, int, int], Array] = {}
 
     @functools.cached_property
@@ -106,20 +106,12 @@ class Panels:
             # float32; the means are float64, and so is the difference
             yield tile - self.means[side][start : start + tile.shape[1]]
 
-    def panel(self, side: Side, j: int) -> Iterable[Array]:
-        """Return what `down` yields; the last panel is kept in memory for the next task, where it fits."""
-        size = 8 * self.n_rows * self._panel_width
-        if size > self._spare:
-            return self.down(side, j)
-        if size + self._kept_bytes > self._spare:
-            self._kept.clear()
-        if self._panel.get(side, (None,))[0] != j:
-            self._panel.pop(side, None)  # let go before the next is read
-            self._panel[side] = (j, list(self.down(side, j)))
-        return self._panel[side][1]
-
     def square(self, name: str) -> Callable[[int, int], Array]:
-        """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory."""
+        """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory.
+
+        Those of other matrices are let go.
+        """
+        self.forget(name)
         if not self._holds_square(name):
             return lambda i, j: self._scratch.read(name, i, j)
 
@@ -130,10 +122,16 @@ class Panels:
 
         return read
 
-    def square_in_order(self, name: str, places: Sequence[tuple[int, int]]) -> Callable[[int, int], Array]:
-        """Return the same for tiles that will be asked for in this order: the next one is read meanwhile."""
-        if self._holds_square(name):
+    def square_in_order(
+        self, name: str, places: Sequence[tuple[int, int]], column_blocks: int
+    ) -> Callable[[int, int], Array]:
+        """Return the same for tiles that will be asked for in this order, beside some column blocks of W.
+
+        Where not all of them fit, the next one is read meanwhile.
+        """
+        if self._holds_square(name, column_blocks):
             return self.square(name)
+        self.forget()
         coming = zip(places, self._scratch.read_ahead(name, places), strict=True)
 
         def read(i: int, j: int) -> Array:
@@ -142,6 +140,11 @@ class Panels:
             return tile
 
         return read
+
+    def most_column_blocks(self) -> int:
+        """Return how many column blocks of W fit into memory, beside a few tiles."""
+        tile = 8 * self._panel_width**2
+        return max(1, (self._memory_bytes // tile - _TILES_BESIDE) // self._scratch.tiles("cross")[0])
 
     def scored(self, i: int) -> Array:
         """Return the outputs of block i that leave-one-out looks at, centred."""
@@ -153,8 +156,7 @@ class Panels:
         return noise_floor(widest.max(axis=0), np.sqrt(squares.sum(axis=0)), storage_eps)
 
     def forget(self, name: str = "") -> None:
-        """Let go of the panels that are kept in memory, and of all tiles but those of `name`."""
-        self._panel.clear()
+        """Let go of the tiles that are kept in memory, but for those of `name`."""
         self._kept = {key: tile for key, tile in self._kept.items() if key[0] == name}
 
     @functools.cached_property
@@ -165,24 +167,11 @@ class Panels:
     def _memory_bytes(self) -> int:
         return int(self._scratch.facts()["memory_bytes"])
 
-    def _holds_square(self, name: str) -> bool:
-        """Whether a lower triangle (p, p) fits beside a panel that is kept and what a task holds.
-
-        That is a column block and a few tiles.
-        """
+    def _holds_square(self, name: str, column_blocks: int = 0) -> bool:
+        """Whether a lower triangle (p, p) fits beside what a task holds: column blocks and a few tiles."""
         tiles = self._scratch.tiles(name)[0]
-        held = tiles * (tiles + 1) // 2 + tiles + _TILES_BESIDE
-        panels = 8 * self.n_rows * self._panel_width * len(self._panel)
-        return 8 * self._panel_width**2 * held + panels <= self._memory_bytes
-
-    @property
-    def _kept_bytes(self) -> int:
-        return sum(8 * tile.shape[0] * tile.shape[1] for tile in self._kept.values())
-
-    @property
-    def _spare(self) -> int:
-        """What is left beside the tiles of a product."""
-        return self._memory_bytes - 8 * _TILES_HELD * self._panel_width**2
+        held = tiles * (tiles + 1) // 2 + tiles * column_blocks + _TILES_BESIDE
+        return 8 * self._panel_width**2 * held <= self._memory_bytes
 
 
 def opened(task: TileTask) -> tuple[Scratch, Panels]:
@@ -194,6 +183,16 @@ def opened(task: TileTask) -> tuple[Scratch, Panels]:
         LincorrError: the fit asks for a GPU, and this worker sees none.
     """
     return _opened(task.scratch, task.begun)
+
+
+def opened_rows(task: TileTask) -> FitRows:
+    """Return the rows of a task's fit; a worker keeps the last store open."""
+    return _opened_rows(task.store, task.scratch, task.begun)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened_rows(store: str, url: str, begun: str) -> FitRows:
+    return FitRows(LogitStore.open(store), Scratch.attach(url))
 
 
 def scored(means: Array) -> Array:
@@ -252,13 +251,11 @@ def cut_rows(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
     blocks = -(-n // block)
     for side, width in (("X", p), ("Y", q)):
         scratch.create(side, (n, width), (block, panel), np.float32)
-        scratch.create(f"{side}_sums", (blocks, width), (1, width))
-    scratch.create("X_squares", (blocks, p), (1, p))
-    scratch.create("X_widest", (blocks, 1), (1, 1))
+    create_sums(scratch, blocks)
     scored = len(scored_outputs(q))
     scratch.create("Y_scored", (n, scored), (block, scored), np.float32)
     places = [(i, 0) for i in range(blocks)]
-    run_tiles(executor, "cut", cut_block, store, scratch, "X_widest", places, on_device=False)
+    run_tiles(executor, "cut", cut_block, store, scratch, SUMS_COMMIT, places, on_device=False)
 
 
 def cut_block(task: TileTask) -> Receipt:
@@ -270,54 +267,42 @@ def cut_block(task: TileTask) -> Receipt:
     """
     began = time.perf_counter()
     scratch, _ = opened(task)
-    x, y = read_rows(task.store, scratch, task.i)
+    fit_rows = opened_rows(task)
+    x, y = fit_rows.read(fit_rows.block(task.i))
     width = scratch.facts()["panel"]
-    written = 0
-    sums: dict[str, list[Doubles]] = {"X": [], "Y": [], "squares": []}
-    by_row = np.zeros(len(x))
-    for side, data in (("X", x), ("Y", y)):
+    written, sides = 0, (("X", x), ("Y", y))
+    for side, data in sides:
         for j in range(scratch.tiles(side)[1]):
-            panel = data[:, j * width : (j + 1) * width]
-            written += scratch.write(side, task.i, j, panel)
-            panel = panel.astype(np.float64)
-            sums[side].append(panel.sum(axis=0))
-            if side == "X":
-                sums["squares"].append(np.einsum("ij,ij->j", panel, panel))
-                by_row += np.einsum("ij,ij->i", panel, panel)
+            written += scratch.write(side, task.i, j, data[:, j * width : (j + 1) * width])
     scratch.write("Y_scored", task.i, 0, y[:, scored_outputs(y.shape[1])])
-    for name, found in (("X_sums", "X"), ("Y_sums", "Y"), ("X_squares", "squares")):
-        scratch.write(name, task.i, 0, np.concatenate(sums[found])[None])
-    scratch.write("X_widest", task.i, 0, np.sqrt(by_row.max())[None, None])  # the commit
+    write_sums(scratch, task.i, x, y)
     return receipt(task, began, rows=len(x), written=written)
 
 
-def read_rows(store_url: str, scratch: Scratch, i: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return block i of X and Y from the store, as stored.
-
-    Raises:
-        StoreDamaged: a row is missing or damaged.
-        LincorrError: a logit is not finite.
-    """
-    facts = scratch.facts()
-    store = LogitStore.open(store_url)
-    rows = indices(scratch, "rows")[i * facts["block"] : (i + 1) * facts["block"]]
-    sides = []
-    for template, ids in ((facts["source"], "source_ids"), (facts["target"], "target_ids")):
-        logits = store.logits(template, indices(scratch, ids), rows)
-        finite = np.isfinite(logits).all(axis=1)
-        if not finite.all():
-            raise LincorrError(
-                f"fit: the logits of template {template!r} at row {rows[~finite][0]} of {store_url!r} are "
-                "not all finite; extract again with store.precision float32"
-            )
-        sides.append(logits.astype(np.float32, copy=False))
-    return sides[0], sides[1]
+def create_sums(scratch: Scratch, blocks: int) -> None:
+    """Make room for the sums of blocks of rows."""
+    for side, ids in (("X", "source_ids"), ("Y", "target_ids")):
+        width = scratch.shape(ids)[1]
+        scratch.create(f"{side}_sums", (blocks, width), (1, width))
+    scratch.create("X_squares", scratch.shape("X_sums"), (1, scratch.shape("X_sums")[1]))
+    scratch.create(SUMS_COMMIT, (blocks, 1), (1, 1))
 
 
-def indices(scratch: Scratch, name: str) -> NDArray[np.int64]:
-    """Return kept row numbers or token ids."""
-    found: NDArray[np.int64] = scratch.load_host(name)[0].astype(np.int64)
-    return found
+def write_sums(scratch: Scratch, i: int, x: NDArray[np.floating], y: NDArray[np.floating]) -> None:
+    """Write what centring and the noise floor need of block i."""
+    width = scratch.facts()["panel"]
+    sums: dict[str, list[Doubles]] = {"X_sums": [], "Y_sums": [], "X_squares": []}
+    by_row = np.zeros(len(x))
+    for name, data in (("X_sums", x), ("Y_sums", y)):
+        for start in range(0, data.shape[1], width):
+            panel = data[:, start : start + width].astype(np.float64)
+            sums[name].append(panel.sum(axis=0))
+            if data is x:
+                sums["X_squares"].append(np.einsum("ij,ij->j", panel, panel))
+                by_row += np.einsum("ij,ij->i", panel, panel)
+    for name, found in sums.items():
+        scratch.write(name, i, 0, np.concatenate(found)[None])
+    scratch.write(SUMS_COMMIT, i, 0, np.sqrt(by_row.max())[None, None])
 
 
 def run_tiles(

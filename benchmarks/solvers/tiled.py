@@ -37,6 +37,7 @@ class Timed:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self.workers = executor.workers
         self.seconds: dict[str, float] = {}
         self.receipts: list[Receipt] = []
 
@@ -51,21 +52,19 @@ class Timed:
 
 def measure(folder: Path, sizes: list[int], columns: int, memory_gb: float) -> dict[str, Any]:
     """Fit planted problems of some numbers of rows, and the same problems in memory."""
-    peak = dgemm_peak()
     rows = []
     for n in sizes:
-        rows.append(measure_one(folder, n, columns, memory_gb, peak))
+        rows.append(measure_one(folder, n, columns, memory_gb))
         rows[-1]["times_first"] = rows[-1]["seconds"] / rows[0]["seconds"]
         rows[-1]["flops_times_first"] = rows[-1]["flops"] / rows[0]["flops"]
-    print(
-        f"n x {columns:,} -> {columns:,}, float64 peak {peak / 1e9:.0f} GFLOP/s, {memory_gb:g} GB a worker\n"
-    )
+    print(f"n x {columns:,} -> {columns:,}, two workers, {memory_gb:g} GB a worker\n")
     print_table(
         rows,
         {
             "n": ("n", ",d"),
             "seconds": ("s", ".1f"),
             "gflops": ("GFLOP/s", ".0f"),
+            "peak_gflops": ("peak", ".0f"),
             "share": ("of peak", ".0%"),
             "times_first": ("time", ".2f"),
             "flops_times_first": ("operations", ".2f"),
@@ -80,10 +79,10 @@ def measure(folder: Path, sizes: list[int], columns: int, memory_gb: float) -> d
         [{"n": row["n"]} | row["stages"] | {"rest": row["rest"]} for row in rows],
         {"n": ("n", ",d")} | {name: (f"{name}, s", ".1f") for name in (*stages, "rest")},
     )
-    return {"peak_gflops": peak / 1e9, "fits": rows}
+    return {"fits": rows}
 
 
-def measure_one(folder: Path, n: int, columns: int, memory_gb: float, peak: float) -> dict[str, Any]:
+def measure_one(folder: Path, n: int, columns: int, memory_gb: float) -> dict[str, Any]:
     problem = hidden_problem(n, WIDTH, columns, columns)
     store = planted_store(str(folder / f"{n}.zarr"), problem, shard_rows=SHARD_ROWS)
     inputs = planted_inputs(n, columns, fit_memory(FitSettings(memory=memory_gb)))
@@ -93,9 +92,11 @@ def measure_one(folder: Path, n: int, columns: int, memory_gb: float, peak: floa
         PeakMemory() as memory,
     ):
         timed = Timed(executor)
+        peak = dgemm_peak()
         began = time.perf_counter()
         fit_relation(store, inputs, lambda: timed)
         seconds = time.perf_counter() - began
+        peak = max(peak, dgemm_peak())  # other guests of a machine slow it down for minutes
     flops = inputs.choices["domain"].flops
     fitted = store.maps.load(inputs.relation.name, "domain-ridge")
     targets = np.sort(np.random.default_rng(1).choice(columns, min(SAMPLED, columns), replace=False))
@@ -109,6 +110,7 @@ def measure_one(folder: Path, n: int, columns: int, memory_gb: float, peak: floa
         "rest": seconds - sum(timed.seconds.values()),
         "flops": flops,
         "gflops": flops / seconds / 1e9,
+        "peak_gflops": peak / 1e9,
         "share": flops / seconds / peak,
         "worker_gb": max(memory.worker, *(receipt.peak_bytes for receipt in timed.receipts)) / 1e9,
         "normal_residual": fitted.diagnosis.normal_residual,

@@ -218,7 +218,7 @@ _SCRATCH: dict[Method, _Size] = {
     "gram": lambda s: 8 * 16 * s.p * (s.p + s.q),
     "dual": lambda s: 4 * s.n * (s.p + s.q) + 8 * (s.n**2 + min(s.n, s.width) * (s.n + s.p + s.q)),
     "lowrank": lambda s: 4 * s.n * (s.p + s.q) + 8 * s.sketch * (3 * s.n + 2 * s.p + s.q),
-    "tiled": lambda s: 4 * s.n * (s.p + s.q) + 8 * (s.p**2 + 2 * s.p * s.q),
+    "tiled": lambda s: 8 * (s.p**2 + 2 * s.p * s.q),
 }
 
 _FLOPS: dict[Method, Callable[[Sizes], float]] = {
@@ -233,12 +233,18 @@ _FLOPS: dict[Method, Callable[[Sizes], float]] = {
 
 def _cost(method: Method, sizes: Sizes, reason: str) -> Choice:
     held, scratch, flops = _BYTES[method](sizes), _SCRATCH[method](sizes), _FLOPS[method](sizes)
-    if method == "tiled":  # as large as memory allows
-        held = tile_bytes(sizes.p, largest_tile(sizes.p, sizes.memory_bytes))
+    if method == "tiled":  # as large as memory allows, or has a use
+        tile = tile_bytes(sizes.p, largest_tile(sizes.p, sizes.memory_bytes))
+        held = min(max(tile, product_bytes(sizes.p, sizes.q)), max(tile, sizes.memory_bytes))
     cost = f"; about {flops:.1g} operations"
     if scratch:
         cost += f", {scratch / 1e9:.2g} GB of scratch beside the store"
     return Choice(method, f"{sizes}: {reason}{cost}", held, scratch, flops)
+
+
+def product_bytes(p: int, q: int) -> int:
+    """Return what the lower half of XᵀX and XᵀY take; tiled sums them up in sweeps over the rows."""
+    return 8 * p * (p // 2 + q)
 
 
 def tile_bytes(n_columns: int, tile: int) -> int:

@@ -1,11 +1,11 @@
 """Ridge of any size, λ > 0: a left-looking Cholesky of ``G = Xcᵀ Xc + λ I`` in square tiles, out of core.
 
-    gram       G_ij = Xc_iᵀ Xc_j,   B_ij = Xc_iᵀ Yc_j                  one task a tile
+    products   G_ij = Xc_iᵀ Xc_j,   B_ij = Xc_iᵀ Yc_j (`products.py`)  many tiles a sweep over the rows
     factor     L_jj = chol(G_jj + λI - Σ_{k<j} L_jk L_jkᵀ)              block column by block column,
                L_ij = (G_ij - Σ_{k<j} L_ik L_jkᵀ) L_jj⁻ᵀ   (i > j)      one task a tile
-    solve      L Z = B,  Lᵀ W = Z                                      one task a column block of B
+    solve      L Z = B,  Lᵀ W = Z                                      some column blocks of B a task
 
-Inputs of a task are final tiles only and its output is one tile, so that any task can be run again and a
+Inputs of a task are rows or final tiles only and its output is tiles, so that any task can be run again and a
 solve goes on where it stopped. Cost ``n p (p + 2 q) + p³/3 + 2 p² q``; a task holds a few tiles. It is ridge,
 plainly: without λ the Gram matrix of logits is singular. Every number of W has the error of a backward
 stable solution: about ``eps · (σ₁² + λ) / λ`` at worst.
@@ -13,7 +13,7 @@ stable solution: about ``eps · (σ₁² + λ) / λ`` at worst.
 `read(i, j)` returns a tile of L; only the lower triangle has tiles.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from lincorr.arrays import Array, add_product, add_square, cholesky, namespace, solve_triangular
 from lincorr.errors import LincorrError
@@ -21,22 +21,6 @@ from lincorr.errors import LincorrError
 METHOD = "tiled"
 
 Read = Callable[[int, int], Array]
-
-
-def gram_tile(pairs: Iterable[tuple[Array, Array]]) -> Array:
-    """Return ``Σ aᵀ b`` over blocks of centred rows, a (n_k, b_i) and b (n_k, b_j), in their order."""
-    total = None
-    for a, b in pairs:
-        if total is None:
-            total = a.T @ b
-        elif a is b:
-            total = add_square(total, a.T)
-        else:
-            total = add_product(total, a.T, b)
-    if a is b:
-        xp = namespace(total)
-        total = xp.tril(total) + xp.tril(total, k=-1).T
-    return total
 
 
 def add_to_diagonal(tile: Array, penalty: float) -> Array:
@@ -79,25 +63,32 @@ def factor_below(tile: Array, diagonal: Array) -> Array:
     return solve_triangular(diagonal, tile.T, lower=True).T
 
 
-def forward(right: list[Array], read: Read) -> list[Array]:
-    """Return the tiles of Z, ``L Z = B``, of one column block of B, given as its tiles from the top.
+def forward(blocks: Sequence[list[Array]], read: Read) -> None:
+    """Replace column blocks of B by those of Z, ``L Z = B``; each is given as its tiles from the top.
 
-    `right` is used up: Z takes its place.
+    A tile of L is read once for all of them.
     """
-    for i in range(len(right)):
+    for i in range(len(blocks[0])):
         for k in range(i):
-            right[i] = add_product(right[i], read(i, k), right[k], sign=-1.0)
-        right[i] = solve_triangular(read(i, i), right[i], lower=True)
-    return right
+            tile = read(i, k)
+            for right in blocks:
+                right[i] = add_product(right[i], tile, right[k], sign=-1.0)
+        tile = read(i, i)
+        for right in blocks:
+            right[i] = solve_triangular(tile, right[i], lower=True)
 
 
-def backward(right: list[Array], read: Read) -> list[Array]:
-    """Return the tiles of W, ``Lᵀ W = Z``, of one column block of Z, which is used up as in `forward`."""
-    for i in reversed(range(len(right))):
-        for k in range(i + 1, len(right)):
-            right[i] = add_product(right[i], read(k, i).T, right[k], sign=-1.0)
-        right[i] = solve_triangular(read(i, i).T, right[i], lower=False)
-    return right
+def backward(blocks: Sequence[list[Array]], read: Read) -> None:
+    """Replace column blocks of Z by those of W, ``Lᵀ W = Z``, as in `forward`."""
+    tiles = len(blocks[0])
+    for i in reversed(range(tiles)):
+        for k in range(i + 1, tiles):
+            tile = read(k, i)
+            for right in blocks:
+                right[i] = add_product(right[i], tile.T, right[k], sign=-1.0)
+        tile = read(i, i)
+        for right in blocks:
+            right[i] = solve_triangular(tile.T, right[i], lower=False)
 
 
 def order_of_reading(tiles: int) -> list[tuple[int, int]]:

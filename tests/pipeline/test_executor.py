@@ -1,6 +1,7 @@
 """The serial executor is the definition; the Dask one must give the same answers."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -178,14 +179,15 @@ def test_dask_tasks_run_in_two_other_processes(dask_executor):
 
 
 def test_a_worker_has_the_threads_that_are_asked_for():
-    def threads(_: int) -> tuple[int, str]:
+    def threads(_: int) -> tuple[bool, int, str]:
+        loaded = "torch" in sys.modules
         import torch
 
-        return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]
+        return loaded, torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]
 
     settings = ClusterSettings(kind="local", workers=1, threads=1)
     with open_executor(settings, model_bytes=MODEL_BYTES, tell=lambda _: None) as executor:
-        assert executor.run(Stage("threads", threads, [0])) == [(1, "1")]
+        assert executor.run(Stage("threads", threads, [0])) == [(False, 1, "1")]
 
 
 def test_one_executor_leaves_no_variables_to_the_next(monkeypatch):

@@ -65,6 +65,7 @@ class Disturbing:
             seconds: that every task of the stage takes longer, so that there is work to be disturbed in.
         """
         self.executor, self.stage, self.disturb, self.seconds = executor, stage, disturb, seconds
+        self.workers = executor.workers
         self.done = 0
 
     def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:

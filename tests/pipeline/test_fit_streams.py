@@ -20,7 +20,6 @@ from lincorr.columns import Columns
 from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.metrics import finite_mean
 from lincorr.relations import Relation, Side, Template
-from lincorr.scratch import Scratch
 from lincorr.solvers.choose import choose
 from lincorr.solvers.direct import direct
 from lincorr.solvers.result import LinearMap
@@ -32,6 +31,7 @@ from pipeline import fit, panels
 from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
 from pipeline.fit import FitInputs, fit_relation, held_out_moments, set_up
 from pipeline.prepare import RelationInputs
+from pipeline.sweeps import ROW_BYTES
 
 N_FIT, N, WIDTH, Q = 100, 140, 12, 9
 METHODS = ["gram", "dual", "lowrank"]
@@ -122,6 +122,7 @@ class Disorderly:
         self.rng = np.random.default_rng(seed)
         self.left = stop_after
         self.ran: list[str] = []
+        self.workers = 2
 
     def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
         results: dict[int, Result] = {}
@@ -138,6 +139,23 @@ class Disorderly:
                 results[index] = stage.function(stage.tasks[index])
             self.ran.append(f"{stage.name} {waiting.pop(index)}")
         return [results[i] for i in range(len(stage.tasks))]
+
+
+class Before(Disorderly):
+    """Does something before a stage."""
+
+    def __init__(self, stage: str, do: Callable[[], object]) -> None:
+        super().__init__(0)
+        self.stage, self.do = stage, do
+
+    def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
+        if stage.name == self.stage:
+            self.do()
+        return super().run(stage, on_result)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def run(store: LogitStore, inputs: FitInputs, executor: Executor | None = None) -> list[str]:
@@ -237,36 +255,34 @@ def test_the_path_and_the_scores_are_those_of_the_direct_solver(method, store_of
     assert finite_mean(found.pearson()) == pytest.approx(np.mean(r), abs=1e-9)
 
 
-def test_a_panel_is_kept_only_where_it_fits_and_the_bits_are_the_same(store_of, monkeypatch):
-    """A panel is 100 rows of 32 columns; ten tiles of 32 columns are set aside."""
-    kept, squares = [], []
-    panel, holds_square = panels.Panels.panel, panels.Panels._holds_square
+def test_tiles_share_sweeps_and_stay_in_memory_only_where_they_fit_and_the_bits_are_the_same(
+    store_of, monkeypatch
+):
+    """Three tiles of 32 columns a side: six of G, three of B; a column block of three, and eight beside."""
+    tile = 8 * 32**2
+    in_shards = np.bincount(fit_inputs("tiled").fit_rows // 50)
+    rows = ROW_BYTES * int(in_shards.max()) * (P["tiled"] + Q)
+    squares, holds_square = [], panels.Panels._holds_square
 
-    def watched(self: panels.Panels, side: Any, j: int) -> Any:
-        found = panel(self, side, j)
-        kept.append(bool(self._panel))
-        return found
+    def watched(self: panels.Panels, name: str, column_blocks: int = 0) -> bool:
+        squares.append((column_blocks, holds_square(self, name, column_blocks)))
+        return squares[-1][1]
 
-    def watched_square(self: panels.Panels, name: str) -> bool:
-        squares.append(holds_square(self, name))
-        return squares[-1]
-
-    monkeypatch.setattr(panels.Panels, "panel", watched)
-    monkeypatch.setattr(panels.Panels, "_holds_square", watched_square)
-    tiles, one_panel = 8 * 10 * 32**2, 8 * N_FIT * 32
-    # the triangle of three tiles a side, a column block of three, and eight more
-    square = 8 * (6 + 3 + 8) * 32**2
-    enough = tiles + one_panel
-    assert enough < square - 1
+    monkeypatch.setattr(panels.Panels, "_holds_square", watched)
+    monkeypatch.setattr(fit, "_FEWEST_ROWS", 50)
     found = []
-    for memory in (enough - 1, enough, square - 1, square + one_panel):
-        kept.clear()
+    for memory, sweeps, factor, solve in (
+        (rows + 3 * tile - 1, 6, False, False),  # two tiles a sweep make five, and two workers six
+        (rows + 3 * tile, 4, False, False),
+        ((6 + 8) * tile, 4, True, False),
+        ((6 + 3 + 8) * tile, 2, True, True),
+    ):
         squares.clear()
-        store = store_of("tiled", f"memory {memory}")
-        fit_relation(store, fit_inputs("tiled", root_penalty=ROOT, memory_bytes=memory), Serial)
-        assert kept
-        assert all(kept) is any(kept) is (memory >= enough)
-        assert all(squares) is any(squares) is (memory > square)
+        store, executor = store_of("tiled", f"memory {memory}"), Disorderly(0)
+        run(store, fit_inputs("tiled", root_penalty=ROOT, memory_bytes=memory), executor)
+        assert len({key for key in executor.ran if "products" in key}) == sweeps
+        assert {holds for blocks, holds in squares if not blocks} == {factor}
+        assert {holds for blocks, holds in squares if blocks} == {solve}
         found.append(weights_of(store.maps.load("toy", "domain-ridge")))
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)
@@ -334,22 +350,15 @@ def test_a_fit_that_was_cut_short_goes_on_from_its_tiles(method, share, store_of
 
 
 @pytest.mark.parametrize("stage", ["solve", "certify"])
-def test_a_worker_that_comes_when_the_rows_are_gone_goes_on(stage, store_of):
-    """Rows are let go once all their products are there; a new worker remembers nothing of them."""
-
-    class Until(Disorderly):
-        def run(self, stage_: Stage[Task, Result], on_result: Any = ignore) -> list[Result]:
-            if stage_.name == stage:
-                raise KeyboardInterrupt
-            return super().run(stage_, on_result)
-
+def test_a_worker_that_comes_when_the_products_are_there_goes_on(stage, store_of):
+    """It remembers nothing of the rows."""
     whole, broken = store_of("tiled", "whole"), store_of("tiled", "broken")
     inputs = fit_inputs("tiled")
     run(whole, inputs)
     with pytest.raises(KeyboardInterrupt):
-        run(broken, inputs, Until(1))
-    assert not list(Path(broken.url).glob("scratch/*/[XY]/c"))
+        run(broken, inputs, Before(stage, interrupt))
     panels._opened.cache_clear()
+    panels._opened_rows.cache_clear()
     run(broken, inputs)
     assert arrays(whole) == arrays(broken)
 
@@ -414,13 +423,16 @@ def test_a_damaged_shard_is_refused(method, store_of):
 
 def test_a_lost_tile_is_named(store_of):
     store, inputs = store_of("tiled"), fit_inputs("tiled")
-    with pytest.raises(KeyboardInterrupt):
-        run(store, inputs, Disorderly(3, stop_after=5))  # rows are cut
-    scratch = Scratch.attach(f"{store.url}/scratch/toy-domain")
-    lost = next(Path(scratch.url).glob("X/c/2/*"))
-    lost.unlink()
-    with pytest.raises(StoreDamaged, match=r"tile \(2, \d\) of 'X' in .* is missing; delete this folder"):
-        run(store, inputs)
+
+    def lose() -> None:
+        Path(store.url, "scratch/toy-domain/factor/c/2/1").unlink()
+        panels._opened.cache_clear()
+
+    losing = Before("solve", lose)
+    with pytest.raises(StoreDamaged, match=r"tile \(2, 1\) of 'factor' in .* is missing; delete this folder"):
+        run(store, inputs, losing)
+    run(store, inputs)  # which makes it again
+    assert weights_of(store.maps.load("toy", "domain-ridge")).shape == (P["tiled"], Q)
 
 
 def test_a_lost_decomposition_is_named(store_of):
