@@ -373,11 +373,6 @@ def load_config(
     return config
 
 
-def to_yaml(config: RunConfig) -> str:
-    """Write the resolved configuration."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
 def _section(annotation: Any) -> type[Section] | None:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation

@@ -195,15 +195,6 @@ def open_tokenizer(config: RunConfig, tell: Callable[[str], None]) -> tuple[Path
     return folder, load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
 
 
-def _left_out(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (
-        f"Left out, since none of the answers on one side is a token of this model's vocabulary: "
-        f"{', '.join(names)} (see `lincorr relations check`).",
-    )
-
-
 def _subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Subjects, tuple[str, ...]]:
     if settings.kind == "tokens":
         return token_subjects(tokenizer, read_token_ids(_file(settings))), ()

@@ -9,9 +9,8 @@ so every penalty costs r x q numbers, and W is a p x r and an r x q factor. Leav
 U and Yc once more, block by block: ``e_i / (1 - h_i)``, ``h_i = 1/n + Σ_j U_ij² s_j² / (s_j² + λ)``.
 """
 
-import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,37 +149,6 @@ def leave_one_out_block(
         count = int(xp.sum(xp.astype(alone, xp.int64)))
         found.append(LeaveOneOut(Correlation.of(predicted, targets), count))
     return found
-
-
-def scores_of_blocks(
-    blocks: Callable[[], Iterable[tuple[Array, Array]]],
-    values: Array,
-    projected: Array,
-    sigma_1: float,
-    n_rows: int,
-) -> LeftOut:
-    """Return the scorer of a problem whose blocks of (U, centred targets) rows are at hand."""
-
-    def scores(root_penalties: Sequence[float]) -> list[float]:
-        penalties = [(root * sigma_1) ** 2 for root in root_penalties]
-        outputs = scored_outputs(projected.shape[1])
-
-        def some(matrix: Array) -> Array:
-            return namespace(matrix).take(matrix, like(outputs, matrix), axis=1)
-
-        merged = [
-            functools.reduce(LeaveOneOut.merge, of_one_penalty)
-            for of_one_penalty in zip(
-                *(
-                    leave_one_out_block(left, some(targets), values, some(projected), penalties, n_rows)
-                    for left, targets in blocks()
-                ),
-                strict=True,
-            )
-        ]
-        return [one.score() for one in merged]
-
-    return scores
 
 
 def scored_outputs(n_outputs: int) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +33,7 @@ from lincorr.metrics import CrossMoments
 from lincorr.solvers import dual, gram, lowrank, tiled
 from lincorr.solvers.cutoff import EPS64, noise_floor
 from lincorr.solvers.products import Place, add_products, gram_tile, mirrored
-from lincorr.solvers.reduced import LeaveOneOut, Reduced, scores_of_blocks
+from lincorr.solvers.reduced import LeaveOneOut, Reduced, leave_one_out_block, scored_outputs
 from lincorr.solvers.result import Factors, LinearMap
 from lincorr.solvers.spectrum import ROOT_PENALTIES, coefficients, ridge_path, solve
 from lincorr.testing import hidden_problem
@@ -160,7 +160,23 @@ def by_gram(problem: Case, put: Put, *, size: int = 7, **options: Any) -> Reduce
 
 
 def with_scores(found: Reduced, blocks: Any) -> Reduced:
-    scores = scores_of_blocks(blocks, found.values, found.projected, found.cut.sigma_1, found.n_rows)
+    """Let it leave one out: `blocks` yields rows of U and of the centred targets."""
+    outputs = scored_outputs(found.projected.shape[1])
+
+    def some(columns: Any) -> Any:
+        return namespace(columns).take(columns, like(outputs, columns), axis=1)
+
+    def scores(root_penalties: Sequence[float]) -> list[float]:
+        penalties = [(root * found.cut.sigma_1) ** 2 for root in root_penalties]
+        by_block = [
+            leave_one_out_block(
+                left, some(targets), found.values, some(found.projected), penalties, found.n_rows
+            )
+            for left, targets in blocks()
+        ]
+        merged = (functools.reduce(LeaveOneOut.merge, parts) for parts in zip(*by_block, strict=True))
+        return [one.score() for one in merged]
+
     return replace(found, left_out=scores)
 
 
