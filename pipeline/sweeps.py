@@ -95,7 +95,8 @@ def sweeps(
     places: list[Place] = [("gram", t.i, t.j) for t in gram] + [("cross", t.i, t.j) for t in cross]
     height = max(map(len, FitRows(store, scratch).by_shard))
     tile = 8 * min(facts["panel"], p) * min(facts["panel"], max(p, q))
-    most = (facts["memory_bytes"] - ROW_BYTES * height * (p + q)) // tile
+    beside = max(ROW_BYTES * height * (p + q), 2 * tile)  # rows; then a tile that is mirrored and written
+    most = (facts["memory_bytes"] - beside) // tile
     return [
         SweepTask(TileTask(store.url, scratch.url, scratch.begun, k), tuple(part))
         for k, part in enumerate(deal(places, most, workers))
