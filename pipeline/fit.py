@@ -153,8 +153,9 @@ def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
     method, identity = inputs.choices[source].method, store.identity
     tile = largest_tile(p, inputs.memory_bytes) if method == "tiled" else _PANEL
     # gram and tiled hold float64 rows beside their sums; the others cut them as they are stored
-    row_bytes = {"gram": 64, "tiled": 3 * ROW_BYTES}.get(method, 8) * (p + q)
-    block = max(_FEWEST_ROWS, min(tile, inputs.memory_bytes // row_bytes))
+    row_bytes = {"gram": 64, "tiled": 2 * ROW_BYTES}.get(method, 8) * (p + q)
+    fitting = inputs.memory_bytes // row_bytes
+    block = max(_FEWEST_ROWS, fitting if method == "tiled" else min(tile, fitting))
     return begin(
         store,
         f"{inputs.relation.name}-{source}",

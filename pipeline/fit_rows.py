@@ -10,6 +10,8 @@ from lincorr.errors import LincorrError
 from lincorr.scratch import Scratch
 from lincorr.store import LogitStore
 
+_ENOUGH_ROWS = 512  # in a block: products of more are no faster
+
 
 class FitRows:
     """Source and target logits of a fit's rows."""
@@ -50,13 +52,14 @@ class FitRows:
     def by_shard(self) -> list[NDArray[np.int64]]:
         """The store's rows in their order there, in blocks.
 
-        A block has whole shards, as many as fit, for a shard is read and checked whole.
+        A shard is read and checked whole, so it is one block where it fits; small ones share a block.
         """
         rows, shard_rows = np.sort(self._rows), self._store.identity.shard_rows
+        enough = min(self._most, _ENOUGH_ROWS)
         blocks: list[NDArray[np.int64]] = []
         for shard in np.split(rows, 1 + np.flatnonzero(np.diff(rows // shard_rows))):
             for part in np.array_split(shard, math.ceil(len(shard) / self._most)):
-                if blocks and len(blocks[-1]) + len(part) <= self._most:
+                if blocks and len(blocks[-1]) + len(part) <= enough:
                     blocks[-1] = np.concatenate([blocks[-1], part])
                 else:
                     blocks.append(part)
