@@ -107,13 +107,16 @@ class MapStore:
             _save_array(group, name, value)
         group.attrs.update({"diagnosis": finite(asdict(fitted.diagnosis)), "inputs": inputs})
 
-    def create_tiles(self, relation: str, fit: str, shape: tuple[int, int], tile: int, inputs: str) -> bool:
+    def create_tiles(self, relation: str, fit: str, shape: tuple[int, int], tile: int, begun: str) -> bool:
         """Make room for a map whose weights (p, q) come tile by tile.
 
-        Returns whether there was room already, made for the same inputs: its tiles are kept.
+        Args:
+            begun: tells the scratch that knows which tiles are there, and how they are cut, from all others.
+
+        Returns whether there was room already, made from the same scratch: its tiles are kept.
         """
         key = f"maps/{relation}/{fit}"
-        if key in self._group and self._group[key].attrs.get("coming") == inputs:
+        if key in self._group and self._group[key].attrs.get("coming") == begun:
             return True
         group = self._group.create_group(key, overwrite=True)
         group.create_array(
@@ -124,7 +127,7 @@ class MapStore:
             fill_value=float("nan"),
             compressors=checksummed(),
         )
-        group.attrs["coming"] = inputs
+        group.attrs["coming"] = begun
         return False
 
     def write_tile(self, relation: str, fit: str, i: int, j: int, tile: Floats) -> int:
@@ -275,6 +278,7 @@ def _save_array(group: zarr.Group, name: str, value: NDArray[Any]) -> None:
         dtype=value.dtype,
         fill_value=float("nan") if value.dtype.kind == "f" else MISSING_ID,
         compressors=checksummed(),
+        overwrite=True,  # half of a map may be there
     )[...] = value
 
 

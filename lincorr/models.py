@@ -303,7 +303,8 @@ def use_threads(threads: int) -> None:
 
     It does not import torch: a process that only fits has no use for its 150 MB.
     """
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is imported
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # torch reads them when it is imported
+        os.environ[name] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
 

@@ -672,8 +672,8 @@ class LogitStore:
                     f"store: shard {shard} of template {name!r} in {self.url!r} has "
                     f"{len(block)} of its rows; run `lincorr extract`"
                 )
-            if len(records) == 1 and np.array_equal(inside, np.arange(inside[0], inside[0] + len(rows))):
-                return block[inside[0] : inside[0] + len(rows)]  # as it was read: no copy
+            if len(records) == 1 and np.array_equal(inside, np.arange(len(block))):
+                return block  # as it was read: no copy
             if result is None:
                 result = np.empty((len(rows), array.shape[1]), dtype=array.dtype)
             if len(mine) == mine[-1] - mine[0] + 1:  # as it is when rows are in order: one copy less

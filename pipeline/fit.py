@@ -23,11 +23,11 @@ from lincorr.solvers.spectrum import Problem, ridge_path, solve
 from lincorr.store import LogitStore
 from pipeline.decompositions import Decompositions, double
 from pipeline.executor import Executor
+from pipeline.fit_rows import ROW_BYTES
 from pipeline.fit_streams import decompose, load_reduced
 from pipeline.fit_tiled import Kept, fit_tiles
 from pipeline.panels import begin, scratch_url
 from pipeline.prepare import RelationInputs
-from pipeline.sweeps import ROW_BYTES
 
 Source = Literal["domain", "vocabulary"]
 

@@ -10,6 +10,7 @@ from lincorr.errors import LincorrError
 from lincorr.scratch import Scratch
 from lincorr.store import LogitStore
 
+ROW_BYTES = 24  # a column: float32, being read and checked, and read ahead; some of it in float64
 _ENOUGH_ROWS = 512  # in a block: products of more are no faster
 
 
@@ -43,6 +44,15 @@ class FitRows:
                 "are not all finite; extract again with store.precision float32"
             )
         return logits.astype(np.float32, copy=False)
+
+    def reading_bytes(self) -> int:
+        """Return what reading blocks `by_shard`, one ahead, holds at most."""
+        p, q = (len(ids) for _, ids in self._sides)
+        identity, height = self._store.identity, max(map(len, self.by_shard))
+        rest = max(0, min(identity.shard_rows, self._store.n_subjects) - height)  # read with them, and let go
+        made = not all(np.isin(ids, self._store.column_ids(name)).all() for name, ids in self._sides)
+        head = 4 * identity.width * (identity.vocabulary_size + p + q) if made else 0
+        return ROW_BYTES * height * (p + q) + 8 * rest * max(p, q) + head
 
     def block(self, i: int) -> NDArray[np.int64]:
         """Return the store's rows of block i, in the order of the fit, where all blocks have as many."""

@@ -99,7 +99,7 @@ def fit_tiles(
     # a sweep is long: what is short and can begin goes before the next one
     tasks: list[SweepTask | FactorTask] = [*largest, *factor, *swept]
     executor.run(Stage("factor", make_tiles, tasks, needs=needs, on_device=True))
-    if not store.maps.create_tiles(relation, fit, (p, q), panel, inputs):
+    if not store.maps.create_tiles(relation, fit, (p, q), panel, scratch.begun):
         scratch.discard("intercept")
     scratch.create("intercept", (1, q), (1, panel))
     scratch.create("probed", (2 * p, blocks * _PROBES), (2 * p, _PROBES))

@@ -34,13 +34,14 @@ Doubles = NDArray[np.float64]
 _SIDES: tuple[Side, ...] = ("X", "Y")
 _TILING = ("block", "panel", "sketch")
 SUMS_COMMIT = "X_widest"  # the last that is written of a block's sums
+_LAYOUT = 2  # raised when a scratch that was begun before must not be gone on with
 _LESS_MEMORY = 1.25  # times what a task may hold now: tiles that were cut for more are cut anew
 _TILES_BESIDE = 8  # matrices or column blocks that stay in memory, while tiles are read, made and written
 
 
 @dataclass(frozen=True, slots=True)
 class TileTask:
-    """One output tile of a stage.
+    """One task of a stage, which most often writes one tile.
 
     Attributes:
         store, scratch: URLs.
@@ -182,7 +183,8 @@ def opened(task: TileTask) -> tuple[Scratch, Panels]:
     Raises:
         LincorrError: the fit asks for a GPU, and this worker sees none.
     """
-    return _opened(task.scratch, task.begun)
+    facts = Scratch.attach(task.scratch).facts()  # another run may go on, with other settings
+    return _opened(task.scratch, task.begun, facts["device"], facts["memory_bytes"])
 
 
 def opened_rows(task: TileTask) -> FitRows:
@@ -193,6 +195,11 @@ def opened_rows(task: TileTask) -> FitRows:
 @functools.lru_cache(maxsize=1)
 def _opened_rows(store: str, url: str, begun: str) -> FitRows:
     return FitRows(LogitStore.open(store), Scratch.attach(url))
+
+
+def forget_rows() -> None:
+    """Let go of the store that is kept open, and of an output head with it."""
+    _opened_rows.cache_clear()
 
 
 def scored(means: Array) -> Array:
@@ -225,21 +232,21 @@ def begin(
     url = scratch_url(store, name)
     scratch = Scratch.begin(url, inputs)
     kept = scratch.facts()
-    if kept.get("memory_bytes", 0) > _LESS_MEMORY * facts["memory_bytes"]:
+    too_large = kept.get("memory_bytes", 0) > _LESS_MEMORY * facts["memory_bytes"]
+    if too_large or (kept and kept.get("layout") != _LAYOUT):
         scratch = Scratch.begin(url, inputs, anew=True)
     else:  # its tiles are what they are
         facts |= {key: kept[key] for key in _TILING if key in kept}
     for key, values in (("source_ids", source_ids), ("target_ids", target_ids), ("rows", rows)):
         scratch.save(key, values.astype(np.float64))
-    scratch.remember(source=templates[0], target=templates[1], **facts)
+    scratch.remember(source=templates[0], target=templates[1], layout=_LAYOUT, **facts)
     return scratch
 
 
 @functools.lru_cache(maxsize=1)  # `begun`: a long-lived worker must not take an old one for a new one
-def _opened(url: str, begun: str) -> tuple[Scratch, Panels]:
-    facts = Scratch.attach(url).facts()
-    kind = array_device(facts["device"])
-    limit_memory(kind, facts["memory_bytes"])
+def _opened(url: str, begun: str, device: str, memory_bytes: int) -> tuple[Scratch, Panels]:
+    kind = array_device(device)
+    limit_memory(kind, memory_bytes)
     scratch = Scratch.attach(url, kind)
     return scratch, Panels(scratch)
 

@@ -30,6 +30,7 @@ from pipeline.panels import (
     Side,
     TileTask,
     create_sums,
+    forget_rows,
     opened,
     opened_rows,
     receipt,
@@ -39,7 +40,6 @@ from pipeline.panels import (
 
 Thing = TypeVar("Thing")
 
-ROW_BYTES = 24  # a column: float32, being read and checked, and read ahead
 _ROWS_AT_ONCE = 256  # in float64: products of so many are as fast as those of more
 
 
@@ -93,9 +93,9 @@ def sweeps(
     """
     facts, p, q = scratch.facts(), scratch.shape("source_ids")[1], scratch.shape("target_ids")[1]
     places: list[Place] = [("gram", t.i, t.j) for t in gram] + [("cross", t.i, t.j) for t in cross]
-    height = max(map(len, FitRows(store, scratch).by_shard))
     tile = 8 * min(facts["panel"], p) * min(facts["panel"], max(p, q))
-    beside = max(ROW_BYTES * height * (p + q), 2 * tile)  # rows; then a tile that is mirrored and written
+    # rows; then a tile that is mirrored and written
+    beside = max(FitRows(store, scratch).reading_bytes(), 2 * tile)
     most = (facts["memory_bytes"] - beside) // tile
     return [
         SweepTask(TileTask(store.url, scratch.url, scratch.begun, k), tuple(part))
@@ -132,6 +132,7 @@ def sweep(task: SweepTask) -> Receipt:
         for start in range(0, len(x), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             add_products(sums, centred("X", x[part], lefts), centred("Y", y[part], rights))
+    forget_rows()
     written = 0
     for name, i, j in task.places:  # let go of one by one
         total = sums.pop((name, i, j))

@@ -1,6 +1,7 @@
 """The serial executor is the definition; the Dask one must give the same answers."""
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -188,6 +189,17 @@ def test_a_worker_has_the_threads_that_are_asked_for():
     settings = ClusterSettings(kind="local", workers=1, threads=1)
     with open_executor(settings, model_bytes=MODEL_BYTES, tell=lambda _: None) as executor:
         assert executor.run(Stage("threads", threads, [0])) == [(False, 1, "1")]
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])  # Dask's nannies set both to 1
+@pytest.mark.skipif(cores() < 2, reason="torch takes no more threads than there are cores")
+def test_threads_are_those_that_are_asked_for_whatever_the_environment_says(name):
+    program = "from lincorr.models import *; use_threads(2); print(threads_in_use())"
+    environment = os.environ | {name: "1"}
+    found = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    )
+    assert found.stdout.strip() == "2"
 
 
 def test_one_executor_leaves_no_variables_to_the_next(monkeypatch):

@@ -20,6 +20,7 @@ from lincorr.columns import Columns
 from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.metrics import finite_mean
 from lincorr.relations import Relation, Side, Template
+from lincorr.scratch import Scratch
 from lincorr.solvers.choose import choose
 from lincorr.solvers.direct import direct
 from lincorr.solvers.result import LinearMap
@@ -30,8 +31,8 @@ from pipeline import device as device_module
 from pipeline import fit, panels
 from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
 from pipeline.fit import FitInputs, fit_relation, held_out_moments, set_up
+from pipeline.fit_rows import ROW_BYTES
 from pipeline.prepare import RelationInputs
-from pipeline.sweeps import ROW_BYTES
 
 N_FIT, N, WIDTH, Q = 100, 140, 12, 9
 METHODS = ["gram", "dual", "lowrank"]
@@ -261,7 +262,7 @@ def test_tiles_share_sweeps_and_stay_in_memory_only_where_they_fit_and_the_bits_
     """Three tiles of 32 columns a side: six of G, three of B; a column block of three, and eight beside."""
     tile = 8 * 32**2
     in_shards = np.bincount(fit_inputs("tiled").fit_rows // 50)
-    rows = ROW_BYTES * int(in_shards.max()) * (P["tiled"] + Q)
+    rows = ROW_BYTES * int(in_shards.max()) * (P["tiled"] + Q) + 8 * (50 - int(in_shards.max())) * P["tiled"]
     squares, holds_square = [], panels.Panels._holds_square
 
     def watched(self: panels.Panels, name: str, column_blocks: int = 0) -> bool:
@@ -381,6 +382,62 @@ def test_a_fit_goes_on_with_other_memory(method, share, times, store_of, monkeyp
     for name in inputs.fit_names("domain"):
         found, expected = (store.maps.load("toy", name) for store in (broken, whole))
         assert error(weights_of(found), weights_of(expected)) < 1e-9
+
+
+@pytest.mark.parametrize("stage", ["solve", "certify"])
+@pytest.mark.parametrize("tiles", [(32, 16), (16, 32)], ids=str)
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_map_in_tiles_of_another_size_begins_anew(stage, tiles, lost, store_of, monkeypatch):
+    """The map lies outside the scratch, and would outlive it."""
+    memory = {16: 40_000, 32: 140_000}
+    monkeypatch.setattr(fit, "largest_tile", lambda columns, memory: 16 if memory <= 50_000 else 32)
+    store = store_of("tiled")
+    with pytest.raises(KeyboardInterrupt):
+        run(store, fit_inputs("tiled", memory_bytes=memory[tiles[0]]), Before(stage, interrupt))
+    if lost:
+        shutil.rmtree(Path(store.url, "scratch"))
+    run(store, fit_inputs("tiled", memory_bytes=memory[tiles[1]]))
+    whole = store_of("tiled", "whole")
+    run(whole, fit_inputs("tiled"))
+    found, expected = (weights_of(one.maps.load("toy", "domain-ridge")) for one in (store, whole))
+    assert error(found, expected) < 1e-9
+
+
+def test_a_scratch_of_another_layout_is_begun_anew(store_of):
+    store, inputs = store_of("tiled"), fit_inputs("tiled")
+    with pytest.raises(KeyboardInterrupt):
+        run(store, inputs, Disorderly(0, stop_after=1))
+    scratch = Scratch.attach(f"{store.url}/scratch/toy-domain")
+    scratch.remember(layout=1)
+    run(store, inputs)
+    assert Scratch.attach(scratch.url).begun != scratch.begun
+
+
+def test_a_fit_that_was_cut_short_at_its_very_end_goes_on(store_of, monkeypatch):
+    store, inputs = store_of("tiled"), fit_inputs("tiled")
+    with monkeypatch.context() as patch:
+        patch.setattr("lincorr.maps.finite", lambda _: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(store, inputs)
+    assert store.maps.inputs("toy", "domain-ridge") is None
+    run(store, inputs)
+    assert weights_of(store.maps.load("toy", "domain-ridge")).shape == (P["tiled"], Q)
+
+
+def test_another_run_that_goes_on_with_a_scratch_has_its_own_settings(store_of):
+    """As in a worker that stays: what it keeps open is of the first run."""
+    store, executor = store_of("tiled"), Disorderly(0, stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(store, fit_inputs("tiled"), executor)
+    with pytest.raises(LincorrError, match=r"fit\.device"):
+        run(store, fit_inputs("tiled", device="cuda"))
+
+
+def test_rows_of_a_shard_that_is_larger_than_a_block_do_not_hold_it_in_memory(tmp_path):
+    made = hidden_problem(400, 8, 40, 30)
+    store = planted_store(str(tmp_path / "wide.zarr"), made, shard_rows=400)
+    found = store.logits("source", np.arange(40), np.arange(10))
+    assert found.base is None
 
 
 @pytest.mark.parametrize("method", list(P))

@@ -1,11 +1,10 @@
 """Which rows and which tiles a sweep has."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lincorr.scratch import Scratch
@@ -27,7 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> LogitStore:
     return found
 
 
-def fit_rows(store: LogitStore, folder: Path, rows: list[int], most: int) -> FitRows:
+def fit_rows(store: LogitStore, rows: list[int], most: int) -> FitRows:
     begin(
         store,
         "toy",
@@ -42,19 +41,19 @@ def fit_rows(store: LogitStore, folder: Path, rows: list[int], most: int) -> Fit
     return FitRows(store, Scratch.attach(f"{store.url}/scratch/toy"))
 
 
-def test_shards_that_fit_are_blocks_of_their_own_where_they_are_large(store, tmp_path, monkeypatch):
+def test_shards_that_fit_are_blocks_of_their_own_where_they_are_large(store, monkeypatch):
     monkeypatch.setattr("pipeline.fit_rows._ENOUGH_ROWS", 15)
-    found = fit_rows(store, tmp_path, list(range(5, N)), 1000).by_shard
+    found = fit_rows(store, list(range(5, N)), 1000).by_shard
     assert [len(block) for block in found] == [15, 10, 10, 10, 14]
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30)
 @given(
     rows=st.lists(st.integers(0, N - 1), unique=True, min_size=1),
     most=st.integers(1, 30),
 )
-def test_blocks_are_all_rows_in_order_with_whole_shards_where_they_fit(store, tmp_path, rows, most):
-    found = fit_rows(store, tmp_path, rows, most).by_shard
+def test_blocks_are_all_rows_in_order_with_whole_shards_where_they_fit(store, rows, most):
+    found = fit_rows(store, rows, most).by_shard
     assert np.concatenate(found).tolist() == sorted(rows)
     assert all(0 < len(block) <= most for block in found)
     if most >= SHARD_ROWS:  # no shard is read twice
