@@ -301,7 +301,7 @@ def resolve_dtype(dtype: Precision, device: str) -> str:
 def use_threads(threads: int) -> None:
     """Let the models of this process compute with so many threads, also those that are loaded later.
 
-    It does not import torch: a process that only fits has no use for its 150 MB.
+    It does not import torch: a process that only fits has no use for its 0.2 GB.
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # torch reads them when it is imported
         os.environ[name] = str(threads)

@@ -29,7 +29,7 @@ from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, LinearMap, relative
 from lincorr.store import LogitStore
 from pipeline.executor import Executor, Receipt, Stage
-from pipeline.fit_rows import indices
+from pipeline.fit_rows import FitRows, indices
 from pipeline.panels import Panels, TileTask, opened, receipt, run_tiles, tiles_to_do
 from pipeline.sweeps import SweepTask, deal, measure_rows, sweep, sweeps
 
@@ -83,7 +83,8 @@ def fit_tiles(
     reason: str,
 ) -> None:
     """Fit the ridge map of the scratch's rows and keep it; the scratch is left empty."""
-    measure_rows(executor, store, scratch)
+    rows = FitRows(store, scratch)
+    measure_rows(executor, store, scratch, rows)
     p, q, panel = scratch.shape("source_ids")[1], scratch.shape("target_ids")[1], scratch.facts()["panel"]
     for name, shape in (("gram", (p, p)), ("factor", (p, p)), ("cross", (p, q))):
         scratch.create(name, shape, (panel, panel))
@@ -92,7 +93,7 @@ def fit_tiles(
     lower = [(i, j) for j in range(tiles) for i in range(j, tiles)]
     across = [(i, c) for c in range(blocks) for i in range(tiles)]
     gram, cross = (tiles_to_do(store, scratch, *one) for one in (("gram", lower), ("cross", across)))
-    swept = sweeps(store, scratch, gram, cross, executor.workers)
+    swept = sweeps(store, scratch, rows, gram, cross, executor.workers)
     largest = [FactorTask("largest", task) for task in tiles_to_do(store, scratch, "largest", [(0, 0)])]
     factor = [FactorTask("factor", task) for task in tiles_to_do(store, scratch, "factor", lower)]
     needs = needs_of_tiles(swept, lower)

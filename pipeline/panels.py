@@ -103,9 +103,12 @@ class Panels:
     def _centred(self, side: Side, places: Sequence[tuple[int, int]]) -> Iterator[Array]:
         tiles = self._scratch.read_ahead(side, places)
         for (_, j), tile in zip(places, tiles, strict=True):
-            start = j * self._panel_width
-            # float32; the means are float64, and so is the difference
-            yield tile - self.means[side][start : start + tile.shape[1]]
+            yield self.centred(side, j, tile)
+
+    def centred(self, side: Side, j: int, tile: Array) -> Array:
+        """Return rows of panel j, float32, less their columns' means: float64, as these are."""
+        start = j * self._panel_width
+        return tile - self.means[side][start : start + tile.shape[1]]
 
     def square(self, name: str) -> Callable[[int, int], Array]:
         """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory.

@@ -61,9 +61,9 @@ class SweepTask:
         return f"products-{self.at.key}"
 
 
-def measure_rows(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
+def measure_rows(executor: Executor, store: LogitStore, scratch: Scratch, rows: FitRows) -> None:
     """Write the sums of all blocks of rows, those that are not there yet."""
-    blocks = len(FitRows(store, scratch).by_shard)
+    blocks = len(rows.by_shard)
     create_sums(scratch, blocks)
     places = [(i, 0) for i in range(blocks)]
     run_tiles(executor, "measure", measure_block, store, scratch, SUMS_COMMIT, places, on_device=False)
@@ -85,7 +85,12 @@ def measure_block(task: TileTask) -> Receipt:
 
 
 def sweeps(
-    store: LogitStore, scratch: Scratch, gram: Sequence[TileTask], cross: Sequence[TileTask], workers: int
+    store: LogitStore,
+    scratch: Scratch,
+    rows: FitRows,
+    gram: Sequence[TileTask],
+    cross: Sequence[TileTask],
+    workers: int,
 ) -> list[SweepTask]:
     """Deal the tiles that are to be made out to sweeps, as many for each worker.
 
@@ -95,7 +100,7 @@ def sweeps(
     places: list[Place] = [("gram", t.i, t.j) for t in gram] + [("cross", t.i, t.j) for t in cross]
     tile = 8 * min(facts["panel"], p) * min(facts["panel"], max(p, q))
     # rows; then a tile that is mirrored and written
-    beside = max(FitRows(store, scratch).reading_bytes(), 2 * tile)
+    beside = max(rows.reading_bytes(), 2 * tile)
     most = (facts["memory_bytes"] - beside) // tile
     return [
         SweepTask(TileTask(store.url, scratch.url, scratch.begun, k), tuple(part))
@@ -116,15 +121,13 @@ def sweep(task: SweepTask) -> Receipt:
     began = time.perf_counter()
     scratch, panels = opened(task.at)
     panels.forget()
-    width, means = scratch.facts()["panel"], panels.means
+    width, home = scratch.facts()["panel"], panels.means["X"]
     lefts = {i for _, i, _ in task.places} | {j for name, _, j in task.places if name == "gram"}
     rights = {j for name, _, j in task.places if name == "cross"}
 
     def centred(side: Side, rows: NDArray[np.float32], wanted: Collection[int]) -> dict[int, Array]:
-        ends = {j: min((j + 1) * width, rows.shape[1]) for j in sorted(wanted)}
-        parts = {j: slice(j * width, end) for j, end in ends.items()}
-        # float32; the means are float64, and so is the difference
-        return {j: like(rows[:, part], means[side]) - means[side][part] for j, part in parts.items()}
+        tiles = ((j, rows[:, j * width : (j + 1) * width]) for j in sorted(wanted))
+        return {j: panels.centred(side, j, like(tile, home)) for j, tile in tiles}
 
     fit_rows = opened_rows(task.at)
     sums: dict[Place, Array | None] = dict.fromkeys(task.places)
