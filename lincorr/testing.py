@@ -151,10 +151,11 @@ def planted_store(
 
     Row i is row i of the problem; there are no hidden states, as for a model that gives logits only.
     """
-    from lincorr.columns import Columns
-    from lincorr.relations import Template
-    from lincorr.store import Identity, LogitStore
-    from lincorr.subjects import string_subjects
+    from lincorr.prompts.columns import Columns
+    from lincorr.prompts.subjects import string_subjects
+    from lincorr.relations.relation import Template
+    from lincorr.store.identity import Identity
+    from lincorr.store.store import LogitStore
 
     (n, d), p, q = problem.source.shape, len(problem.source_head.weight), len(problem.target_head.weight)
     store = LogitStore.create(

@@ -15,9 +15,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lincorr.errors import BadInput
-from lincorr.models import ModelSpec, Precision, model_name
-from lincorr.strict_yaml import load_strict
-from lincorr.tokens import TokenClass
+from lincorr.model.files import ModelSpec, Precision, model_name
+from lincorr.prompts.tokens import TokenClass
+from lincorr.strict import load_strict
 
 
 class Section(BaseModel):

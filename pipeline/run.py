@@ -6,94 +6,45 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, LincorrError
-from lincorr.models import (
-    ModelSpec,
-    Precision,
-    float32_bytes,
-    model_name,
-    shared_model,
-    threads_in_use,
-    visible_gpus,
-)
-from lincorr.store import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS, Identity, LogitStore, Passes
-from lincorr.subjects import split_rows
-from lincorr.tuning import tune_batch_tokens
+from lincorr.model.files import ModelSpec, Precision, float32_bytes, model_name
+from lincorr.model.load import visible_gpus
+from lincorr.prompts.subjects import split_rows
+from lincorr.store.identity import Identity
+from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.console import Narrator
-from pipeline.decompositions import Decompositions
-from pipeline.device import own_device
-from pipeline.edit import EditOptions, edit_relation, require_editable
-from pipeline.evaluate import evaluate_relation
-from pipeline.executor import Executor, Receipt, Stage, waiting_share
-from pipeline.exports import write_results
-from pipeline.extract import ExtractTask, extract_shard
-from pipeline.fit import FitInputs, fit_relation
-from pipeline.generalisation import across_relations
-from pipeline.gradients import GradientOptions, gradients_of, require_gradients
-from pipeline.lock import sole_writer
-from pipeline.plan import Plan, choices, fit_memory, make_plan, shards_to_do
-from pipeline.prepare import Inputs, RelationInputs, prepare
+from pipeline.evaluate.document import title_of, versions
+from pipeline.evaluate.scores import evaluate_relation
+from pipeline.experiments.copies import _TRAINING_COPIES
+from pipeline.experiments.edit import EditOptions, edit_relation, require_editable
+from pipeline.experiments.generalisation import across_relations
+from pipeline.experiments.gradients import GradientOptions, gradients_of, require_gradients
+from pipeline.extract.check import CheckTask, HeadTask, check_model, keep_head
+from pipeline.extract.shard import ExtractTask, extract_shard
+from pipeline.extract.stage import _HOW
+from pipeline.fit.inputs import FitInputs
+from pipeline.fit.relation import fit_relation
+from pipeline.fit.sources import Decompositions
+from pipeline.plan.memory import fit_memory
+from pipeline.plan.plan import Plan, choices, make_plan, shards_to_do
+from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
+from pipeline.report.tables import write_results
+from pipeline.runtime.console import Narrator
+from pipeline.runtime.device import own_device
+from pipeline.runtime.executor import Executor, Receipt, Stage, waiting_share
+from pipeline.runtime.lock import sole_writer
 
-_TRAINING_COPIES = 3  # weights, their originals, and gradients
 _TEMPORARIES = 2  # what evaluation holds beside what a fit does
-_VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
-
-
-# What a user is told of the way that a model takes.
-_HOW: dict[Passes, str] = {
-    "trunk": "Prompts are merged where they begin alike",
-    "trees": "Prompts are merged where they begin alike; a constant beginning is computed for every subject",
-    "plain": "Prompts that begin alike cannot be merged for this model; slower",
-    "whole": "Hidden states do not lead to this model's logits; every pass computes all of them",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCheck:
-    """What a worker found out about the model: sizes, precision, and which short cuts may be taken."""
-
-    vocabulary_size: int
-    width: int
-    compute: str
-    device: str
-    head: str
-    linear: bool
-    passes: Passes
-    batch_tokens: int
-    shard_rows: int
-    difference: float
-
-
-@dataclass(frozen=True, slots=True)
-class CheckTask:
-    """Load the model and find out what it can do."""
-
-    model: ModelSpec
-    batch_tokens: int | None
-    shard_rows: int | None
-    key: str = "check"
-
-
-@dataclass(frozen=True, slots=True)
-class HeadTask:
-    """Load the model and keep its output head in a store."""
-
-    model: ModelSpec
-    store: str
-    key: str = "head"
 
 
 class Run:
@@ -235,9 +186,9 @@ class Run:
         identity, subjects = store.identity, self.inputs.subjects
         fit, test = self.split()
         return {
-            "title": f"{_named(self.inputs.relations)} on {model_name(identity.source)}",
+            "title": f"{title_of(self.inputs.relations)} on {model_name(identity.source)}",
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "versions": _versions(),
+            "versions": versions(),
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
             "model": {
                 "name": model_name(identity.source),
@@ -281,7 +232,7 @@ class Run:
 
     @contextmanager
     def _executor(self, worker_bytes: int, gpus: int, *, keep_memory: bool) -> Iterator[Executor]:
-        from pipeline.clusters import open_executor  # Dask is imported only where it is used
+        from pipeline.runtime.dask_executor import open_executor  # Dask is imported only where it is used
 
         with open_executor(
             self.config.cluster,
@@ -468,53 +419,3 @@ class Run:
         began = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - began
-
-
-def _named(relations: Sequence[RelationInputs]) -> str:
-    """The relations by name, or how many they are where that would make no title."""
-    names = [relation.name for relation in relations]
-    return ", ".join(names) if len(names) <= 3 else f"{len(names)} relations"
-
-
-def _versions() -> dict[str, str]:
-    """The versions of what computes; lincorr itself has none where it runs from a folder of sources."""
-    found = {}
-    for name in _VERSIONS:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def check_model(task: CheckTask) -> ModelCheck:
-    """Compare the short cuts with the model's own way, and try out how many tokens a pass should have."""
-    model = shared_model(task.model)
-    check = model.check_readout()
-    passes: Passes = "whole"
-    if check.passed:
-        passes = "plain"
-        if model.check_trees().passed:
-            passes = "trunk" if model.check_trunk().passed else "trees"
-    on_gpu = model.device.startswith("cuda")
-    shard_rows = task.shard_rows or (GPU_SHARD_ROWS if on_gpu else DEFAULT_SHARD_ROWS)
-    tokens = task.batch_tokens or tune_batch_tokens(
-        model.try_pass if passes != "whole" else model.try_whole_pass,
-        most=shard_rows * model.TRIAL_LENGTH,
-        memory_bytes=psutil.virtual_memory().available // max(1, (os.cpu_count() or 1) // threads_in_use()),
-    )
-    return ModelCheck(
-        vocabulary_size=model.vocabulary_size,
-        width=model.width,
-        compute=model.dtype,
-        device=model.device,
-        head=model.readout.describe(),
-        linear=check.passed and model.readout.kind == "linear",
-        passes=passes,
-        batch_tokens=tokens,
-        shard_rows=shard_rows,
-        difference=check.difference,
-    )
-
-
-def keep_head(task: HeadTask) -> None:
-    """Write the model's output head into a store."""
-    LogitStore.open(task.store, write=True).write_head(shared_model(task.model).host_readout())

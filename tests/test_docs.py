@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lincorr.relations import load_catalogue
-from pipeline.cli import main
+from lincorr.relations.catalogue import load_catalogue
+from pipeline.cli.main import main
 from pipeline.config import settings
 
 ROOT = Path(__file__).parent.parent

@@ -12,9 +12,9 @@ from scipy.stats import pearsonr
 from sklearn.linear_model import LinearRegression
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lincorr.models import ModelSpec, locate
-from lincorr.store import LogitStore
-from pipeline.cli import main
+from lincorr.model.files import ModelSpec, locate
+from lincorr.store.store import LogitStore
+from pipeline.cli.main import main
 
 pytestmark = pytest.mark.real_model
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
 from vocabulary import OpenRelation
 
-from lincorr.metrics import CrossMoments, finite_mean, hits
+from lincorr.scores.hits import hits
+from lincorr.scores.moments import CrossMoments, finite_mean
 from lincorr.solvers.direct import direct
 from lincorr.solvers.spectrum import ridge_path, solve
 

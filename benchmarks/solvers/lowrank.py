@@ -10,16 +10,18 @@ from machine import PeakMemory, print_table
 from tiled import Timed
 from vocabulary import OpenRelation, every_output
 
-from lincorr.columns import Columns
+from lincorr.prompts.columns import Columns
+from lincorr.prompts.subjects import string_subjects
 from lincorr.solvers.choose import choose
 from lincorr.solvers.result import Factors
 from lincorr.solvers.spectrum import solve
-from lincorr.store import LogitStore
-from lincorr.subjects import string_subjects
-from pipeline.clusters import open_executor
+from lincorr.store.store import LogitStore
 from pipeline.config import ClusterSettings, FitSettings
-from pipeline.fit import FitInputs, fit_relation, set_up
-from pipeline.plan import fit_memory
+from pipeline.fit.inputs import FitInputs
+from pipeline.fit.problem import set_up
+from pipeline.fit.relation import fit_relation
+from pipeline.plan.memory import fit_memory
+from pipeline.runtime.dask_executor import open_executor
 
 SHARD_ROWS = 64
 

@@ -11,17 +11,18 @@ import scipy.linalg
 from machine import PeakMemory, dgemm_peak, print_table
 from numpy.typing import NDArray
 
-from lincorr.columns import Columns
-from lincorr.relations import Relation, Side, Template
+from lincorr.prompts.columns import Columns
+from lincorr.relations.relation import Relation, Side, Template
 from lincorr.solvers.choose import choose
-from lincorr.store import LogitStore
+from lincorr.store.store import LogitStore
 from lincorr.testing import hidden_problem, planted_store
-from pipeline.clusters import open_executor
 from pipeline.config import ClusterSettings, FitSettings
-from pipeline.executor import Executor, Receipt, Result, Stage, Task, ignore
-from pipeline.fit import FitInputs, fit_relation
-from pipeline.plan import fit_memory
-from pipeline.prepare import RelationInputs
+from pipeline.fit.inputs import FitInputs
+from pipeline.fit.relation import fit_relation
+from pipeline.plan.memory import fit_memory
+from pipeline.prepare.prepare import RelationInputs
+from pipeline.runtime.dask_executor import open_executor
+from pipeline.runtime.executor import Executor, Receipt, Result, Stage, Task, ignore
 
 WIDTH, SHARD_ROWS, ROOT_PENALTY, SAMPLED = 576, 512, 0.003, 256
 

@@ -11,17 +11,19 @@ import scipy.linalg
 from machine import PeakMemory, print_table
 from numpy.typing import NDArray
 
-from lincorr.metrics import CrossMoments, finite_mean
+from lincorr.prompts.subjects import split_rows
+from lincorr.scores.moments import CrossMoments, finite_mean
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.result import LinearMap, RidgePath
 from lincorr.solvers.spectrum import Problem, coefficients, penalty_of, ridge_path, solve
-from lincorr.store import LogitStore
-from lincorr.subjects import split_rows
+from lincorr.store.store import LogitStore
 from pipeline.config import load_config
-from pipeline.fit import FitInputs, held_out_moments, set_up
-from pipeline.plan import choices, fit_memory
-from pipeline.prepare import Inputs, RelationInputs, prepare
-from pipeline.reading import hits_of_solution
+from pipeline.evaluate.reading import hits_of_solution
+from pipeline.fit.inputs import FitInputs
+from pipeline.fit.problem import held_out_moments, set_up
+from pipeline.plan.memory import fit_memory
+from pipeline.plan.plan import choices
+from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
 
 COLUMNS = 64  # of W, compared with the explicit solve
 BLOCK = 2048  # columns of explicit logits at a time: 400 MB of 24,576 rows

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 import zarr
 
-from lincorr.store import LogitStore
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, save_toy_model
 
 HOSTS = ("front", "near", "far")  # the scheduler and the user; a worker; a worker whose cable is cut

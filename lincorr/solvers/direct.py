@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, like, namespace, to_host
-from lincorr.metrics import Correlation, CrossMoments
+from lincorr.scores.moments import Correlation, CrossMoments
 from lincorr.solvers.cutoff import Cut, noise_floor
 from lincorr.solvers.result import Diagnosis, LinearMap
 from lincorr.solvers.spectrum import Spectrum, minimiser, residuals, scores_left_out, spectrum

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, like, namespace, to_host
-from lincorr.metrics import Correlation, CrossMoments
 from lincorr.readout import Readout
+from lincorr.scores.moments import Correlation, CrossMoments
 from lincorr.solvers.cutoff import EPS64, Cut, noise_floor
 from lincorr.solvers.result import Diagnosis, HiddenMap, LinearMap, map_through
 from lincorr.solvers.spectrum import Spectrum, minimiser, residuals, scores_left_out, spectrum

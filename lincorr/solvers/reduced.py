@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, like, namespace, to_host
-from lincorr.metrics import Correlation, CrossMoments, finite_mean
+from lincorr.scores.moments import Correlation, CrossMoments, finite_mean
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, Factors, LinearMap, relative
 from lincorr.solvers.spectrum import INTERPOLATED

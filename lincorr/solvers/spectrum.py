@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace
 from lincorr.errors import BadInput
-from lincorr.metrics import Correlation, CrossMoments, Truth
+from lincorr.scores.moments import Correlation, CrossMoments, Truth
 from lincorr.solvers.cutoff import Cut, cut
 from lincorr.solvers.result import Diagnosis, LinearMap, PathPoint, RidgePath, relative
 from lincorr.solvers.thin_svd import thin_svd

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pipeline.config import load_config
-from pipeline.places.worker_settings import dask_settings
+from pipeline.runtime.clusters.worker_settings import dask_settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

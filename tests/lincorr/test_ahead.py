@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from lincorr.ahead import ahead
+from lincorr.store.ahead import ahead
 
 
 def test_pieces_come_in_order_and_the_next_one_is_read_meanwhile() -> None:

@@ -9,7 +9,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from lincorr.arrays import to_host
-from lincorr.bootstrap import mean_interval, replicated_pearson, row_counts
+from lincorr.scores.bootstrap import mean_interval, replicated_pearson, row_counts
 
 Floats = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from lincorr.columns import Coverage, NoColumns, answer_columns, find_columns
 from lincorr.errors import BadInput
+from lincorr.prompts.columns import Coverage, NoColumns, answer_columns, find_columns
 from lincorr.testing import CITIES, COUNTRIES, sentencepiece_tokenizer, toy_tokenizer
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from lincorr.editing import Editor, Recipe
 from lincorr.errors import LincorrError
-from lincorr.logits import LanguageModel
-from lincorr.models import ModelSpec, load_model
+from lincorr.model.editing import Editor, Recipe
+from lincorr.model.files import ModelSpec
+from lincorr.model.language_model import LanguageModel
+from lincorr.model.load import load_model
 
 PROMPT, OTHER, ANSWER, RIVALS = [40, 300, 301], [41, 300, 302, 303], 310, [311, 312, 310, 313, 314]
 RECIPE = Recipe(rate=0.05, steps=30, confidence=0.9)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lincorr import gazetteer
-from lincorr.gazetteer import ANSWERS, TRUTH
+from lincorr.relations import gazetteer
+from lincorr.relations.gazetteer import ANSWERS, TRUTH
 
 FACTS = [
     ("city-country", "Tokyo", "Japan"),

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from lincorr.gradients import GradientProbe
-from lincorr.logits import LanguageModel
-from lincorr.models import ModelSpec, load_model
+from lincorr.model.files import ModelSpec
+from lincorr.model.gradients import GradientProbe
+from lincorr.model.language_model import LanguageModel
+from lincorr.model.load import load_model
 
 PROMPT = [5, 9, 12, 7]
 TOKENS = np.array([3, 260, 41, 17])

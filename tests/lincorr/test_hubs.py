@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lincorr.hubs import count_hubs
+from lincorr.scores.hubs import count_hubs
 
 
 @pytest.mark.parametrize("width", [1, 7, 40])

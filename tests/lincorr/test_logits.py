@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
 from lincorr.errors import LincorrError
-from lincorr.logits import LanguageModel
-from lincorr.prompts import PromptTemplate, batches, merge_prompts, trunk_of
+from lincorr.model.language_model import LanguageModel
+from lincorr.prompts.trees import PromptTemplate, batches, merge_prompts, trunk_of
 from lincorr.testing import toy_tokenizer
 
 TOKENIZER = toy_tokenizer()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lincorr.arrays import to_host
-from lincorr.metrics import Correlation, Truth, hits
+from lincorr.scores.hits import hits
+from lincorr.scores.moments import Correlation, Truth
 
 Floats = NDArray[np.float64]
 

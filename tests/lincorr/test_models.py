@@ -16,19 +16,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lincorr.errors import BadInput
-from lincorr.models import (
-    Fingerprint,
-    ModelSpec,
-    fingerprint,
-    fingerprint_of,
-    float32_bytes,
-    is_adapter,
+from lincorr.model.files import ModelSpec, float32_bytes, is_adapter, locate, model_name, needs_conversion
+from lincorr.model.fingerprint import Fingerprint, fingerprint, fingerprint_of
+from lincorr.model.load import (
     load_config,
     load_model,
     load_tokenizer,
-    locate,
-    model_name,
-    needs_conversion,
     release_model,
     resolve_device,
     resolve_dtype,

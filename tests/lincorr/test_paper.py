@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lincorr.paper import PaperFigure, paper_figures
+from lincorr.relations.paper import PaperFigure, paper_figures
 
 
 def value(relation: str, measure: str, table: str) -> float:

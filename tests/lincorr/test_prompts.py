@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput
-from lincorr.prompts import (
+from lincorr.prompts.subjects import STRING
+from lincorr.prompts.trees import (
     PromptTemplate,
     batches,
     group_templates,
@@ -17,7 +18,6 @@ from lincorr.prompts import (
     prompt_template,
     trunk_of,
 )
-from lincorr.subjects import STRING
 from lincorr.testing import CITIES, COUNTRIES, sentencepiece_tokenizer, toy_tokenizer
 
 TEMPLATES = [

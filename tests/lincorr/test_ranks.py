@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lincorr.arrays import to_host
-from lincorr.ranks import average_ranks, spearman
+from lincorr.scores.ranks import average_ranks, spearman
 
 
 @given(arrays(np.float64, (9, 2), elements=st.sampled_from([-2.5, -0.0, 0.0, 1.0, 1e9, 1e-300])))

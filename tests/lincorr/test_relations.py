@@ -11,16 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput
-from lincorr.relations import (
-    CATALOGUE,
-    Catalogue,
-    Relation,
-    Side,
-    Template,
-    load_catalogue,
-    read_answers,
-    read_pairs,
-)
+from lincorr.relations.catalogue import CATALOGUE, Catalogue, load_catalogue
+from lincorr.relations.lists import read_answers, read_pairs
+from lincorr.relations.relation import Relation, Side, Template
 
 # Others code against these names, and stores have them.
 PROMISED = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lincorr.errors import LincorrError, StoreDamaged
-from lincorr.scratch import Scratch
+from lincorr.store.scratch import Scratch
 
 
 @pytest.fixture

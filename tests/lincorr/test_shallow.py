@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lincorr.models import ModelSpec, load_model
-from lincorr.shallow import Shallow, ShallowRecipe, Vocabulary, train_shallow
+from lincorr.model.files import ModelSpec
+from lincorr.model.load import load_model
+from lincorr.model.shallow import Shallow, ShallowRecipe, Vocabulary, train_shallow
 
 WIDTH, SUBJECTS, TAUGHT = 48, 192, 128
 SOURCES, TARGETS = np.arange(300, 310), np.arange(310, 320)  # a target is its source and the same step

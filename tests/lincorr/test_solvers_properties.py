@@ -19,8 +19,8 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 
 from lincorr.arrays import to_host
-from lincorr.metrics import CrossMoments, Truth
 from lincorr.readout import Readout
+from lincorr.scores.moments import CrossMoments, Truth
 from lincorr.solvers.cutoff import EPS64
 from lincorr.solvers.direct import direct
 from lincorr.solvers.factored import Factored, factored

@@ -29,7 +29,7 @@ from lincorr.arrays import (
     to_host,
 )
 from lincorr.errors import BadInput, LincorrError
-from lincorr.metrics import CrossMoments
+from lincorr.scores.moments import CrossMoments
 from lincorr.solvers import dual, gram, lowrank, tiled
 from lincorr.solvers.cutoff import EPS64, noise_floor
 from lincorr.solvers.products import Place, add_products, gram_tile, mirrored
@@ -478,7 +478,7 @@ def test_leave_one_out_can_be_kept_as_an_array() -> None:
 
 
 def by_gram_correlation() -> Any:
-    from lincorr.metrics import Correlation
+    from lincorr.scores.moments import Correlation
 
     rng = np.random.default_rng(0)
     return Correlation.of(rng.standard_normal((9, 2)), rng.standard_normal((9, 2)))

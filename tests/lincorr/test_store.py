@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lincorr.columns import Columns
 from lincorr.errors import BadInput, LincorrError, StoreDamaged
+from lincorr.prompts.columns import Columns
+from lincorr.prompts.subjects import string_subjects, token_subjects
 from lincorr.readout import Readout
-from lincorr.relations import Template
+from lincorr.relations.relation import Template
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, HiddenMap, LinearMap, PathPoint, RidgePath, map_through
-from lincorr.store import Identity, LogitStore
-from lincorr.subjects import string_subjects, token_subjects
+from lincorr.store.identity import Identity
+from lincorr.store.store import LogitStore
 from lincorr.testing import toy_tokenizer
 
 WIDTH, VOCABULARY, SHARD = 5, 12, 4

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput
-from lincorr.subjects import (
+from lincorr.prompts.subjects import (
     STRING,
     notebook_subjects,
     read_lines,

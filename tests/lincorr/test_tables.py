@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from lincorr import arithmetic, tables, wordlists
-from lincorr.tables import ANSWERS, TRUTH
+from lincorr.relations import arithmetic, tables, wordlists
+from lincorr.relations.tables import ANSWERS, TRUTH
 
 FACTS = [
     ("fruit-color", "banana", "yellow"),
@@ -127,7 +127,7 @@ def test_every_pair_of_the_sixteen_arithmetic_prompts_has_a_truth():
 
 
 def test_no_table_is_declared_twice():
-    from lincorr import gazetteer
+    from lincorr.relations import gazetteer
 
     parts = (gazetteer, wordlists, arithmetic)
     assert sum(len(part.ANSWERS) for part in parts) == len(tables.ANSWERS)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import processors
 
+from lincorr.prompts.tokens import encode, leading_specials, token_classes, token_texts
 from lincorr.testing import CITIES, sentencepiece_tokenizer, toy_tokenizer
-from lincorr.tokens import encode, leading_specials, token_classes, token_texts
 
 BYTE_LEVEL = toy_tokenizer()
 SENTENCEPIECE = sentencepiece_tokenizer()

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-import lincorr.tuning
-from lincorr.tuning import FIRST_TOKENS, tune_batch_tokens
+import lincorr.model.tuning
+from lincorr.model.tuning import FIRST_TOKENS, tune_batch_tokens
 
 PLENTY = 2**40
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lincorr.words import Match, match_slip, match_word, nearest, without_accents
+from lincorr.prompts.words import Match, match_slip, match_word, nearest, without_accents
 
 TEXTS = [" Tokyo", "Tokyo", " tokyo", " São", "sao", " Kyoto", " İzmir", " 東京", "<s>", "\n"]
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lincorr.testing import CITIES, COUNTRIES, save_toy_model
-from pipeline.cli import main
+from pipeline.cli.main import main
 
 VERBS = ("run", "plan", "extract", "fit", "evaluate", "report", "show", "hubs", "store", "relations")
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}

@@ -12,7 +12,8 @@ from hypothesis import settings as within
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput
-from pipeline import cli, config
+from pipeline import config
+from pipeline.cli import main as cli
 from pipeline.config import RunConfig, Section, load_config, settings
 
 VERBS = ("run", "plan", "extract", "fit", "evaluate", "report", "show")

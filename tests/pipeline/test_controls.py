@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import pearsonr
 from sklearn.linear_model import LinearRegression
 
-from lincorr.relations import Relation, Side, Template
-from pipeline.controls import line_r, other_prompt, unrelated_pair
-from pipeline.fit import FitInputs
-from pipeline.prepare import RelationInputs
+from lincorr.relations.relation import Relation, Side, Template
+from pipeline.evaluate.controls import line_r, other_prompt, unrelated_pair
+from pipeline.fit.inputs import FitInputs
+from pipeline.prepare.prepare import RelationInputs
 
 TARGET_IDS = np.array([4, 9])
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from lincorr.errors import BadInput
-from lincorr.models import ModelSpec, load_tokenizer, locate
-from lincorr.prompts import prompt_template
-from lincorr.tokens import token_classes, token_texts
-from pipeline.cli import main
+from lincorr.model.files import ModelSpec, locate
+from lincorr.model.load import load_tokenizer
+from lincorr.prompts.tokens import token_classes, token_texts
+from lincorr.prompts.trees import prompt_template
+from pipeline.cli.main import main
 from pipeline.config import RunConfig, load_config
-from pipeline.coverage import coverage
-from pipeline.prepare import prepare
+from pipeline.prepare.coverage import coverage
+from pipeline.prepare.prepare import prepare
 
 OWN = """\
 templates: {home: "{} lives in the city of", land: "{} lives in the country of", sum: "{}+1="}

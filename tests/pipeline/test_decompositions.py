@@ -10,8 +10,8 @@ import pytest
 from lincorr.solvers.factored import basis_of, factored
 from lincorr.solvers.spectrum import coefficients
 from lincorr.testing import hidden_problem, planted_store
-from pipeline import decompositions
-from pipeline.decompositions import Decompositions
+from pipeline.fit import sources as decompositions
+from pipeline.fit.sources import Decompositions
 
 P, Q, ROWS = 7, 5, np.arange(20)
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pipeline.device import compute
+from pipeline.runtime.device import compute
 
 
 def test_calls_are_made_on_one_thread_in_turn() -> None:

@@ -16,15 +16,20 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lincorr.columns import Columns
 from lincorr.errors import BadInput
-from lincorr.store import LogitStore
+from lincorr.prompts.columns import Columns
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
-from pipeline import edit as editing
-from pipeline.cli import main
-from pipeline.edit import require_editable
-from pipeline.edit_scores import Outcome, auc, edit_scores
-from pipeline.generalisation import across_paper, across_relations, kept_edits, partial_correlation
+from pipeline.cli.main import main
+from pipeline.experiments import edit as editing
+from pipeline.experiments.edit import require_editable
+from pipeline.experiments.edit_scores import Outcome, auc, edit_scores
+from pipeline.experiments.generalisation import (
+    across_paper,
+    across_relations,
+    kept_edits,
+    partial_correlation,
+)
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 EDITS = 6

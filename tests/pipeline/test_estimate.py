@@ -14,25 +14,25 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, MixtralConfig
 
-from lincorr.logits import LanguageModel
-from lincorr.metrics import CrossMoments
-from lincorr.prompts import merge_prompts, prompt_template, trunk_of
+from lincorr.model.language_model import LanguageModel
+from lincorr.prompts.trees import merge_prompts, prompt_template, trunk_of
 from lincorr.readout import Readout
+from lincorr.scores.moments import CrossMoments
 from lincorr.solvers.choose import choose
 from lincorr.solvers.direct import direct
 from lincorr.solvers.factored import factored
 from lincorr.solvers.spectrum import ridge_path, solve
-from lincorr.store import LogitStore
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, hidden_problem
-from pipeline.cli import main
+from pipeline.cli.main import main
 from pipeline.config import load_config
-from pipeline.devices import DEVICES
-from pipeline.estimate import Estimate, StageEstimate, estimate, extract_seconds, map_bytes
-from pipeline.fit_costs import FitSizes, evaluation_cost, fit_cost, relation_bytes, set_up_cost
-from pipeline.prepare import prepare
+from pipeline.plan.costs import FitSizes, evaluation_cost, fit_cost, relation_bytes, set_up_cost
+from pipeline.plan.estimate import Estimate, StageEstimate, estimate, extract_seconds, map_bytes
+from pipeline.plan.gpus import DEVICES
+from pipeline.plan.model_sizes import model_sizes
+from pipeline.plan.workload import Workload, workload
+from pipeline.prepare.prepare import prepare
 from pipeline.run import Run
-from pipeline.sizes import model_sizes
-from pipeline.workload import Workload, workload
 
 # https://huggingface.co/meta-llama/Meta-Llama-3-8B/blob/main/config.json
 LLAMA_3_8B = {

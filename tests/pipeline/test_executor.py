@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput, LincorrError
-from pipeline import clusters
-from pipeline.clusters import DaskExecutor, open_executor
 from pipeline.config import ClusterSettings
-from pipeline.executor import Executor, Serial, Stage, Waiting
-from pipeline.places import address
-from pipeline.places.worker_settings import cores, local_shape
+from pipeline.runtime import dask_executor as clusters
+from pipeline.runtime.clusters import address
+from pipeline.runtime.clusters.worker_settings import cores, local_shape
+from pipeline.runtime.dask_executor import DaskExecutor, open_executor
+from pipeline.runtime.executor import Executor, Serial, Stage, Waiting
 
 # Functions of tasks are made inside functions: Dask then sends them by value, and a worker need not
 # import this file.

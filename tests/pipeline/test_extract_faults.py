@@ -18,10 +18,10 @@ import yaml
 import zarr
 
 from lincorr.errors import LincorrError
-from lincorr.store import LogitStore
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
-from pipeline.cli import main
-from pipeline.lock import lock_path, sole_writer
+from pipeline.cli.main import main
+from pipeline.runtime.lock import lock_path, sole_writer
 
 SUBJECTS, SHARD_ROWS = 140, 4
 SHARDS = SUBJECTS // SHARD_ROWS

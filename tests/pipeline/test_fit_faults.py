@@ -14,18 +14,19 @@ import numpy as np
 import psutil
 import pytest
 
-from lincorr.columns import Columns
 from lincorr.errors import LincorrError
-from lincorr.relations import Relation, Side, Template
+from lincorr.prompts.columns import Columns
+from lincorr.relations.relation import Relation, Side, Template
 from lincorr.solvers.choose import choose
-from lincorr.store import LogitStore
+from lincorr.store.store import LogitStore
 from lincorr.testing import hidden_problem, planted_store
-from pipeline import fit
-from pipeline.clusters import DaskExecutor, open_executor
 from pipeline.config import ClusterSettings
-from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
-from pipeline.fit import FIT_NAMES, FitInputs, fit_relation
-from pipeline.prepare import RelationInputs
+from pipeline.fit import relation as fit
+from pipeline.fit.inputs import FIT_NAMES, FitInputs
+from pipeline.fit.relation import fit_relation
+from pipeline.prepare.prepare import RelationInputs
+from pipeline.runtime.dask_executor import DaskExecutor, open_executor
+from pipeline.runtime.executor import Executor, Result, Serial, Stage, Task, ignore
 
 N, WIDTH, Q = 200, 12, 40
 P = {"gram": 60, "lowrank": 100, "tiled": 100, "dual": 260}

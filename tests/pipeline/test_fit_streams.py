@@ -14,25 +14,28 @@ import scipy.linalg
 import scipy.stats
 from numpy.typing import NDArray
 
-from lincorr import scratch as scratch_module
 from lincorr.arrays import has_gpu
-from lincorr.columns import Columns
 from lincorr.errors import LincorrError, StoreDamaged
-from lincorr.metrics import finite_mean
-from lincorr.relations import Relation, Side, Template
-from lincorr.scratch import Scratch
+from lincorr.prompts.columns import Columns
+from lincorr.relations.relation import Relation, Side, Template
+from lincorr.scores.moments import finite_mean
 from lincorr.solvers.choose import choose
 from lincorr.solvers.direct import direct
 from lincorr.solvers.result import LinearMap
 from lincorr.solvers.spectrum import coefficients, ridge_path
-from lincorr.store import LogitStore
+from lincorr.store import scratch as scratch_module
+from lincorr.store.scratch import Scratch
+from lincorr.store.store import LogitStore
 from lincorr.testing import HiddenProblem, hidden_problem, planted_store
-from pipeline import device as device_module
-from pipeline import fit, panels
-from pipeline.executor import Executor, Result, Serial, Stage, Task, ignore
-from pipeline.fit import FitInputs, fit_relation, held_out_moments, set_up
-from pipeline.fit_rows import ROW_BYTES
-from pipeline.prepare import RelationInputs
+from pipeline.fit import panels
+from pipeline.fit import relation as fit
+from pipeline.fit.inputs import FitInputs
+from pipeline.fit.problem import held_out_moments, set_up
+from pipeline.fit.relation import fit_relation
+from pipeline.fit.rows import ROW_BYTES
+from pipeline.prepare.prepare import RelationInputs
+from pipeline.runtime import device as device_module
+from pipeline.runtime.executor import Executor, Result, Serial, Stage, Task, ignore
 
 N_FIT, N, WIDTH, Q = 100, 140, 12, 9
 METHODS = ["gram", "dual", "lowrank"]
@@ -416,7 +419,7 @@ def test_a_scratch_of_another_layout_is_begun_anew(store_of):
 def test_a_fit_that_was_cut_short_at_its_very_end_goes_on(store_of, monkeypatch):
     store, inputs = store_of("tiled"), fit_inputs("tiled")
     with monkeypatch.context() as patch:
-        patch.setattr("lincorr.maps.finite", lambda _: interrupt())
+        patch.setattr("lincorr.store.maps.finite", lambda _: interrupt())
         with pytest.raises(KeyboardInterrupt):
             run(store, inputs)
     assert store.maps.inputs("toy", "domain-ridge") is None

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import has_gpu
 from lincorr.testing import CITIES, toy_relation
-from pipeline import decompositions, exports, study
-from pipeline import device as device_module
-from pipeline.cli import main
-from pipeline.device import own_device
+from pipeline.cli.main import main
+from pipeline.fit import sources as decompositions
+from pipeline.report import tables as exports
+from pipeline.runtime import device as device_module
+from pipeline.runtime.device import own_device
+from pipeline.study import study
 
 CATALOGUE = {
     "templates": {

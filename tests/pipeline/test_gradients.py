@@ -12,12 +12,12 @@ import yaml
 from scipy.stats import pearsonr
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lincorr.store import LogitStore
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
-from pipeline import gradients as measured
-from pipeline.cli import main
-from pipeline.copies import pearson
-from pipeline.gradients import Correlations, GradientOptions, gradient_scores, kept_gradients
+from pipeline.cli.main import main
+from pipeline.experiments import gradients as measured
+from pipeline.experiments.copies import pearson
+from pipeline.experiments.gradients import Correlations, GradientOptions, gradient_scores, kept_gradients
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 

@@ -26,20 +26,22 @@ import pytest
 import yaml
 import zarr
 
-from lincorr import places
-from lincorr.columns import Columns
 from lincorr.errors import BadInput, LincorrError
-from lincorr.places import SharedObject
-from lincorr.relations import Relation, Side, Template
+from lincorr.prompts.columns import Columns
+from lincorr.relations.relation import Relation, Side, Template
 from lincorr.solvers.choose import choose
-from lincorr.store import LogitStore
+from lincorr.store import locations as places
+from lincorr.store.locations import SharedObject
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, hidden_problem, planted_store
-from pipeline import fit, lease
-from pipeline.cli import main
-from pipeline.executor import Serial
-from pipeline.fit import FitInputs, fit_relation
-from pipeline.lock import sole_writer
-from pipeline.prepare import RelationInputs
+from pipeline.cli.main import main
+from pipeline.fit import relation as fit
+from pipeline.fit.inputs import FitInputs
+from pipeline.fit.relation import fit_relation
+from pipeline.prepare.prepare import RelationInputs
+from pipeline.runtime import lease
+from pipeline.runtime.executor import Serial
+from pipeline.runtime.lock import sole_writer
 
 SERVER = (
     "from moto.server import ThreadedMotoServer as S; import time\n"

@@ -14,15 +14,15 @@ import pytest
 import yaml
 
 from lincorr.errors import BadInput
-from pipeline import clusters
-from pipeline.clusters import DaskExecutor, open_executor
 from pipeline.config import ClusterSettings, load_config
-from pipeline.executor import Stage
-from pipeline.places.gpus import gpu_options
-from pipeline.places.kubernetes import cluster_resource
-from pipeline.places.slurm import slurm_options, slurm_threads
-from pipeline.places.ssh import ssh_options
-from pipeline.places.worker_settings import dask_settings, inheritance
+from pipeline.runtime import dask_executor as clusters
+from pipeline.runtime.clusters.gpus import gpu_options
+from pipeline.runtime.clusters.kubernetes import cluster_resource
+from pipeline.runtime.clusters.slurm import slurm_options, slurm_threads
+from pipeline.runtime.clusters.ssh import ssh_options
+from pipeline.runtime.clusters.worker_settings import dask_settings, inheritance
+from pipeline.runtime.dask_executor import DaskExecutor, open_executor
+from pipeline.runtime.executor import Stage
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 SLURM = ClusterSettings(

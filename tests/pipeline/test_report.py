@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.pages.format import count, fixed, moment, short
-from pipeline.plots.bipartite import Link, bipartite_plot, links_of
-from pipeline.plots.path import _decade
-from pipeline.plots.text import label, visible
-from pipeline.plots.weights import weight_map
-from pipeline.report import write_report
+from pipeline.report.pages.format import count, fixed, moment, short
+from pipeline.report.plots.bipartite import Link, bipartite_plot, links_of
+from pipeline.report.plots.path import _decade
+from pipeline.report.plots.text import label, visible
+from pipeline.report.plots.weights import weight_map
+from pipeline.report.write import write_report
 
 HOSTILE = [
     " <script>alert(1)</script>",
@@ -231,7 +231,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unplotted(monkeypatch: pytest.MonkeyPatch) -> None:
     """No plots: they take most of the time."""
     for plot in ("bipartite_plot", "path_plot", "pearson_plot", "weights_plot"):
-        monkeypatch.setattr(f"pipeline.pages.relation.{plot}", lambda *_: None)
+        monkeypatch.setattr(f"pipeline.report.pages.relation.{plot}", lambda *_: None)
 
 
 PAGES = ("report.html", "city-country.html", "city-country-2.html")
@@ -436,7 +436,7 @@ class TestIndex:
     def test_forty_relations_make_a_page_of_tables(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("pipeline.side_by_side.FEW", 41)  # no plots are drawn in this process only
+        monkeypatch.setattr("pipeline.report.processes.FEW", 41)  # no plots are drawn in this process only
         relations = [make_relation(f"relation {number}") for number in range(40)]
         page = write_report(make_document(*relations), tmp_path)
         assert len(list(tmp_path.glob("relation-*.html"))) == 40
@@ -497,7 +497,7 @@ class TestFiles:
     def test_processes_side_by_side_write_the_same_files(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("pipeline.side_by_side.FEW", 1)
+        monkeypatch.setattr("pipeline.report.processes.FEW", 1)
         write_report(make_document(make_relation(), make_relation("../city country")), tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == {path.name for path in folder.iterdir()}
         for path in folder.iterdir():
@@ -512,7 +512,7 @@ class TestFiles:
         def fail(*_: object) -> None:
             raise OSError("killed")
 
-        monkeypatch.setattr("pipeline.report.os.replace", fail)
+        monkeypatch.setattr("pipeline.report.write.os.replace", fail)
         with pytest.raises(OSError, match="killed"):
             write_report(make_document(make_relation()), tmp_path)
         after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

@@ -15,12 +15,12 @@ from scipy.stats import pearsonr
 from sklearn.linear_model import LinearRegression
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lincorr.prompts.subjects import split_rows
 from lincorr.solvers.result import LinearMap
-from lincorr.store import LogitStore
-from lincorr.subjects import split_rows
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, toy_tokenizer
-from pipeline.cli import main
-from pipeline.resilience import cosines
+from pipeline.cli.main import main
+from pipeline.experiments.resilience import cosines
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 SUBJECTS = 80

@@ -19,12 +19,12 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LinearRegression, Ridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lincorr.store import LogitStore
-from lincorr.subjects import split_rows
+from lincorr.prompts.subjects import split_rows
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
-from pipeline import evaluate
-from pipeline.cli import main
-from pipeline.tables import print_results
+from pipeline.cli.main import main
+from pipeline.cli.run import print_results
+from pipeline.evaluate import scores as evaluate
 
 TEMPLATES = {
     "city": "{} lives in the city of",

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from lincorr.columns import Columns
 from lincorr.errors import BadInput
+from lincorr.prompts.columns import Columns
 from lincorr.testing import CITIES, COUNTRIES
-from pipeline.cli import main
-from pipeline.prepare import RelationInputs
-from pipeline.shallow import Mapping, ShallowOptions, draw, mappings
+from pipeline.cli.main import main
+from pipeline.experiments.shallow import Mapping, ShallowOptions, draw, mappings
+from pipeline.prepare.prepare import RelationInputs
 
 TEXTS = ["Shanghai", "Tokyo", "Paris", "Lima", "China", "Japan", "France", "Peru", "Chile"]
 LETTERS = {"S": 20, "T": 21, "P": 22, "C": 23, "J": 24, "F": 25}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.side_by_side import FEW, call_all
+from pipeline.report.processes import FEW, call_all
 
 
 def write(folder: Path, number: int) -> None:

@@ -11,9 +11,9 @@ import asyncssh
 import pytest
 
 from lincorr.errors import BadInput
-from pipeline.clusters import open_executor
 from pipeline.config import ClusterSettings
-from pipeline.executor import Stage
+from pipeline.runtime.dask_executor import open_executor
+from pipeline.runtime.executor import Stage
 
 
 async def run_command(process: "asyncssh.SSHServerProcess") -> None:

@@ -17,24 +17,25 @@ import zarr
 from scipy.stats import bootstrap, pearsonr
 from sklearn.linear_model import LinearRegression, Ridge
 
+from lincorr.prompts.subjects import split_rows
 from lincorr.solvers.spectrum import READING_SHARE, ROOT_PENALTIES
-from lincorr.store import LogitStore
-from lincorr.subjects import split_rows
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, toy_relation
-from pipeline import exports, growth, matrix, study
-from pipeline.cli import main
-from pipeline.copies import kept_or_made
-from pipeline.generalisation import edit_name
-from pipeline.growth import steps
-from pipeline.study import (
+from pipeline.cli.main import main
+from pipeline.cli.study import print_study
+from pipeline.experiments.copies import kept_or_made
+from pipeline.experiments.generalisation import edit_name
+from pipeline.report import tables as exports
+from pipeline.study import growth, matrix, study
+from pipeline.study.families import (
     beside_paper,
     first_wording,
     growth_by_family,
     interval_over,
     paraphrases_of,
-    study_document,
 )
-from pipeline.study_tables import print_study
+from pipeline.study.growth import steps
+from pipeline.study.study import study_document
 
 FAMILY = "<b>food</b> & more"
 COUNTS = (60, 90)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lincorr.scratch import Scratch
-from lincorr.store import LogitStore
+from lincorr.store.scratch import Scratch
+from lincorr.store.store import LogitStore
 from lincorr.testing import hidden_problem, planted_store
-from pipeline.fit_rows import FitRows
-from pipeline.panels import begin
-from pipeline.sweeps import deal
+from pipeline.fit.rows import FitRows
+from pipeline.fit.sweeps import deal
+from pipeline.fit.tiles import begin
 
 N, SHARD_ROWS = 64, 10
 
@@ -42,7 +42,7 @@ def fit_rows(store: LogitStore, rows: list[int], most: int) -> FitRows:
 
 
 def test_shards_that_fit_are_blocks_of_their_own_where_they_are_large(store, monkeypatch):
-    monkeypatch.setattr("pipeline.fit_rows._ENOUGH_ROWS", 15)
+    monkeypatch.setattr("pipeline.fit.rows._ENOUGH_ROWS", 15)
     found = fit_rows(store, list(range(5, N)), 1000).by_shard
     assert [len(block) for block in found] == [15, 10, 10, 10, 14]
 

@@ -13,12 +13,12 @@ import yaml
 
 from lincorr.errors import BadInput
 from lincorr.testing import CITIES, COUNTRIES
-from pipeline.cli import main
-from pipeline.clusters import DaskExecutor, open_executor
+from pipeline.cli.main import main
 from pipeline.config import ClusterSettings, RunConfig, load_config
-from pipeline.executor import Stage
-from pipeline.places import address
-from pipeline.places.tls import tls_settings
+from pipeline.runtime.clusters import address
+from pipeline.runtime.clusters.tls import tls_settings
+from pipeline.runtime.dask_executor import DaskExecutor, open_executor
+from pipeline.runtime.executor import Stage
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 

@@ -1,0 +1,1 @@
+"""The language model: where it lies, its fingerprint, loading it, and its forward passes."""

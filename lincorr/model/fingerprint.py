@@ -1,0 +1,99 @@
+"""Digests of a model's configuration, weights and tokenizer."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lincorr.errors import BadInput
+from lincorr.model.files import _ADAPTER_FILES, ModelSpec, locate, locate_adapter
+
+# Facts about where a model came from, not what it computes.
+_INCIDENTAL_CONFIG = {"_name_or_path", "transformers_version", "_commit_hash"}
+
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
+
+
+# What decides tokens in tokenizer_config.json: the same tokenizer.json under another class splits otherwise.
+_TOKENIZER_SETTINGS = ("tokenizer_class", "add_bos_token", "add_eos_token", "add_prefix_space", "legacy")
+
+
+# Facts about how an adapter was made.
+_INCIDENTAL_ADAPTER = {"base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """SHA-256 digests of what decides a model's logits."""
+
+    config: str
+    weights: str
+    tokenizer: str
+
+    @property
+    def short(self) -> str:
+        """Twelve hexadecimal digits over all three."""
+        return _joined(self.config, self.weights, self.tokenizer)[:12]
+
+
+def fingerprint_of(spec: ModelSpec) -> Fingerprint:
+    """Locate a model and its adapter, and hash them (see `fingerprint`)."""
+    return fingerprint(locate(spec), locate_adapter(spec))
+
+
+def fingerprint(folder: Path, adapter: Path | None = None) -> Fingerprint:
+    """Hash what decides the logits: configuration, weight files and tokenizer files; an adapter's, too.
+
+    Where the files lie and which version of transformers wrote them does not count.
+
+    Raises:
+        BadInput: the folder holds no weights.
+    """
+    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    if not weights:
+        raise BadInput(f"model: the folder {str(folder)!r} holds no weights (*.safetensors)")
+    found = Fingerprint(
+        config=_hash_settings(folder / "config.json", _INCIDENTAL_CONFIG),
+        weights=_hash_files(weights),
+        tokenizer=_hash_tokenizer(folder),
+    )
+    if adapter is None:
+        return found
+    settings, tensors = (adapter / name for name in _ADAPTER_FILES)
+    return replace(
+        found,
+        config=_joined(found.config, _hash_settings(settings, _INCIDENTAL_ADAPTER)),
+        weights=_joined(found.weights, _hash_files([tensors])),
+    )
+
+
+def _hash_settings(path: Path, incidental: set[str]) -> str:
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except ValueError as problem:
+        raise BadInput(f"model: {str(path)!r} is no valid JSON ({problem}); get it again") from None
+    kept = {key: value for key, value in settings.items() if key not in incidental}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _joined(*digests: str) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _hash_files(paths: Iterable[Path]) -> str:
+    whole = hashlib.sha256()
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
+
+
+def _hash_tokenizer(folder: Path) -> str:
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    kept = [settings.get(name) for name in _TOKENIZER_SETTINGS]
+    files = _hash_files(folder / name for name in _TOKENIZER_FILES)
+    return hashlib.sha256(f"{files}{json.dumps(kept)}".encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""What goes into the model: tokens, subjects, columns and prefix trees."""

@@ -1,0 +1,190 @@
+"""Choose the subjects X: what fills the slot of a template; row i of every array is subject i."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.errors import BadInput
+from lincorr.prompts.tokens import TOKEN_CLASSES, TokenClass, Tokenizer, token_classes, token_texts
+
+STRING = -1  # the id of a subject that is a string and not one token
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """An ordered list of subjects.
+
+    Attributes:
+        ids: (n,) int64, the token id that is spliced into the template, or `STRING`.
+        texts: n surface texts; for a string, what is tokenised with the template.
+        classes: n token classes, or "string".
+        left_out: how many candidates of each class were not eligible.
+    """
+
+    ids: NDArray[np.int64]
+    texts: tuple[str, ...]
+    classes: tuple[str, ...]
+    left_out: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def identifiers(self) -> list[tuple[int, str]]:
+        """What identifies each subject: its token id, or its text when it is a string."""
+        return [(int(i), text if i == STRING else "") for i, text in zip(self.ids, self.texts, strict=True)]
+
+    def class_counts(self) -> dict[str, int]:
+        """How many subjects there are of each class."""
+        return dict(Counter(self.classes))
+
+
+def vocabulary_subjects(
+    tokenizer: Tokenizer,
+    count: int | None,
+    *,
+    seed: int = 0,
+    classes: Sequence[TokenClass] = ("text",),
+) -> Subjects:
+    """Draw `count` vocabulary tokens without replacement, or take all of them in id order (None).
+
+    The draw is the beginning of one seeded permutation of the eligible tokens: a larger count with the
+    same seed extends a smaller one. Tokens of other `classes` are not eligible, and are counted.
+
+    Raises:
+        BadInput: more subjects are asked for than the vocabulary has eligible tokens.
+    """
+    texts = token_texts(tokenizer)
+    every_class = token_classes(tokenizer, texts)
+    eligible = np.array([i for i, c in enumerate(every_class) if c in classes], dtype=np.int64)
+    if count is None:
+        ids = eligible
+    else:
+        if count > len(eligible):
+            raise BadInput(
+                f"subjects.count: {count} is more than the {len(eligible)} tokens of class "
+                f"{', '.join(classes)} in the vocabulary of {len(texts)}; ask for fewer, or add to "
+                f"subjects.classes ({', '.join(TOKEN_CLASSES)})"
+            )
+        ids = np.random.default_rng(seed).permutation(eligible)[:count]
+    tally = Counter(c for c in every_class if c not in classes)
+    return Subjects(
+        ids,
+        tuple(texts[i] for i in ids),
+        tuple(every_class[i] for i in ids),
+        {str(c): n for c, n in tally.items()},
+    )
+
+
+def token_subjects(tokenizer: Tokenizer, ids: Sequence[int]) -> Subjects:
+    """Take the given token ids, in order.
+
+    Raises:
+        BadInput: an id is outside the vocabulary.
+    """
+    texts = token_texts(tokenizer)
+    classes = token_classes(tokenizer, texts)
+    for token in ids:
+        if not 0 <= token < len(texts):
+            raise BadInput(
+                f"subjects.file: token id {token} is outside the vocabulary of {len(texts)} tokens"
+            )
+    return Subjects(
+        np.array(ids, dtype=np.int64),
+        tuple(texts[i] for i in ids),
+        tuple(classes[i] for i in ids),
+        {},
+    )
+
+
+def string_subjects(texts: Sequence[str]) -> Subjects:
+    """Take plain strings, in order; they are tokenised together with the template."""
+    ids = np.full(len(texts), STRING, dtype=np.int64)
+    return Subjects(ids, tuple(texts), ("string",) * len(texts), {})
+
+
+def notebook_subjects(tokenizer: Tokenizer, count: int, *, seed: int = 0) -> Subjects:
+    """Draw subjects as the reference notebook does: raw spellings ("ĠTokyo"), with replacement.
+
+    The spelling is pasted into the template as text, so X is often not the token it was drawn as; see
+    `round_trips`. Kept for parity with published figures.
+    """
+    vocabulary = tokenizer.get_vocab()  # in no order that lasts: sort by id
+    spellings = sorted(vocabulary, key=vocabulary.__getitem__)
+    drawn = np.random.default_rng(seed).choice(len(spellings), size=count)
+    return string_subjects([spellings[i] for i in drawn])
+
+
+def round_trips(tokenizer: Tokenizer, spellings: Sequence[str]) -> int:
+    """Count the raw spellings that tokenise back to the one token they spell."""
+    vocabulary = tokenizer.get_vocab()
+    encoded = tokenizer(list(spellings), add_special_tokens=False)["input_ids"]
+    return sum(ids == [vocabulary.get(s)] for ids, s in zip(encoded, spellings, strict=True))
+
+
+def read_token_ids(path: Path) -> list[int]:
+    """Read one token id a line; blank lines are skipped.
+
+    Raises:
+        BadInput: the file cannot be read, is empty, or has a line that is no id.
+    """
+    lines = read_lines(path)
+    try:
+        return [int(line) for line in lines]
+    except ValueError as problem:
+        raise BadInput(f"subjects.file: {path} must hold one token id a line ({problem})") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the non-blank lines of a UTF-8 file.
+
+    Raises:
+        BadInput: the file cannot be read or has no such line.
+    """
+    try:
+        lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as problem:
+        raise BadInput(f"subjects.file: {path} cannot be read ({problem})") from None
+    if not lines:
+        raise BadInput(f"subjects.file: {path} is empty; give one subject a line")
+    return lines
+
+
+def split_rows(
+    texts: Sequence[str], rule: str, *, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split rows into those that fit and those that test; every row is in exactly one part.
+
+    Args:
+        texts: the subjects' texts, row by row.
+        rule: "even-odd" as in the reference notebook (even rows fit), or "grouped": a seeded random half
+            in which subjects with the same stripped text (" Huang" and "Huang") are on the same side, so
+            that nothing leaks from one side to the other.
+        seed: of the grouped rule.
+
+    Returns:
+        Rows to fit and rows to test, each sorted.
+
+    Raises:
+        BadInput: fewer than two rows on a side: nothing can be fitted or scored.
+    """
+    rows = np.arange(len(texts))
+    if rule == "even-odd":
+        fit = rows % 2 == 0
+    else:
+        groups: dict[str, int] = {}
+        group = np.array([groups.setdefault(text.strip(), len(groups)) for text in texts])
+        rank = np.random.default_rng(seed).permutation(len(groups))
+        order = np.argsort(rank[group], kind="stable") if len(texts) else rows
+        # whole groups in random order until half of the rows are taken
+        last = rank[group[order[(len(rows) - 1) // 2]]] if len(texts) else 0
+        fit = rank[group] <= last if len(texts) else rows < 0
+    if fit.sum() < 2 or (~fit).sum() < 2:
+        raise BadInput(
+            f"subjects.count: {len(texts)} subjects leave {int(fit.sum())} to fit and "
+            f"{int((~fit).sum())} to test; give at least two distinct ones for each"
+        )
+    return rows[fit], rows[~fit]

@@ -1,0 +1,1 @@
+"""What is asked, and the answers: templates, relations, lists and ground truths."""

@@ -1,0 +1,60 @@
+"""The figures that the paper reports, to stand beside those of a run; the data is ``paper.yaml``."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lincorr.strict import load_strict
+
+FIGURES = Path(__file__).parent / "paper.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class PaperFigure:
+    """One number of one table of arXiv 2502.04520.
+
+    Attributes:
+        relation: its name in this catalogue.
+        measure: ``pearson``, ``gradient``, ``pearson after post-training``, ``influenced target@1`` (@3, @5),
+            ``influencing source@1`` (@3, @5), ``generalisation``, ``random`` (the chance level printed
+            beside it), and the three of the shallow network: ``shallow generalisation``, ``shallow
+            generalisation when permuted``, ``shallow generalisation of letters``.
+        value: correlations and rates are fractions, also where the paper prints percent.
+        model: as the paper calls it, or as inferred; then `note` says so.
+        table: where it is printed, as "T4".
+        note: what to know before comparing; what looks like a slip begins with "slip".
+    """
+
+    relation: str
+    measure: str
+    value: float
+    model: str
+    table: str
+    note: str = ""
+
+
+def paper_figures(relation: str | None = None) -> tuple[PaperFigure, ...]:
+    """Return the figures of one relation, or all; none for a relation that the paper does not report.
+
+    A measure may be there several times, once for each model or table that reports it.
+    """
+    return tuple(figure for figure in _figures() if relation in (None, figure.relation))
+
+
+@cache
+def _figures() -> tuple[PaperFigure, ...]:
+    return tuple(
+        PaperFigure(
+            relation=relation,
+            measure=measure,
+            value=float(value),
+            model=table["model"],
+            table=table["table"],
+            note="; ".join(
+                note for note in (table.get("notes", {}).get(relation), table.get("note")) if note
+            ),
+        )
+        for table in load_strict(FIGURES.read_text("utf-8"))
+        for relation, values in table["rows"].items()
+        for measure, value in zip(table["measures"], values, strict=True)
+    )

@@ -1,0 +1,58 @@
+"""Hit rates: does W name the right answer among its k strongest?"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """How often a right answer is among the k strongest.
+
+    Attributes:
+        at: k -> share of the rows.
+        chance: k -> the share to expect of weights in random order.
+        of: rows that could be asked.
+    """
+
+    at: dict[int, float]
+    chance: dict[int, float]
+    of: int
+
+
+def hits(
+    weights: NDArray[np.floating],
+    truth: Mapping[int, Sequence[int]],
+    ks: Sequence[int] = (1, 3, 5),
+) -> Hits:
+    """Return hit@k of rows of W: a right column is among the k largest weights of its row.
+
+    Args:
+        weights: (rows, columns).
+        truth: row position -> the column positions that are right for it.
+    """
+    if not truth:
+        nothing = dict.fromkeys(ks, math.nan)
+        return Hits(nothing, nothing, 0)
+    ranks = np.array([_rank(weights[row], list(right)) for row, right in truth.items()])
+    rights = [len(set(right)) for right in truth.values()]
+    return Hits(
+        {k: float(np.mean(ranks < k)) for k in ks},
+        {k: float(np.mean([_chance(weights.shape[1], right, k) for right in rights])) for k in ks},
+        len(ranks),
+    )
+
+
+def _rank(weights: NDArray[np.floating], right: list[int]) -> int:
+    """Count the wrong columns that are as strong as the strongest right one; ties count against us."""
+    wrong = np.delete(weights, right)
+    return int((wrong >= weights[right].max()).sum())
+
+
+def _chance(columns: int, right: int, k: int) -> float:
+    """Return the probability that k columns drawn without replacement hold a right one."""
+    drawn = min(k, columns)
+    return 1 - math.comb(columns - right, drawn) / math.comb(columns, drawn)

@@ -1,0 +1,1 @@
+"""The Zarr store of logits, hidden states, maps and scores."""

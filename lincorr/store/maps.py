@@ -1,0 +1,298 @@
+"""Fitted maps and their scores, kept beside the logits that they were fitted from.
+
+maps/<relation>/<fit>/  ids, intercept and weights (or left, core, right; or hidden_*; or tiles); diagnosis as
+                        attribute
+scores/<relation>       what evaluation found, as an attribute
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+import xarray
+import zarr
+from numpy.typing import NDArray
+
+from lincorr.errors import BadInput, StoreDamaged
+from lincorr.readout import Readout
+from lincorr.scores.dataset import scores_dataset
+from lincorr.solvers.cutoff import Cut
+from lincorr.solvers.result import (
+    Diagnosis,
+    Factors,
+    Floats,
+    HiddenMap,
+    LinearMap,
+    PathPoint,
+    RidgePath,
+    map_through,
+)
+from lincorr.store.chunks import MISSING_ID, checksummed, panel
+from lincorr.strict import finite
+
+_FACTORS = ("left", "core", "right")
+_HIDDEN = ("weights", "intercept", "core", "source_mean")
+
+
+class KeptTiles:
+    """Dense weights that stay on disk: only the tiles of what is asked for are read."""
+
+    def __init__(self, array: Any, where: str) -> None:
+        self._array = array
+        self._where = where
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(p, q)."""
+        return cast(tuple[int, int], self._array.shape)
+
+    def __getitem__(self, index: tuple[Any, Any]) -> Floats:
+        """Return the block of rows and columns, given as integer arrays or slices.
+
+        Raises:
+            StoreDamaged: a tile is missing or damaged.
+        """
+        try:
+            block: Floats = np.asarray(self._array.oindex[index])
+            if not np.isnan(block).any():
+                return block
+            reason = "a tile is missing"
+        except (ValueError, OSError, RuntimeError) as problem:
+            reason = str(problem)
+        raise StoreDamaged(
+            f"store: the weights in {self._where!r} are damaged ({reason}); delete this folder and run "
+            "`lincorr fit` again"
+        )
+
+    def after(self, logits: Floats) -> Floats:
+        """Return ``logits @ W`` (n, q), a panel of rows of W at a time."""
+        height = self._array.chunks[0]
+        total = np.zeros((len(logits), self.shape[1]))
+        for start in range(0, self.shape[0], height):
+            rows = slice(start, min(start + height, self.shape[0]))
+            total += logits[:, rows] @ self[rows, slice(None)]
+        return total
+
+
+class MapStore:
+    """The maps and scores of a store."""
+
+    def __init__(self, url: str, group: zarr.Group, readout: Callable[[], Readout]) -> None:
+        self._url = url
+        self._group = group
+        self._readout = readout
+
+    def relations(self) -> list[str]:
+        """Relations that have maps here."""
+        return sorted(name for name, _ in cast(zarr.Group, self._group["maps"]).groups())
+
+    def save(self, relation: str, fit: str, fitted: LinearMap, inputs: str) -> None:
+        """Keep a fitted map.
+
+        Args:
+            inputs: digest of all that went into it. It is written last: a map without is no map.
+        """
+        group = self._group.create_group(f"maps/{relation}/{fit}", overwrite=True)
+        weights = fitted.weights
+        arrays: dict[str, NDArray[Any]] = {"source_ids": fitted.source_ids, "target_ids": fitted.target_ids}
+        if fitted.hidden is not None:
+            arrays |= {f"hidden_{name}": getattr(fitted.hidden, name) for name in _HIDDEN}
+        elif isinstance(weights, Factors):
+            arrays |= {name: getattr(weights, name) for name in _FACTORS} | {"intercept": fitted.intercept}
+        else:
+            arrays |= {"weights": np.asarray(weights), "intercept": fitted.intercept}
+        for name, value in arrays.items():
+            _save_array(group, name, value)
+        group.attrs.update({"diagnosis": finite(asdict(fitted.diagnosis)), "inputs": inputs})
+
+    def create_tiles(self, relation: str, fit: str, shape: tuple[int, int], tile: int, begun: str) -> bool:
+        """Make room for a map whose weights (p, q) come tile by tile.
+
+        Args:
+            begun: tells the scratch that knows which tiles are there, and how they are cut, from all others.
+
+        Returns whether there was room already, made from the same scratch: its tiles are kept.
+        """
+        key = f"maps/{relation}/{fit}"
+        if key in self._group and self._group[key].attrs.get("coming") == begun:
+            return True
+        group = self._group.create_group(key, overwrite=True)
+        group.create_array(
+            "tiles",
+            shape=shape,
+            chunks=(min(tile, shape[0]), min(tile, shape[1])),
+            dtype=np.float64,
+            fill_value=float("nan"),
+            compressors=checksummed(),
+        )
+        group.attrs["coming"] = begun
+        return False
+
+    def write_tile(self, relation: str, fit: str, i: int, j: int, tile: Floats) -> int:
+        """Write one tile of the weights, whole; return its bytes."""
+        array = cast(Any, self._group[f"maps/{relation}/{fit}/tiles"])
+        height, width = array.chunks
+        rows, columns = tile.shape
+        array[i * height : i * height + rows, j * width : j * width + columns] = tile
+        return int(tile.nbytes)
+
+    def finish_tiles(
+        self,
+        relation: str,
+        fit: str,
+        *,
+        source_ids: NDArray[np.int64],
+        target_ids: NDArray[np.int64],
+        intercept: Floats,
+        diagnosis: Diagnosis,
+        inputs: str,
+    ) -> None:
+        """Make a map of tiles that are all written."""
+        group = cast(zarr.Group, self._group[f"maps/{relation}/{fit}"])
+        arrays = {"source_ids": source_ids, "target_ids": target_ids, "intercept": intercept}
+        for name, value in arrays.items():
+            _save_array(group, name, value)
+        group.attrs.update({"diagnosis": finite(asdict(diagnosis)), "inputs": inputs})
+
+    def inputs(self, relation: str, fit: str) -> str | None:
+        """Return the digest of a kept map's inputs, None if there is no whole map."""
+        key = f"maps/{relation}/{fit}"
+        found = self._group[key].attrs.get("inputs") if key in self._group else None
+        return None if found is None else str(found)
+
+    def load(
+        self,
+        relation: str,
+        fit: str,
+        target_ids: NDArray[np.int64] | None = None,
+        *,
+        head: Readout | None = None,
+    ) -> LinearMap:
+        """Return a kept map.
+
+        Args:
+            target_ids: other target tokens than those that were kept, which a map that was fitted through
+                hidden states has for the whole vocabulary.
+            head: the store's output head in float64, where many maps are loaded: else each map converts it.
+
+        Raises:
+            BadInput: there is none, or not for these tokens.
+            StoreDamaged: it is not what was written.
+        """
+        if self.inputs(relation, fit) is None:
+            raise BadInput(f"store: {self._url!r} has no map {relation!r} / {fit!r}; run `lincorr fit` first")
+        group = cast(zarr.Group, self._group[f"maps/{relation}/{fit}"])
+        try:
+            arrays: dict[str, Any] = {
+                name: _array(group, name) for name in group.array_keys() if name != "tiles"
+            }
+            diagnosis = _diagnosis(cast(Mapping[str, Any], group.attrs["diagnosis"]))
+            if "tiles" in group:
+                arrays["weights"] = KeptTiles(group["tiles"], f"{self._url}/maps/{relation}/{fit}")
+            if "core" in arrays:
+                arrays["weights"] = Factors(*(arrays.pop(name) for name in _FACTORS))
+            if "weights" in arrays:
+                if target_ids is not None:
+                    raise BadInput(
+                        f"store: the map {relation!r} / {fit!r} has its own targets only: fitted from logits"
+                    )
+                return LinearMap(**arrays, diagnosis=diagnosis)
+            targets = arrays["target_ids"] if target_ids is None else target_ids
+            head = head or self._readout()
+            return map_through(
+                HiddenMap(
+                    **{name: arrays[f"hidden_{name}"] for name in _HIDDEN},
+                    target_head=head.columns(targets),
+                ),
+                head.columns(arrays["source_ids"]),
+                source_ids=arrays["source_ids"],
+                target_ids=targets,
+                diagnosis=diagnosis,
+            )
+        except (ValueError, OSError, KeyError, TypeError) as problem:
+            raise StoreDamaged(
+                f"store: the map {relation!r} / {fit!r} in {self._url!r} is damaged ({problem}); delete "
+                f"its folder `maps/{relation}/{fit}` and run `lincorr fit` again"
+            ) from problem
+
+    def save_scores(self, relation: str, scores: Mapping[str, Any], inputs: str) -> None:
+        """Keep what evaluation found.
+
+        Args:
+            scores: JSON values.
+            inputs: digest of all that they depend on.
+        """
+        group = self._group.require_group(f"scores/{relation}")
+        group.attrs.update({"scores": json.dumps(finite(scores)), "inputs": inputs})
+
+    def score_inputs(self, relation: str) -> str | None:
+        """Return the digest of what the kept scores depend on, None if there are no scores."""
+        key = f"scores/{relation}"
+        found = self._group[key].attrs.get("inputs") if key in self._group else None
+        return None if found is None else str(found)
+
+    def scored(self) -> list[str]:
+        """Relations that have scores here."""
+        names = sorted(name for name, _ in cast(zarr.Group, self._group["scores"]).groups())
+        return [name for name in names if "--" not in name]  # with it: growth, matrices, edits of them
+
+    def scores_dataset(self, relations: Sequence[str] | None = None) -> xarray.Dataset:
+        """Return the kept scores of relations, or of all that have any, as one dataset (`lincorr.scores`).
+
+        Raises:
+            BadInput: a relation has none, or none has any.
+        """
+        names = self.scored() if relations is None else relations
+        if not names:
+            raise BadInput(f"store: {self._url!r} has no scores; run `lincorr evaluate` first")
+        return scores_dataset([self.load_scores(name) for name in names])
+
+    def load_scores(self, relation: str) -> dict[str, Any]:
+        """Return what evaluation found.
+
+        Raises:
+            BadInput: nothing was kept.
+        """
+        if self.score_inputs(relation) is None:
+            raise BadInput(
+                f"store: {self._url!r} has no scores of {relation!r}; run `lincorr evaluate` first"
+            )
+        return cast(dict[str, Any], json.loads(str(self._group[f"scores/{relation}"].attrs["scores"])))
+
+
+def _array(group: zarr.Group, name: str) -> NDArray[Any]:
+    array = np.asarray(cast(Any, group[name])[...])
+    if np.any(np.isnan(array) if array.dtype.kind == "f" else array == MISSING_ID):
+        raise ValueError(f"a chunk of {name} is missing")
+    return array
+
+
+def _save_array(group: zarr.Group, name: str, value: NDArray[Any]) -> None:
+    row_bytes = value.itemsize * (value.shape[1] if value.ndim == 2 else 1)
+    group.create_array(
+        name,
+        shape=value.shape,
+        chunks=(panel(value.shape[0], row_bytes), *value.shape[1:]),
+        dtype=value.dtype,
+        fill_value=float("nan") if value.dtype.kind == "f" else MISSING_ID,
+        compressors=checksummed(),
+        overwrite=True,  # half of a map may be there
+    )[...] = value
+
+
+def _diagnosis(stored: Mapping[str, Any]) -> Diagnosis:
+    path = stored["path"]
+    known: dict[str, Any] = {name: float("nan") if v is None else v for name, v in stored.items()}
+    known |= {"cut": Cut(**stored["cut"]), "path": None if path is None else _path(path)}
+    return Diagnosis(**known)
+
+
+def _path(stored: Mapping[str, Any]) -> RidgePath:
+    nan = float("nan")
+    points = tuple(
+        PathPoint(point["root_penalty"], nan if point["score"] is None else point["score"])
+        for point in stored["points"]
+    )
+    return RidgePath(points, stored["best"], stored["reading"])

@@ -1,0 +1,207 @@
+"""Intermediate matrices of a fit that does not fit into memory: Zarr v3, one tile one chunk.
+
+A tile is written whole, atomically, by one task; a fit that was cut short goes on from the tiles that are
+there. A scratch belongs to one digest of inputs and is discarded when they change. A tile that was never
+written reads as NaN and is refused, so only finite tiles can be written.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+from uuid import uuid4
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.core.sync import sync
+
+from lincorr.arrays import Array, to_device, to_host
+from lincorr.errors import LincorrError, StoreDamaged
+from lincorr.store.ahead import ahead
+from lincorr.store.chunks import checksummed
+from lincorr.store.locations import open_place
+
+Floats = NDArray[np.floating]
+
+
+class Scratch:
+    """A scratch, opened. Use `begin` for a fit's own, `attach` in its workers."""
+
+    def __init__(self, url: str, group: zarr.Group, kind: str) -> None:
+        self.url = url
+        self._group = group
+        self._kind = kind
+        self._arrays: dict[str, Any] = {}
+
+    @classmethod
+    def begin(cls, url: str, inputs: str, *, anew: bool = False) -> "Scratch":
+        """Open the scratch at `url` if it was made from the same `inputs` (a digest), else make it anew."""
+        if anew or cls.inputs(url) != inputs:
+            group = zarr.open_group(open_place(url), mode="w", zarr_format=3)
+            group.attrs.update({"inputs": inputs, "begun": uuid4().hex})
+        return cls.attach(url)
+
+    @classmethod
+    def attach(cls, url: str, kind: str = "cpu") -> "Scratch":
+        """Open a scratch that exists; what is read is put on a device of this kind ("cpu" or "cuda")."""
+        return cls(url, zarr.open_group(open_place(url), mode="r+", zarr_format=3), kind)
+
+    @staticmethod
+    def inputs(url: str) -> str | None:
+        """Return the digest that the scratch at `url` was made from; None if there is none."""
+        try:
+            found = zarr.open_group(open_place(url), mode="r", zarr_format=3).attrs.get("inputs")
+        except FileNotFoundError:
+            return None
+        return None if found is None else str(found)
+
+    @property
+    def begun(self) -> str:
+        """Tells this scratch from all others that were ever at its URL."""
+        return str(self._group.attrs.get("begun", ""))
+
+    # --- tiles ------------------------------------------------------------------------------------
+
+    def create(
+        self, name: str, shape: tuple[int, int], tile: tuple[int, int], dtype: Any = np.float64
+    ) -> None:
+        """Make a matrix of `shape` in tiles of `tile`, unless it is there; those at the edges are short."""
+        if name not in self._group:
+            self._group.create_array(
+                name,
+                shape=shape,
+                chunks=(min(tile[0], max(1, shape[0])), min(tile[1], max(1, shape[1]))),
+                dtype=dtype,
+                fill_value=float("nan"),
+                compressors=checksummed(),
+            )
+
+    def tiles(self, name: str) -> tuple[int, int]:
+        """Return how many tiles a matrix has down and across."""
+        array = self._array(name)
+        return (-(-array.shape[0] // array.chunks[0]), -(-array.shape[1] // array.chunks[1]))
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Return the shape of a matrix."""
+        return cast(tuple[int, int], self._array(name).shape)
+
+    def has(self, name: str, i: int, j: int) -> bool:
+        """Whether tile (i, j) was written."""
+        if name not in self._group:
+            return False
+        array = self._array(name)
+        return bool(sync((array.store_path / array.metadata.encode_chunk_key((i, j))).exists()))
+
+    def write(self, name: str, i: int, j: int, tile: Array) -> int:
+        """Write a whole tile, wherever it lives; return its bytes.
+
+        Raises:
+            LincorrError: it is not finite.
+        """
+        host = to_host(tile)
+        if not np.isfinite(host).all():
+            raise LincorrError(f"fit: tile ({i}, {j}) of {name!r} came out as no finite numbers")
+        array = self._array(name)
+        array[self._slices(array, i, j)] = host
+        return int(host.nbytes)
+
+    def read(self, name: str, i: int, j: int) -> Array:
+        """Return tile (i, j).
+
+        Raises:
+            StoreDamaged: it was never written, or is not what was written.
+        """
+        return to_device(self.read_host(name, i, j), self._kind)
+
+    def read_ahead(self, name: str, places: Iterable[tuple[int, int]]) -> Iterator[Array]:
+        """Yield tiles as `read` returns them; while one is used, the next is read on a thread of its own.
+
+        Raises:
+            StoreDamaged: one was never written, or is not what was written.
+        """
+        for tile in ahead(lambda place: self.read_host(name, *place), places):
+            yield to_device(tile, self._kind)
+
+    def put(self, host: Floats) -> Array:
+        """Put a host array where tiles are read to, in float64."""
+        return to_device(host.astype(np.float64, copy=False), self._kind)
+
+    def read_host(self, name: str, i: int, j: int) -> Floats:
+        """Return tile (i, j) on the host.
+
+        Raises:
+            StoreDamaged: it was never written, or is not what was written.
+        """
+        array = self._array(name)
+        try:
+            tile: Floats = np.asarray(array[self._slices(array, i, j)])
+        except (ValueError, OSError, RuntimeError) as problem:
+            raise self._lost(f"tile ({i}, {j}) of {name!r}", f"damaged ({problem})") from problem
+        if tile.size and math.isnan(float(tile[0, 0])):  # no tile that was written has a NaN
+            raise self._lost(f"tile ({i}, {j}) of {name!r}", "missing")
+        return tile
+
+    # --- whole matrices ---------------------------------------------------------------------------
+
+    def save(self, name: str, matrix: Array) -> None:
+        """Keep a matrix that fits into memory as one tile; a vector is one row."""
+        whole = np.atleast_2d(to_host(matrix))
+        self.create(name, whole.shape, whole.shape, whole.dtype)
+        self.write(name, 0, 0, whole)
+
+    def load(self, name: str) -> Array:
+        """Return a whole matrix.
+
+        Raises:
+            StoreDamaged: a tile is missing or damaged.
+        """
+        return to_device(self.load_host(name), self._kind)
+
+    def load_host(self, name: str) -> Floats:
+        """Return a whole matrix on the host.
+
+        Raises:
+            StoreDamaged: a tile is missing or damaged.
+        """
+        down, across = self.tiles(name)
+        return np.concatenate(
+            [np.concatenate([self.read_host(name, i, j) for j in range(across)], axis=1) for i in range(down)]
+        )
+
+    def remember(self, **facts: Any) -> None:
+        """Keep JSON values beside the matrices."""
+        self._group.attrs["facts"] = self.facts() | facts
+
+    def facts(self) -> dict[str, Any]:
+        """Return the JSON values that were kept, also those that another process kept since."""
+        attributes = zarr.open_group(open_place(self.url), mode="r", zarr_format=3).attrs
+        return dict(cast(Mapping[str, Any], attributes.get("facts", {})))
+
+    def discard(self, name: str) -> None:
+        """Delete a matrix that is needed no more, if there is one."""
+        self._arrays.pop(name, None)
+        if name in self._group:
+            del self._group[name]
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _array(self, name: str) -> Any:
+        if name not in self._arrays:
+            try:
+                self._arrays[name] = self._group[name]
+            except KeyError as problem:
+                raise self._lost(repr(name), "missing") from problem
+        return self._arrays[name]
+
+    def _lost(self, what: str, how: str) -> StoreDamaged:
+        return StoreDamaged(
+            f"fit: {what} in {self.url!r} is {how}; delete this folder and run `lincorr fit` again"
+        )
+
+    @staticmethod
+    def _slices(array: Any, i: int, j: int) -> tuple[slice, slice]:
+        (height, width), (rows, columns) = array.chunks, array.shape
+        return (
+            slice(i * height, min((i + 1) * height, rows)),
+            slice(j * width, min((j + 1) * width, columns)),
+        )

@@ -1,0 +1,40 @@
+"""JSON has no NaN and no infinity."""
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import yaml
+
+
+def finite(value: Any) -> Any:
+    """Return the same JSON value with None for every number that JSON cannot say."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def load_strict(text: str) -> Any:
+    """Parse YAML into plain values; raises yaml.YAMLError also for a key with two values."""
+    return yaml.load(text, Loader=_StrictLoader)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses one key with two values, of which it would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # "<<" may be overridden: that is its use
+                continue
+            key = self.construct_object(key_node, deep=True)
+            value = self.construct_object(value_node, deep=True)
+            if isinstance(key, Hashable) and seen.setdefault(key, value) != value:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key!r} is given twice: keep one", key_node.start_mark
+                )
+        return super().construct_mapping(node, deep=deep)

@@ -1,0 +1,69 @@
+"""`lincorr gradients`: do the gradients of the logits follow W, as the logits do?"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.flags import with_settings
+from pipeline.cli.output import JsonFlag, figure, given, print_json
+from pipeline.cli.settings import job
+
+
+@with_settings
+def gradients(
+    config: Path | None,
+    overrides: dict[str, str],
+    *,
+    subjects: Annotated[
+        int | None, typer.Option("--subjects", help="Held-out subjects. Default: 8.", min=1)
+    ] = None,
+    targets: Annotated[
+        int | None, typer.Option("--targets", help="Target answers. Default: 8.", min=2)
+    ] = None,
+    entries: Annotated[
+        int | None,
+        typer.Option("--entries", help="Entries of the layers' weights. Default: 100,000.", min=2),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of their choice. Default: 0.", min=0)
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Correlate gradients of target logits with W times the gradients of source logits."""
+    from pipeline.experiments.gradients import GradientOptions
+
+    options = GradientOptions(**given(subjects=subjects, targets=targets, entries=entries, seed=seed))
+    found = job(config, overrides, as_json).gradients(options)
+    if as_json:
+        print_json(found)
+    else:
+        _print_table(found)
+
+
+def _print_table(found: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    options = found[0]["options"]
+    table = Table(title="gradient correlation", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("relation", no_wrap=True)
+    table.add_column("fit", no_wrap=True)
+    for heading in ("r", "other target", "paper"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for relation in found:
+        for fit in relation["fits"]:
+            table.add_row(
+                *map(Text, (relation["relation"], fit["name"])),
+                f"{figure(fit['r'])} ± {figure(fit['r_std'])}",
+                figure(fit["r_other_target"]),
+                figure(relation["paper"], 2),
+            )
+    table.caption = (
+        f"over {options['entries']:,} entries of the layers' weights; {options['subjects']} held-out "
+        f"subjects, {options['targets']} targets at most. other target: with what W makes of the source's "
+        "gradients for another target. paper: Llama 3 8B"
+    )
+    Console().print(table)

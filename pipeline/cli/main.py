@@ -1,0 +1,96 @@
+"""The command line: verbs, exit codes and one-line errors; each verb imports what is heavy itself."""
+
+import sys
+from typing import Any
+
+import typer
+
+from lincorr.errors import LincorrError
+from pipeline.cli.edit import edit
+from pipeline.cli.gradients import gradients
+from pipeline.cli.hubs import hubs
+from pipeline.cli.plan import plan
+from pipeline.cli.relations import relations_check, relations_list
+from pipeline.cli.resilience import resilience
+from pipeline.cli.run import evaluate, extract, fit, report, run
+from pipeline.cli.shallow import shallow
+from pipeline.cli.show import show
+from pipeline.cli.store import store_info, store_verify
+from pipeline.cli.study import study
+from pipeline.runtime.device import no_memory
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Map the linear relations between a language model's answers to related prompts.",
+)
+for verb in (
+    run,
+    plan,
+    extract,
+    fit,
+    evaluate,
+    report,
+    show,
+    hubs,
+    study,
+    resilience,
+    gradients,
+    edit,
+    shallow,
+):
+    app.command()(verb)
+
+store_app = typer.Typer(no_args_is_help=True, help="Look at a logit store.")
+store_app.command("info")(store_info)
+store_app.command("verify")(store_verify)
+app.add_typer(store_app, name="store")
+
+relations_app = typer.Typer(no_args_is_help=True, help="Look at the catalogue of relations.")
+relations_app.command("list")(relations_list)
+relations_app.command("check")(relations_check)
+app.add_typer(relations_app, name="relations")
+
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return its exit code: 0, 2 for bad input, 1 for a failed run.
+
+    An error is one line on standard error; ``--debug`` shows where it came from.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        code = app([a for a in arguments if a != "--debug"], standalone_mode=False) or 0
+    except LincorrError as problem:
+        if debug:
+            raise
+        return _fail(str(problem), problem.exit_code)
+    except MemoryError as problem:
+        if debug:
+            raise
+        return _fail(str(no_memory(problem)), 1)
+    except Exception as problem:
+        if hasattr(problem, "format_message"):  # typer refuses a flag or an argument
+            return _refuse_usage(problem)
+        if debug:
+            raise
+        return _fail(f"{type(problem).__name__}: {problem} (--debug shows where)", 1)
+    if code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+        return _fail("interrupted; what was done is kept, the same command goes on from there", code)
+    return int(code)
+
+
+def _refuse_usage(problem: Any) -> int:
+    if type(problem).__name__ == "NoArgsIsHelpError":  # a bare `lincorr store`: show its help
+        problem.show()
+        return 2
+    return _fail(f"{problem.format_message()} (--help lists commands and flags)", 2)
+
+
+def _fail(line: str, code: int) -> int:
+    print("error: " + " ".join(line.split()), file=sys.stderr)
+    return code

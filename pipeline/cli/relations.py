@@ -1,0 +1,117 @@
+"""`lincorr relations`: the catalogue, and how many answers a model's vocabulary has."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.output import JsonFlag, print_json
+
+if TYPE_CHECKING:
+    from pipeline.prepare.coverage import RelationCoverage, SideCoverage
+
+
+def relations_check(
+    model: Annotated[
+        str,
+        typer.Option(help="Hub id, local folder, .gguf file, or package:name/file.gguf; no weight is read."),
+    ],
+    relations: Annotated[
+        str, typer.Option(help="Names, all, family:NAME, or NAME.* for one in every wording.")
+    ] = "all",
+    catalogue: Annotated[list[Path] | None, typer.Option(help="YAML file of your own.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check slots, lists and truth, and count the answers that a model's vocabulary can tell."""
+    from pipeline.config import load_config
+    from pipeline.prepare.coverage import coverage
+    from pipeline.runtime.console import Narrator
+
+    values = {"model.source": model, "relations": relations}
+    if catalogue:
+        values["catalogue"] = json.dumps([str(path) for path in catalogue])
+    rows = coverage(load_config(None, values), Narrator(quiet=as_json).tell)
+    if as_json:
+        print_json([row.as_document() for row in rows])
+    else:
+        _print(rows)
+
+
+def _print(rows: "list[RelationCoverage]") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.title = "Answers in the model's vocabulary"
+    table.add_column("relation", no_wrap=True)
+    for heading in ("source whole", "phrase", "subword", "target whole", "phrase", "subword", "known"):
+        table.add_column(heading, justify="right")
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        table.add_row(
+            row.name + ("" if row.fits else " (!)"),
+            *_cells(row.source),
+            *_cells(row.target),
+            "–" if row.truth is None else f"{row.truth:,}",
+            end_section=following is not None and following.family != row.family,
+        )
+    notes = [
+        "whole: the answer is one token; phrase: its first word is; subword: neither, and it has no column",
+        "known: sources with a known target, both whole",
+    ]
+    if not all(row.fits for row in rows):
+        notes.append("(!) no answer of one side is in the vocabulary: this model cannot be asked")
+    table.caption = "\n".join(notes)
+    Console().print(table)
+
+
+def _cells(side: "SideCoverage") -> tuple[str, str, str]:
+    return f"{side.whole:,}", f"{side.phrase:,}", f"{side.subword:,}"
+
+
+def relations_list(
+    catalogue: Annotated[list[Path] | None, typer.Option(help="YAML file of your own.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the relations that can be fitted."""
+    from lincorr.relations.catalogue import load_catalogue
+
+    known = load_catalogue(catalogue or [])
+    rows = [known.describe(name) for name in known.names()]
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": r.name,
+                    "family": r.family,
+                    "source": r.source.template.text,
+                    "target": r.target.template.text,
+                    "wordings": known.n_wordings(r.name),
+                }
+                for r in rows
+            ]
+        )
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("relation", no_wrap=True)
+    table.add_column("wordings", justify="right")
+    for heading in ("source template", "target template"):
+        table.add_column(heading)
+    for family in known.families():
+        table.add_row(Text(family, style="bold"))
+        for r in rows:
+            if r.family == family:
+                cells = (
+                    r.name,
+                    f"{known.n_wordings(r.name)}",
+                    r.source.template.text,
+                    r.target.template.text,
+                )
+                table.add_row(*(Text(cell) for cell in cells))
+        table.add_section()
+    Console().print(table)

@@ -1,0 +1,92 @@
+"""`lincorr resilience`: maps of a model before training, tested on the model after."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.flags import with_settings
+from pipeline.cli.output import JsonFlag, figure, print_json
+from pipeline.cli.settings import settings_of
+
+
+@with_settings
+def resilience(
+    config: Path | None,
+    overrides: dict[str, str],
+    *,
+    after: Annotated[
+        str,
+        typer.Option(
+            "--after",
+            help="The model after: hub id, folder, .gguf file, or a LoRA adapter's local folder.",
+        ),
+    ],
+    before: Annotated[
+        str | None,
+        typer.Option("--before", help="The model before, as --model. Default: that of the settings."),
+    ] = None,
+    after_store: Annotated[
+        str | None,
+        typer.Option("--after-store", help="Its store. Default: runs/<model after>.zarr."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fit W on a model before and after training, and test each on both: does it outlive the training?"""
+    from pipeline.experiments.resilience import resilience as compare
+    from pipeline.experiments.resilience import settings_after
+    from pipeline.run import Run
+    from pipeline.runtime.console import Narrator
+
+    if before is not None:
+        overrides = overrides | {"model.source": before}
+    settings = settings_of(config, overrides)
+    narrator = Narrator(quiet=as_json)
+    document = compare(Run(settings, narrator), Run(settings_after(settings, after, after_store), narrator))
+    if as_json:
+        print_json(document)
+    else:
+        _print_table(document)
+
+
+_PAIRS = (("before", "before"), ("before", "after"), ("after", "before"), ("after", "after"))
+
+
+def _print_table(document: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    fitted, tested = document["subjects"]
+    table = Table(
+        title=f"held-out r: A {document['before']['model']}, B {document['after']['model']}",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("relation", no_wrap=True)
+    table.add_column("fit", no_wrap=True)
+    for heading in ("A→A", "A→B", "B→A", "B→B", "cosine", "chance", "hit@1 A", "B", "paper"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for relation in document["relations"]:
+        for fit in relation["fits"]:
+            r = {(score["fitted"], score["tested"]): score["r"] for score in fit["scores"]}
+            hits = [
+                (fit["hits"][side] or {}).get("influenced target", {}).get("1")
+                for side in ("before", "after")
+            ]
+            table.add_row(
+                *map(Text, (relation["relation"], fit["name"])),
+                *(figure(r[pair]) for pair in _PAIRS),
+                figure(fit["cosine"], 2),
+                figure(fit["cosine_permuted"], 2),
+                *(figure(hit, 2) for hit in hits),
+                figure(relation["paper"]),
+            )
+    table.caption = (
+        f"A→B: fitted to {fitted:,} subjects of A, tested on {tested:,} others of B. cosine: between the two "
+        "W; chance: the same, each target beside another's column. paper: its A→B, of Llama 3 8B and the "
+        "post-trained model, by the domain's columns"
+    )
+    Console().print(table)

@@ -1,0 +1,37 @@
+"""Settings from a file, flags and a store that remembers them; the run that they describe."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lincorr.errors import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.config import RunConfig
+    from pipeline.run import Run
+
+
+def job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":
+    """Return the run that a file and flags describe; `quiet` keeps it from telling what it does."""
+    from pipeline.run import Run
+    from pipeline.runtime.console import Narrator
+
+    return Run(settings_of(config, overrides), Narrator(quiet=quiet))
+
+
+def settings_of(config: Path | None, overrides: dict[str, str]) -> "RunConfig":
+    """Return the settings of a file and flags."""
+    from pipeline.config import load_config
+
+    return load_config(config, overrides, _remembered(config, overrides))
+
+
+def _remembered(config: Path | None, overrides: dict[str, str]) -> dict[str, Any]:
+    """Return the settings that a store was made with, where only the store is named."""
+    if config is not None or "model.source" in overrides or "store.path" not in overrides:
+        return {}
+    from lincorr.store.store import LogitStore
+
+    url = overrides["store.path"]
+    if not LogitStore.exists(url):
+        raise BadInput(f"model: no model is named, and there is no store at {url!r} to take it from")
+    return LogitStore.open(url).settings()

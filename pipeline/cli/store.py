@@ -1,0 +1,55 @@
+"""`lincorr store`: what a store holds, and whether it is whole."""
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.output import JsonFlag, print_json
+
+
+def store_info(path: str, as_json: JsonFlag = False) -> None:
+    """Show what a store holds."""
+    from dataclasses import asdict
+
+    from lincorr.store.store import LogitStore
+
+    store = LogitStore.open(path)
+    templates = {
+        t.name: {
+            "text": t.text,
+            "columns": len(store.column_ids(t.name)),
+            "rows": sum(store.whole_rows(t.name, shard) for shard in range(store.n_shards)),
+        }
+        for t in store.templates()
+    }
+    facts = asdict(store.identity) | {"subjects": store.n_subjects, "shards": store.n_shards}
+    facts |= {"templates": templates, "relations": store.maps.relations()}
+    if as_json:
+        print_json(facts)
+        return
+    table = Table(title=path, show_header=False)
+    for key, value in facts.items():
+        if key == "templates":
+            for name, t in templates.items():
+                text = f"{t['text']!r}: {t['columns']:,} columns, {t['rows']:,} rows"
+                table.add_row(f"template {name}", Text(text))
+        else:
+            table.add_row(key, Text(f"{value:,}" if type(value) is int else str(value)))
+    Console().print(table)
+
+
+def store_verify(path: str, as_json: JsonFlag = False) -> None:
+    """Check every shard's completeness and checksum; exit 1 if one is not whole and right."""
+    from lincorr.store.store import LogitStore
+
+    faults = LogitStore.open(path).verify()
+    if as_json:
+        print_json({"faults": faults})
+    elif faults:
+        print("\n".join(faults))
+        print(f"faults: {len(faults)}; `lincorr extract` repairs shards")
+    else:
+        print("every shard is whole and right")
+    if faults:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""What r is worth, and what W says."""

@@ -1,0 +1,216 @@
+"""What r is worth: the r that is reached where the relation between the two prompts cannot help.
+
+- *shuffled*: the targets of the fit rows are permuted, so that nothing is left to be learned.
+- *mean logit*: one number a subject, the mean of its source logits, predicts every output: what all logits of
+  a subject have in common.
+- *other prompt*: the same source predicts the same tokens after a prompt of another relation: what any two
+  prompts have in common about a subject, and a high bar where the other relation is close.
+- *unrelated pair*: the same source predicts the answers of a relation of another family, after its prompt.
+- *identity*: no fit at all; each target column is predicted by the logit of the same token after the source's
+  prompt: what a token has in common with itself, whatever is asked.
+
+All are scored on the same held-out rows as the map itself, all but the unrelated pair on the same outputs;
+fits share its decomposed source.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.arrays import Array, like, namespace
+from lincorr.relations.relation import Side
+from lincorr.scores.bootstrap import SHUFFLES
+from lincorr.scores.moments import Correlation, CrossMoments, finite_mean
+from lincorr.solvers.direct import Direct
+from lincorr.solvers.factored import Factored
+from lincorr.solvers.reduced import Reduced
+from lincorr.solvers.spectrum import Problem, Spectrum, coefficients
+from lincorr.store.store import LogitStore
+from pipeline.evaluate.predictions import logit_blocks
+from pipeline.fit.inputs import FitInputs, Source
+from pipeline.fit.problem import held_out_moments
+from pipeline.prepare.prepare import RelationInputs
+
+Floats = NDArray[np.float64]
+
+
+WithTargets = Direct | Factored  # problems that hold their targets, so that others can take their place
+
+
+@dataclass(frozen=True, slots=True)
+class OtherPrompt:
+    """A relation's target exchanged for that of another relation of the run: its prompt, or its answers, too.
+
+    Attributes:
+        relation: the other relation.
+        inputs: of the first relation, with the other's prompt (and answers) as target.
+    """
+
+    relation: str
+    inputs: FitInputs
+
+
+def other_prompt(
+    store: LogitStore, inputs: FitInputs, relations: Sequence[RelationInputs]
+) -> OtherPrompt | None:
+    """Choose a prompt of another relation, None where the run has none that can be used.
+
+    The first relation of another family comes before the first of the same one, and a target prompt before a
+    source prompt; another wording of one of this relation's prompts is none. Its logits of this relation's
+    target tokens must be kept, or hidden states to make them.
+    """
+    mine = inputs.relation.relation
+    taken = {mine.source.template.attribute, mine.target.template.attribute}
+    others = [r.relation for r in relations if r.name != mine.name]
+    for other in sorted(others, key=lambda other: other.family == mine.family):
+        for side in (other.target, other.source):
+            name = side.template.name
+            if side.template.attribute in taken:
+                continue
+            if store.identity.hidden or np.isin(inputs.relation.target.ids, store.column_ids(name)).all():
+                exchanged = replace(mine, target=Side(side.template, mine.target.answers))
+                relation = replace(inputs.relation, relation=exchanged)
+                return OtherPrompt(other.name, replace(inputs, relation=relation))
+    return None
+
+
+def unrelated_pair(inputs: FitInputs, relations: Sequence[RelationInputs]) -> OtherPrompt | None:
+    """Pair a relation's source with the target of a relation of another family; None where none is.
+
+    The first whose answers have no column in common with the relation's own comes before the first of all;
+    its target prompt must be none of the relation's own.
+    """
+    mine = inputs.relation.relation
+    taken = {inputs.source_template, inputs.target_template}
+    answers = np.union1d(inputs.relation.source.ids, inputs.relation.target.ids)
+    others = [
+        other
+        for other in relations
+        if other.relation.family != mine.family and other.relation.target.template.name not in taken
+    ]
+    for other in sorted(others, key=lambda other: bool(np.isin(other.target.ids, answers).any())):
+        exchanged = replace(mine, target=other.relation.target)
+        relation = replace(inputs.relation, relation=exchanged, target=other.target)
+        return OtherPrompt(other.name, replace(inputs, relation=relation))
+    return None
+
+
+def exchangeable(
+    store: LogitStore, inputs: FitInputs, source: Source, problem: Problem
+) -> WithTargets | None:
+    """Return a problem whose targets can be exchanged: itself, or a streamed one in its r coordinates.
+
+    None where there are no coordinates (tiled), or where their rows do not fit into memory.
+    """
+    if isinstance(problem, WithTargets):
+        return problem
+    ids, rows = inputs.relation.target.ids, inputs.fit_rows
+    if not isinstance(problem, Reduced) or 16 * len(rows) * problem.cut.rank > inputs.memory_bytes:
+        return None
+    blocks = logit_blocks(store, inputs.source_template, inputs.source_ids(source), rows)
+    left = np.concatenate([problem.coordinates(block) for block in blocks]) / problem.values[None, :]
+    targets = store.logits(inputs.target_template, ids, rows).astype(np.float64)
+    axes = np.eye(problem.cut.rank)
+    decomposed = Spectrum(left, problem.values, axes, np.zeros(len(axes)), problem.cut)
+    centred = targets - problem.target_mean
+    projected = decomposed.project(centred)
+    return Direct(problem.source_ids, ids, decomposed, centred, projected, problem.target_mean)
+
+
+def shuffled_r(
+    problem: WithTargets, root_penalty: float, moments: CrossMoments, *, seed: int = 0
+) -> tuple[float, float]:
+    """Return the mean held-out r of fits to permuted targets: mean and standard deviation over shuffles."""
+    xp = namespace(problem.targets)
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(SHUFFLES):
+        order = like(rng.permutation(problem.targets.shape[0]), problem.targets)
+        found.append(_mean_r(problem, xp.take(problem.targets, order, axis=0), root_penalty, moments))
+    return float(np.mean(found)), float(np.std(found))
+
+
+class OtherTargets:
+    """Another target's answers to the same subjects, read once for all maps of a source."""
+
+    def __init__(self, store: LogitStore, other: OtherPrompt, source: Source, problem: Problem) -> None:
+        inputs = other.inputs
+        self._ids = inputs.relation.target.ids
+        self._head = None
+        if inputs.choices[source].method == "factored":
+            self._head = store.readout().columns(self._ids).as_float64()
+            targets = store.hidden(inputs.target_template, inputs.fit_rows)
+        else:
+            targets = store.logits(inputs.target_template, self._ids, inputs.fit_rows)
+        self._targets = targets.astype(np.float64)
+        self._moments = held_out_moments(store, inputs, source, problem)
+
+    def r(self, problem: WithTargets, root_penalty: float) -> float:
+        """Return the mean held-out r of a fit to the other target's logits."""
+        targets = like(self._targets, problem.targets)
+        if isinstance(problem, Factored):
+            assert self._head is not None
+            exchanged: WithTargets = problem.with_targets(targets, self._head, self._ids)
+        else:
+            exchanged = problem.with_targets(targets, self._ids)
+        solution = coefficients(exchanged, root_penalty)
+        return finite_mean(exchanged.score(solution, self._moments).pearson())
+
+
+def _mean_r(problem: WithTargets, targets: Array, root_penalty: float, moments: CrossMoments) -> float:
+    exchanged = problem.with_centred(targets)
+    return finite_mean(exchanged.score(coefficients(exchanged, root_penalty), moments).pearson())
+
+
+def identity_r(store: LogitStore, inputs: FitInputs) -> dict[str, Any]:
+    """Score the same token's logit after the source's prompt as prediction of each target column.
+
+    Returns:
+        r, r_std over columns, and columns: how many targets have a logit after the source's prompt, which is
+        all of them where hidden states are kept.
+    """
+    ids = inputs.relation.target.ids
+    if not store.identity.hidden:
+        ids = ids[np.isin(ids, store.column_ids(inputs.source_template))]
+    if not len(ids):
+        return {"r": None, "r_std": None, "columns": 0}
+    same, target = (
+        store.logits(name, ids, inputs.test_rows).astype(np.float64)
+        for name in (inputs.source_template, inputs.target_template)
+    )
+    r = Correlation.of(same, target).pearson()
+    known = r[~np.isnan(r)]
+    return {"r": finite_mean(r), "r_std": float(known.std()) if len(known) else None, "columns": len(ids)}
+
+
+def mean_logit_r(store: LogitStore, inputs: FitInputs, source: Source) -> float:
+    """Return the mean held-out r of the least-squares line from a subject's mean source logit."""
+    fit, test = (_mean_logit(store, inputs, source, rows) for rows in (inputs.fit_rows, inputs.test_rows))
+    y_fit, y_test = (
+        store.logits(inputs.target_template, inputs.relation.target.ids, rows).astype(np.float64)
+        for rows in (inputs.fit_rows, inputs.test_rows)
+    )
+    return line_r(fit, y_fit, test, y_test)
+
+
+def line_r(x_fit: Floats, y_fit: Floats, x_test: Floats, y_test: Floats) -> float:
+    """Return the mean r over columns of y (n, q) of the least-squares lines from one x (n,)."""
+    centred = x_fit - x_fit.mean()
+    slopes = centred @ (y_fit - y_fit.mean(axis=0))  # but for a factor that r does not see
+    return finite_mean(Correlation.of(x_test[:, None] * slopes, y_test).pearson())
+
+
+def _mean_logit(store: LogitStore, inputs: FitInputs, source: Source, rows: NDArray[np.int64]) -> Floats:
+    ids = inputs.source_ids(source)
+    if inputs.choices[source].method == "factored":
+        mean = (
+            store.readout().columns(ids).weight.mean(axis=0, dtype=np.float64)
+        )  # a bias moves all rows alike
+        states: Floats = store.hidden(inputs.source_template, rows).astype(np.float64)
+        projected: Floats = states @ mean
+        return projected
+    means = [block.mean(axis=1) for block in logit_blocks(store, inputs.source_template, ids, rows)]
+    return np.concatenate(means)

@@ -1,0 +1,54 @@
+"""The maps of a run's relations that a store keeps, for the verbs that read W."""
+
+from dataclasses import dataclass
+
+from lincorr.errors import BadInput
+from lincorr.solvers.result import LinearMap
+from lincorr.store.store import LogitStore
+from pipeline.config import RunConfig
+from pipeline.fit.inputs import FIT_NAMES
+from pipeline.prepare.prepare import RelationInputs, prepare_relations
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMap:
+    """One relation with one of its maps; `name` is the fit's."""
+
+    inputs: RelationInputs
+    name: str
+    fitted: LinearMap
+
+    def sources(self, *, every: bool) -> list[int]:
+        """Return the token ids of the answers, or of every source of the map.
+
+        Raises:
+            BadInput: every source is asked for, and the map has none but the answers.
+        """
+        if every and not self.name.startswith("vocabulary"):
+            raise BadInput(
+                f"--all-sources: the map {self.name!r} has no sources but the answers; leave it out, or name "
+                "a map of the full vocabulary (--map vocabulary-ridge)"
+            )
+        ids: list[int] = (self.fitted.source_ids if every else self.inputs.source.ids).tolist()
+        return ids
+
+
+def kept_maps(config: RunConfig, name: str | None) -> tuple[list[KeptMap], list[str]]:
+    """Return the named map of every relation, by default the best-reading one, and every token's text.
+
+    Raises:
+        BadInput: there is no such map.
+    """
+    store = LogitStore.open(config.store_url())
+    relations, texts = prepare_relations(config)
+    return [_kept(store, inputs, name) for inputs in relations], texts
+
+
+def _kept(store: LogitStore, inputs: RelationInputs, name: str | None) -> KeptMap:
+    kept = [n for n in FIT_NAMES if store.maps.inputs(inputs.name, n) is not None]
+    if name is not None and name not in kept:
+        raise BadInput(f"--map: {name!r} is not kept; there are {', '.join(kept) or 'none'}")
+    if not kept:
+        raise BadInput(f"store: no map of {inputs.name!r} is kept; run `lincorr fit` first")
+    chosen = name or kept[-1]
+    return KeptMap(inputs, chosen, store.maps.load(inputs.name, chosen))

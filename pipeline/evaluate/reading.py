@@ -1,0 +1,101 @@
+"""Read W against the truth: hit rates, the strongest links of well-known sources, and a block to draw."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.arrays import Array, to_host
+from lincorr.scores.hits import Hits, hits
+from lincorr.solvers.result import LinearMap
+from lincorr.solvers.spectrum import Problem
+from pipeline.evaluate.hubs import hubs_of
+from pipeline.fit.inputs import FitInputs
+
+_STRONGEST = 5
+_HUBS = 12
+
+
+def hit_rates(fitted: LinearMap, inputs: FitInputs) -> dict[str, Any] | None:
+    """Return hit@k both ways: a source's row of W, and a target's column among the domain's sources."""
+    if not inputs.relation.truth:
+        return None
+    sources = inputs.relation.source.ids.tolist()
+    return hits_both_ways(fitted.block(sources, fitted.target_ids.tolist()), inputs)
+
+
+def hits_both_ways(domain: NDArray[np.floating], inputs: FitInputs) -> dict[str, Any]:
+    """Return the same of W (p, q) between a relation's answers."""
+    by_source, by_target = truth_positions(inputs)
+    return {
+        "influenced target": hits_as_json(hits(domain, by_source)),
+        "influencing source": hits_as_json(hits(domain.T, by_target)),
+    }
+
+
+def hits_of_solution(
+    problem: Problem, solution: Array, fitted: LinearMap, inputs: FitInputs
+) -> dict[int, float]:
+    """Return hit@k of the sources with a known target, of a solution that was not made a map; {} without."""
+    if not inputs.relation.truth:
+        return {}
+    place = {token: i for i, token in enumerate(fitted.source_ids.tolist())}
+    rows = np.array([place[token] for token in inputs.relation.truth], dtype=np.int64)
+    by_source, _ = truth_positions(inputs)
+    return hits(to_host(problem.rows(solution, rows)), dict(enumerate(by_source.values()))).at
+
+
+def truth_positions(inputs: FitInputs) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """Return the truth in positions of the domain's columns: by source and by target."""
+    row = {token: i for i, token in enumerate(inputs.relation.source.ids.tolist())}
+    column = {token: i for i, token in enumerate(inputs.relation.target.ids.tolist())}
+    by_source = {row[token]: [column[t] for t in targets] for token, targets in inputs.relation.truth.items()}
+    by_target: dict[int, list[int]] = {}
+    for source, targets in by_source.items():
+        for target in targets:
+            by_target.setdefault(target, []).append(source)
+    return by_source, by_target
+
+
+def hits_as_json(found: Hits) -> dict[str, Any]:
+    """Return hit rates as JSON values: k -> share, `of`, and `chance`."""
+    chance = {str(k): share for k, share in found.chance.items()}
+    return {str(k): share for k, share in found.at.items()} | {"of": found.of, "chance": chance}
+
+
+def strongest(maps: dict[str, LinearMap], inputs: FitInputs, token: int, texts: list[str]) -> dict[str, Any]:
+    """Return the strongest targets of a source in each map."""
+    right = set(inputs.relation.truth.get(token, ()))
+    return {
+        "source": texts[token],
+        "truth": [texts[t] for t in inputs.relation.truth.get(token, ())],
+        "by_fit": {
+            name: [
+                {"token": texts[target], "weight": weight, "right": target in right}
+                for target, weight in fitted.strongest_targets(token, _STRONGEST)
+            ]
+            for name, fitted in maps.items()
+        },
+    }
+
+
+def hubs(fitted: LinearMap, inputs: FitInputs, texts: list[str]) -> dict[str, Any]:
+    """Return the answers that are among the strongest sources of the most targets (see `pipeline.hubs`)."""
+    sources = inputs.relation.source.ids.tolist()
+    return hubs_of(fitted, sources, inputs.relation.truth, texts, count=_HUBS)
+
+
+def heatmap(
+    name: str, fitted: LinearMap, inputs: FitInputs, sources: list[int], texts: list[str]
+) -> dict[str, Any]:
+    """Return the block of W between some sources and their right targets."""
+    truth = inputs.relation.truth
+    targets = list(dict.fromkeys(t for token in sources for t in truth.get(token, ())))
+    targets = targets or inputs.relation.target.ids[: len(sources)].tolist()
+    return {
+        "fit": name,
+        "sources": [texts[token] for token in sources],
+        "targets": [texts[token] for token in targets],
+        "weights": fitted.block(sources, targets).tolist(),
+        "right": [[t in truth.get(token, ()) for t in targets] for token in sources],
+    }

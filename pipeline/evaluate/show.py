@@ -1,0 +1,135 @@
+"""Look a word up in fitted maps: its strongest targets, or its strongest sources."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lincorr.errors import BadInput
+from lincorr.prompts.words import Match, match_slip, match_word, nearest
+from pipeline.config import RunConfig
+from pipeline.evaluate.kept_maps import KeptMap, kept_maps
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What a word may be in one map.
+
+    Attributes:
+        answers: token text, or name of which only the first word is a token -> token id.
+        others: text -> id of the map's other tokens.
+    """
+
+    kept: KeptMap
+    answers: dict[str, int]
+    others: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    words: _Words
+    match: Match
+    token: int
+
+    @property
+    def is_answer(self) -> bool:
+        return self.match.text in self.words.answers
+
+
+def show_word(
+    config: RunConfig, word: str, *, target: bool, map_name: str | None, top: int, all_sources: bool = False
+) -> list[dict[str, Any]]:
+    """Return the strongest links of a word, as JSON values.
+
+    The relations are those that have the word among their answers, else all that have its token. A slip
+    of the pen is looked for where no map has the word.
+
+    Args:
+        target: the word is a target; show its strongest sources.
+        map_name: which fit; default the best-reading one that is kept.
+        all_sources: a target's sources are every token of the vocabulary, not only the answers.
+
+    Raises:
+        BadInput: no map has the word, or something near it; the message names the nearest.
+    """
+    if all_sources and not target:
+        raise BadInput("--all-sources: it is about a target's sources; give --target too")
+    maps, texts = kept_maps(config, map_name)
+    known = [_words(kept, texts, target=target) for kept in maps]
+    found = _find(word, known)
+    if not found:
+        raise BadInput(_refusal(word, known, target=target))
+    return [_shown(one, word, texts, target=target, top=top, every=all_sources) for one in found]
+
+
+def _words(kept: KeptMap, texts: list[str], *, target: bool) -> _Words:
+    columns = kept.inputs.target if target else kept.inputs.source
+    ids = kept.fitted.target_ids if target else kept.fitted.source_ids
+    answers = {texts[token]: token for token in columns.ids.tolist()}
+    for name, token, whole in zip(columns.names, columns.ids.tolist(), columns.whole, strict=True):
+        if not whole:
+            answers.setdefault(name, token)
+    others: dict[str, int] = {}
+    for token in ids.tolist():
+        if texts[token] not in answers:
+            others.setdefault(texts[token], token)
+    return _Words(kept, answers, others)
+
+
+def _find(word: str, known: list[_Words]) -> list[_Found]:
+    """Find the word in each map; only the best kind of match in any of them counts."""
+    found = []
+    for words in known:
+        if (match := match_word(word, [*words.answers, *words.others])) is not None:
+            found.append(_located(words, match))
+    if not found:
+        for words in known:
+            match = match_slip(word, words.answers) or match_slip(word, words.others)
+            if match is not None:
+                found.append(_located(words, match))
+    found = [one for one in found if one.match.same] or found
+    found = [one for one in found if one.is_answer] or found
+    return found
+
+
+def _located(words: _Words, match: Match) -> _Found:
+    token = words.answers[match.text] if match.text in words.answers else words.others[match.text]
+    return _Found(words, match, token)
+
+
+def _refusal(word: str, known: list[_Words], *, target: bool) -> str:
+    near = [text for words in known for text in nearest(word, words.answers)]
+    near += [text for words in known for text in nearest(word, words.others)]
+    shown = ", ".join(repr(text) for text in list(dict.fromkeys(near))[:5])
+    hint = f"; near it are {shown}" if shown else ""
+    return f"word: {word!r} is no {'target' if target else 'source'} token{hint}"
+
+
+def _shown(
+    found: _Found, word: str, texts: list[str], *, target: bool, top: int, every: bool
+) -> dict[str, Any]:
+    kept, token = found.words.kept, found.token
+    truth = kept.inputs.truth
+    if target:
+        sources = kept.sources(every=every)
+        weights = kept.fitted.block(sources, [token])[:, 0].tolist()
+        ranked = sorted(zip(sources, weights, strict=True), key=lambda link: -link[1])[:top]
+        links = [(source, weight, token in truth.get(source, ())) for source, weight in ranked]
+        of = len(sources)
+    else:
+        strongest = kept.fitted.strongest_targets(token, top)
+        links = [(t, weight, t in truth.get(token, ())) for t, weight in strongest]
+        of = len(kept.fitted.target_ids)
+    return {
+        "relation": kept.inputs.name,
+        "map": kept.name,
+        "word": texts[token],
+        "note": _note(word, found, texts[token]),
+        "among": "every token" if every else "the answers",
+        "of": of,
+        "links": [{"token": texts[t], "weight": weight, "right": right} for t, weight, right in links],
+    }
+
+
+def _note(word: str, found: _Found, text: str) -> str | None:
+    if found.match.text != text:
+        return f"{found.match.text!r} is not one token; showing {text!r}, its first"
+    return None if found.match.same else f"no token {word!r}; showing {text!r}"

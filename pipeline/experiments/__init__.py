@@ -1,0 +1,1 @@
+"""W tested on the model itself: edits, gradients, training, shallow networks."""

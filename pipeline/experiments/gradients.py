@@ -1,0 +1,223 @@
+"""The gradient correlation: do the gradients of the logits follow W, as the logits do?
+
+If ``logits₂ = logits₁ W + b`` holds for whatever the weights of the model are, then the gradient of a target
+answer's logit is W's column of it times the gradients of the source logits. How the paper measured its "grad"
+column (T4) is not known: the choice of subjects, answers and weights is ours.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.errors import BadInput
+from lincorr.model.files import ModelSpec
+from lincorr.model.fingerprint import Fingerprint
+from lincorr.relations.paper import paper_figures
+from lincorr.scores.moments import finite_mean
+from lincorr.solvers.result import LinearMap
+from lincorr.store.store import LogitStore
+from pipeline.experiments.copies import (
+    About,
+    enough_memory,
+    kept,
+    kept_or_made,
+    on_copy,
+    open_maps,
+    pearson,
+    prompts_of,
+)
+from pipeline.fit.inputs import FIT_NAMES, FitInputs, input_digest
+from pipeline.prepare.prepare import RelationInputs
+from pipeline.runtime.executor import Executor, Stage
+
+if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
+    from lincorr.model.gradients import GradientProbe
+    from lincorr.model.language_model import LanguageModel
+
+Floats = NDArray[np.floating]
+
+_GRADIENTS = 1  # raised when other things are found: kept results are then made again
+GRADIENT = "gradient"  # its name among the paper's measures
+
+
+@dataclass(frozen=True, slots=True)
+class GradientOptions:
+    """What is looked at.
+
+    Attributes:
+        subjects: held-out subjects.
+        targets: answers of the target.
+        entries: of the weights of the decoder's layers, drawn uniformly.
+        seed: of all three draws.
+    """
+
+    subjects: int = 8
+    targets: int = 8
+    entries: int = 100_000
+    seed: int = 0
+
+    def on(self, model: "LanguageModel") -> "GradientProbe":
+        """Return a probe of a copy of the model."""
+        from lincorr.model.gradients import GradientProbe
+
+        return GradientProbe(model, self.entries, seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class GradientTask:
+    """One subject of one relation.
+
+    Attributes:
+        row: of the store, the subject.
+        targets: token ids.
+    """
+
+    about: About
+    row: int
+    targets: tuple[int, ...]
+    options: GradientOptions
+
+    @property
+    def key(self) -> str:
+        """Names the task."""
+        return f"{self.about.relation}-{self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Correlations:
+    """Of one subject, by fit.
+
+    Attributes:
+        same: (t,) Pearson r over the entries of each target's gradient with what W makes of the source's.
+        other: mean r with what W makes of it for the other targets.
+    """
+
+    same: dict[str, list[float]]
+    other: dict[str, float]
+
+
+def gradients_name(relation: str) -> str:
+    """Return the name under which a relation's gradient correlation is kept among the scores."""
+    return f"{relation}--gradients"
+
+
+def kept_gradients(store: LogitStore, relations: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the gradient correlations of those relations that have them, of the maps that the store has."""
+    return kept(store, relations, gradients_name)
+
+
+def require_gradients(relations: Sequence[RelationInputs], options: GradientOptions, n_held_out: int) -> None:
+    """Refuse what cannot be correlated.
+
+    Raises:
+        BadInput: fewer subjects are held out than asked for, or a relation has one target answer.
+    """
+    for relation in relations:
+        if len(relation.target) < 2:
+            raise BadInput(f"relation {relation.name!r}: it has one target answer, and two are compared")
+    if options.subjects > n_held_out:
+        raise BadInput(
+            f"--subjects: {options.subjects} are asked for and {n_held_out} are held out; ask for fewer, or "
+            "extract more"
+        )
+
+
+def gradients_of(
+    options: GradientOptions,
+    store: LogitStore,
+    inputs: FitInputs,
+    model: ModelSpec,
+    fingerprint: Fingerprint,
+    executor: Callable[[], Executor],
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Correlate a relation's gradients unless that is kept; return and keep the scores as JSON values.
+
+    Args:
+        executor: opens one; not called where nothing is to be done.
+        advance: is told the number of subjects that are done.
+    """
+    relation = inputs.relation.name
+    tasks = gradient_tasks(store, inputs, options, model, fingerprint)
+    told = [
+        _GRADIENTS,
+        [(source, input_digest(store, inputs, source)) for source in inputs.choices],
+        asdict(fingerprint),
+        [[task.row, task.targets, task.about.fits] for task in tasks],
+        store.subjects(np.array([task.row for task in tasks])).identifiers(),
+        asdict(options),
+    ]
+
+    def make() -> dict[str, Any]:
+        stage = Stage(f"gradients {relation}", correlate, tasks, on_device=True)
+        return gradient_scores(relation, executor().run(stage, lambda _: advance(1)), options)
+
+    return kept_or_made(store, relation, gradients_name(relation), told, make)
+
+
+def gradient_tasks(
+    store: LogitStore,
+    inputs: FitInputs,
+    options: GradientOptions,
+    model: ModelSpec,
+    fingerprint: Fingerprint,
+) -> list[GradientTask]:
+    """Draw subjects and answers, the same for the same seed; a task for each subject."""
+    targets = inputs.relation.target.ids
+    rng = np.random.default_rng(options.seed)
+    rows = rng.choice(inputs.test_rows, size=options.subjects, replace=False)
+    chosen = rng.choice(targets, size=min(options.targets, len(targets)), replace=False)
+    fits = [fit for source in inputs.choices for fit in inputs.fit_names(source)]
+    about = About.of(store, inputs, model, fingerprint, [fit for fit in FIT_NAMES if fit in fits])
+    return [GradientTask(about, int(row), tuple(chosen.tolist()), options) for row in rows]
+
+
+def correlate(task: GradientTask) -> Correlations:
+    """Correlate the gradients of one subject.
+
+    Raises:
+        LincorrError: this worker's files of the model are not those that the run was planned with.
+    """
+    store, maps = open_maps(task.about)
+    with enough_memory():
+        return _correlate(task, store, maps)
+
+
+def _correlate(task: GradientTask, store: LogitStore, maps: dict[str, LinearMap]) -> Correlations:
+    probe, tokenizer = on_copy(task.about.model, task.options)
+    _, (source,), (target,) = prompts_of(task.about, store, tokenizer, [task.row])
+    targets = np.array(task.targets)
+    of_target = probe.gradients(target, targets, np.eye(len(targets)))
+    same, other = {}, {}
+    for name, fitted in maps.items():
+        columns = fitted.block(fitted.source_ids.tolist(), targets.tolist())
+        r = pearson(of_target, probe.gradients(source, fitted.source_ids, columns))
+        same[name] = np.diag(r).tolist()
+        other[name] = finite_mean(r[~np.eye(len(r), dtype=bool)])
+    return Correlations(same, other)
+
+
+def gradient_scores(relation: str, found: Sequence[Correlations], options: GradientOptions) -> dict[str, Any]:
+    """Gather what subjects show, as JSON values: r is the mean over targets of the mean over subjects."""
+    fits = []
+    for name in found[0].same:
+        by_target = np.array([one.same[name] for one in found]).mean(axis=0)
+        fits.append(
+            {
+                "name": name,
+                "r": finite_mean(by_target),
+                "r_std": float(np.std(by_target)),
+                "r_other_target": finite_mean(np.array([one.other[name] for one in found])),
+            }
+        )
+    reported = [figure.value for figure in paper_figures(relation) if figure.measure == GRADIENT]
+    return {
+        "relation": relation,
+        "options": asdict(options),
+        "targets": len(next(iter(found[0].same.values()))),
+        "fits": fits,
+        "paper": reported[0] if reported else None,
+    }

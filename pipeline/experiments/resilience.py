@@ -1,0 +1,211 @@
+"""Fit on one model's logits, test on another's: does W outlive training?
+
+The model *before* and the model *after* have a store each, with the same subjects, prompts and answers. Every
+map of either is tested on the held-out subjects of both.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.errors import BadInput
+from lincorr.model.files import is_adapter
+from lincorr.relations.paper import paper_figures
+from lincorr.scores.bootstrap import mean_interval, replicated_pearson, row_counts
+from lincorr.scores.moments import Correlation, finite_mean
+from lincorr.solvers.result import Factors, LinearMap
+from lincorr.store.store import LogitStore
+from pipeline.config import RunConfig
+from pipeline.evaluate.predictions import logit_blocks
+from pipeline.evaluate.reading import hit_rates
+from pipeline.fit.inputs import FIT_NAMES, FitInputs
+from pipeline.fit.sources import Decompositions, double
+from pipeline.run import Run
+
+Floats = NDArray[np.float64]
+
+SIDES = ("before", "after")
+_PAPER = "pearson after post-training"
+_BLOCK_ROWS = 8192  # of W at once
+
+
+def settings_after(config: RunConfig, after: str, store: str | None) -> RunConfig:
+    """Return the same settings for the model after.
+
+    Args:
+        after: its source; a folder with an adapter is taken on top of the model before.
+        store: its store; None: as `RunConfig.store_url` names it.
+
+    Raises:
+        BadInput: both models would have one store, or an adapter on an adapter is asked for.
+    """
+    if is_adapter(after):
+        if config.model.adapter is not None:
+            raise BadInput(
+                f"--after: {after!r} is an adapter, and the model before has one already; merge that into a "
+                "folder of its own, and name it as --before"
+            )
+        model = config.model.model_copy(update={"adapter": after})
+    else:
+        model = config.model.model_copy(update={"source": after, "adapter": None, "revision": None})
+    stores = config.store.model_copy(update={"path": store})
+    found = config.model_copy(update={"model": model, "store": stores})
+    if found.store_url() == config.store_url():
+        raise BadInput(
+            f"--after-store: both models would have the store {config.store_url()!r}; name another for the "
+            "model after"
+        )
+    return found
+
+
+def require_same_tokens(before: Run, after: Run) -> None:
+    """Check that both models read and write the same tokens.
+
+    Raises:
+        BadInput: they do not.
+    """
+    texts = [run.inputs.token_texts for run in (before, after)]
+    for token, (one, other) in enumerate(zip(*texts, strict=False)):
+        if one != other:
+            raise BadInput(
+                f"--after: the tokenizers differ: token {token} is {one!r} before and {other!r} after; W "
+                "maps tokens, so compare models of one tokenizer"
+            )
+    if len(texts[0]) != len(texts[1]):
+        raise BadInput(
+            f"--after: the tokenizers differ: {len(texts[0]):,} tokens before and {len(texts[1]):,} after; W "
+            "maps tokens, so compare models of one tokenizer"
+        )
+    if before.inputs.sample != after.inputs.sample:
+        raise BadInput(
+            "--after: the tokenizers have the same tokens, but cut prompts differently (see add_bos_token "
+            "and merges.txt); compare models of one tokenizer"
+        )
+
+
+def resilience(before: Run, after: Run) -> dict[str, Any]:
+    """Extract and fit what both stores lack; return how every map does on both models, as JSON values.
+
+    Raises:
+        BadInput: the tokenizers differ, or a setting cannot be met.
+        LincorrError: a run failed; what was done is kept.
+    """
+    require_same_tokens(before, after)
+    for side, run in zip(SIDES, (before, after), strict=True):
+        run.narrator.tell(f"The model {side}: {run.config.model.spec().described}")
+        run.extract()
+        run.fit()
+    stores = before.store(), after.store()
+    shared = Decompositions(stores[0]), Decompositions(stores[1])
+    relations = zip(before.fit_inputs(stores[0]), after.fit_inputs(stores[1]), strict=True)
+    return {
+        **{
+            side: {"model": run.config.model.spec().described, "store": store.url}
+            for side, run, store in zip(SIDES, (before, after), stores, strict=True)
+        },
+        "subjects": [len(rows) for rows in before.split()],
+        "relations": [_relation(stores, inputs, shared) for inputs in relations],
+    }
+
+
+def _relation(
+    stores: tuple[LogitStore, LogitStore],
+    inputs: tuple[FitInputs, FitInputs],
+    shared: tuple[Decompositions, Decompositions],
+) -> dict[str, Any]:
+    relation = inputs[0].relation
+    names = [name for source in inputs[0].choices for name in inputs[0].fit_names(source)]
+    fits = []
+    for name in (name for name in FIT_NAMES if name in names):
+        maps = [
+            store.maps.load(relation.name, name, head=decomposed.head() if store.identity.hidden else None)
+            for store, decomposed in zip(stores, shared, strict=True)
+        ]
+        same, permuted = cosines(maps[0], maps[1])
+        fits.append(
+            {
+                "name": name,
+                "root_penalty": {s: m.diagnosis.root_penalty for s, m in zip(SIDES, maps, strict=True)},
+                "scores": list(_scores(maps, stores, inputs, shared)),
+                "cosine": same,
+                "cosine_permuted": permuted,
+                "hits": {s: hit_rates(m, i) for s, m, i in zip(SIDES, maps, inputs, strict=True)},
+            }
+        )
+    reported = [figure.value for figure in paper_figures(relation.name) if figure.measure == _PAPER]
+    return {
+        "relation": relation.name,
+        "family": relation.relation.family,
+        "fits": fits,
+        "paper": reported[0] if reported else None,
+    }
+
+
+def _scores(
+    maps: list[LinearMap],
+    stores: tuple[LogitStore, LogitStore],
+    inputs: tuple[FitInputs, FitInputs],
+    shared: tuple[Decompositions, Decompositions],
+) -> Iterator[dict[str, Any]]:
+    """Test both maps on the held-out rows of both stores."""
+    counts = row_counts(len(inputs[0].test_rows))
+    for tested, store, of_store, head in zip(SIDES, stores, inputs, shared, strict=True):
+        rows = of_store.test_rows
+        true = double(store.logits(of_store.target_template, maps[0].target_ids, rows))
+        for fitted, linear_map in zip(SIDES, maps, strict=True):
+            predicted = predictions(linear_map, store, of_store.source_template, rows, head)
+            r = Correlation.of(predicted, true).pearson()
+            low, high = mean_interval(replicated_pearson(predicted, true, counts))
+            yield {
+                "fitted": fitted,
+                "tested": tested,
+                "r": finite_mean(r),
+                "r_std": float(np.nanstd(r)) if not np.isnan(r).all() else float("nan"),
+                "r_low": low,
+                "r_high": high,
+            }
+
+
+def predictions(
+    fitted: LinearMap, store: LogitStore, template: str, rows: NDArray[np.int64], shared: Decompositions
+) -> Floats:
+    """Return the target logits (n, q) that a map, of whatever model, predicts from a store's source logits.
+
+    A full vocabulary of source logits is never formed where the store has hidden states: with
+    ``logits = scale (H Eᵀ + bias)``, ``logits W = H (scale Eᵀ W) + scale bias W``.
+    """
+    weights = fitted.weights
+    if not (isinstance(weights, Factors) and store.identity.hidden):
+        blocks = logit_blocks(store, template, fitted.source_ids, rows)
+        return np.concatenate([fitted.predict(block) for block in blocks])
+    head = shared.columns(fitted.source_ids)
+    # the states, and the bias as one more row of logits
+    through = head.scale * (head.weight.T @ weights.left)
+    predicted = ((double(store.hidden(template, rows)) @ through) @ weights.core) @ weights.right.T
+    if head.bias is not None:
+        predicted += head.scale * (((head.bias @ weights.left) @ weights.core) @ weights.right.T)
+    total: Floats = predicted + fitted.intercept
+    return total
+
+
+def cosines(a: LinearMap, b: LinearMap) -> tuple[float, float]:
+    """Return the cosine between the weights of two maps of the same tokens, and what it is by chance.
+
+    By chance: its mean over the ways to give every target of one the column of another target. What all
+    columns of both have in common, such as hubs, is in it.
+    """
+    sources, targets = a.source_ids, a.target_ids.tolist()
+    cross, norms = np.zeros((len(targets), len(targets))), np.zeros(2)
+    for start in range(0, len(sources), _BLOCK_ROWS):
+        rows = sources[start : start + _BLOCK_ROWS].tolist()
+        one, other = double(a.block(rows, targets)), double(b.block(rows, targets))
+        cross += one.T @ other
+        norms += np.sum(one**2), np.sum(other**2)
+    size = float(np.sqrt(norms.prod()))
+    if size == 0:
+        return float("nan"), float("nan")
+    same, q = float(np.trace(cross)), len(targets)
+    others = (float(cross.sum()) - same) / (q - 1) if q > 1 else float("nan")
+    return same / size, others / size

@@ -1,0 +1,1 @@
+"""Forward passes, shard by shard."""

@@ -1,0 +1,82 @@
+"""What a worker finds out about the model before a store is made."""
+
+import os
+from dataclasses import dataclass
+
+import psutil
+
+from lincorr.model.files import ModelSpec
+from lincorr.model.load import shared_model, threads_in_use
+from lincorr.model.tuning import tune_batch_tokens
+from lincorr.store.identity import Passes
+from lincorr.store.store import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS, LogitStore
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCheck:
+    """What a worker found out about the model: sizes, precision, and which short cuts may be taken."""
+
+    vocabulary_size: int
+    width: int
+    compute: str
+    device: str
+    head: str
+    linear: bool
+    passes: Passes
+    batch_tokens: int
+    shard_rows: int
+    difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTask:
+    """Load the model and find out what it can do."""
+
+    model: ModelSpec
+    batch_tokens: int | None
+    shard_rows: int | None
+    key: str = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadTask:
+    """Load the model and keep its output head in a store."""
+
+    model: ModelSpec
+    store: str
+    key: str = "head"
+
+
+def check_model(task: CheckTask) -> ModelCheck:
+    """Compare the short cuts with the model's own way, and try out how many tokens a pass should have."""
+    model = shared_model(task.model)
+    check = model.check_readout()
+    passes: Passes = "whole"
+    if check.passed:
+        passes = "plain"
+        if model.check_trees().passed:
+            passes = "trunk" if model.check_trunk().passed else "trees"
+    on_gpu = model.device.startswith("cuda")
+    shard_rows = task.shard_rows or (GPU_SHARD_ROWS if on_gpu else DEFAULT_SHARD_ROWS)
+    tokens = task.batch_tokens or tune_batch_tokens(
+        model.try_pass if passes != "whole" else model.try_whole_pass,
+        most=shard_rows * model.TRIAL_LENGTH,
+        memory_bytes=psutil.virtual_memory().available // max(1, (os.cpu_count() or 1) // threads_in_use()),
+    )
+    return ModelCheck(
+        vocabulary_size=model.vocabulary_size,
+        width=model.width,
+        compute=model.dtype,
+        device=model.device,
+        head=model.readout.describe(),
+        linear=check.passed and model.readout.kind == "linear",
+        passes=passes,
+        batch_tokens=tokens,
+        shard_rows=shard_rows,
+        difference=check.difference,
+    )
+
+
+def keep_head(task: HeadTask) -> None:
+    """Write the model's output head into a store."""
+    LogitStore.open(task.store, write=True).write_head(shared_model(task.model).host_readout())

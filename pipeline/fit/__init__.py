@@ -1,0 +1,1 @@
+"""The maps of a relation, in memory or out of core."""

@@ -1,0 +1,103 @@
+"""Stages of the randomised solver (`lincorr.solvers.lowrank`)."""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from lincorr.arrays import add_product, namespace
+from lincorr.solvers import lowrank
+from lincorr.solvers.cutoff import Cut
+from lincorr.solvers.products import gram_tile
+from lincorr.store.scratch import Scratch
+from lincorr.store.store import LogitStore
+from pipeline.fit.cut import cut_rows
+from pipeline.fit.reduced import require_rank, run_decomposition, run_projection, save_left, write_rows
+from pipeline.fit.tiles import TileTask, opened, receipt, run_tiles
+from pipeline.runtime.executor import Executor, Receipt
+
+_SEED = 0  # of Ω
+
+
+# --- lowrank ------------------------------------------------------------------------------------------
+
+
+def decompose_lowrank(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
+    cut_rows(executor, store, scratch)
+    (n, p), (blocks, n_panels) = scratch.shape("X"), scratch.tiles("X")
+    facts = scratch.facts()
+    wide, width = facts["sketch"], min(n, facts["sketch"] - lowrank.PROBES)
+    scratch.create("sketch", (n, wide), (facts["block"], wide))
+    scratch.create("range", (n, width), (facts["block"], width))
+    scratch.create("missed", (1, 1), (1, 1))
+    scratch.create("core", (width, p), (width, facts["panel"]))
+    by_block, by_panel = [(i, 0) for i in range(blocks)], [(0, j) for j in range(n_panels)]
+    run_tiles(executor, "sketch", sketch_rows, store, scratch, "sketch", by_block)
+    run_tiles(executor, "range", find_range, store, scratch, "missed", [(0, 0)])
+    run_tiles(executor, "core", project_panel, store, scratch, "core", by_panel)
+    run_decomposition(executor, store, scratch, decompose_core)
+    run_projection(executor, store, scratch, lowrank_basis)
+
+
+def sketch_rows(task: TileTask) -> Receipt:
+    """Write ``Xc Ω`` of one block of rows."""
+    began = time.perf_counter()
+    scratch, panels = opened(task)
+    wide, start, total = scratch.shape("sketch")[1], 0, None
+    for tile in panels.across("X", task.i):
+        omega = lowrank.gaussian(start, start + tile.shape[1], wide, _SEED, tile)
+        start += tile.shape[1]
+        total = tile @ omega if total is None else add_product(total, tile, omega)
+    assert total is not None
+    return receipt(task, began, rows=total.shape[0], written=scratch.write("sketch", task.i, 0, total))
+
+
+def find_range(task: TileTask) -> Receipt:
+    """Write Q, and the bound on what it misses."""
+    began = time.perf_counter()
+    scratch, _ = opened(task)
+    Q, missed = lowrank.orthonormal(scratch.load("sketch"))
+    written = write_rows(scratch, "range", Q)
+    scratch.write("missed", 0, 0, np.array([[missed]]))  # the commit
+    return receipt(task, began, written=written)
+
+
+def project_panel(task: TileTask) -> Receipt:
+    """Write one panel of ``C = Qᵀ Xc``."""
+    began = time.perf_counter()
+    scratch, panels = opened(task)
+    left = scratch.read_ahead("range", [(i, 0) for i in range(panels.n_blocks)])
+    pairs = zip(left, panels.down("X", task.j), strict=True)
+    return receipt(task, began, written=scratch.write("core", 0, task.j, gram_tile(pairs)))
+
+
+def decompose_core(task: TileTask) -> dict[str, Any]:
+    """Decompose C panel by panel; return the rank decision."""
+    scratch, panels = opened(task)
+    rule = scratch.facts()["rank_rule"]
+    n_panels = scratch.tiles("core")[1]
+    triangles = [lowrank.triangle(scratch.read("core", 0, j)) for j in range(n_panels)]
+    found = lowrank.decompose(
+        namespace(*triangles).concat(triangles),
+        (panels.n_rows, panels.width("X")),
+        noise=panels.noise(rule["storage_eps"]),
+        rank_limit=rule["rank_limit"],
+        rcond=rule["rcond"],
+    )
+    require_rank(found.cut)
+    scratch.save("values", found.values)
+    scratch.save("rotation", found.rotation)
+    save_left(scratch, scratch.load("range") @ found.rotation)
+    missed = float(scratch.load_host("missed")[0, 0])
+    return {"cut": asdict(found.cut), "residual": missed / found.cut.sigma_1}
+
+
+def lowrank_basis(task: TileTask) -> Receipt:
+    """Write one panel of V."""
+    began = time.perf_counter()
+    scratch, _ = opened(task)
+    decided = Cut(**scratch.facts()["cut"])
+    small = lowrank.Small(scratch.load("rotation"), scratch.load("values")[0, :], decided)
+    basis = lowrank.basis_panel(scratch.read("core", 0, task.i), small)
+    return receipt(task, began, written=scratch.write("basis", task.i, 0, basis))

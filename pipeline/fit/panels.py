@@ -1,0 +1,156 @@
+"""The rows of a streamed fit, cut once into blocks of rows and panels of columns in its scratch.
+
+A store's shards hold whole rows; a solver that walks over columns would read everything again and again.
+So a first stage writes X and Y in tiles, with the sums from which columns are centred. (`tiled` walks over
+rows, `sweeps.py`, and has the sums alone.)
+
+    X, Y                  tiles (block rows, panel columns), float32: exactly what the store has
+    Y_scored              some columns of Y, for leave-one-out
+    X_sums, Y_sums        (blocks, p): one row a block;  X_squares (blocks, p);  X_widest (blocks, 1)
+    rows, source_ids, target_ids
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.arrays import Array, like, namespace
+from lincorr.solvers.cutoff import noise_floor
+from lincorr.solvers.reduced import scored_outputs
+from lincorr.store.scratch import Scratch
+
+Side = Literal["X", "Y"]
+
+
+Doubles = NDArray[np.float64]
+
+
+_SIDES: tuple[Side, ...] = ("X", "Y")
+
+
+_TILES_BESIDE = 8  # matrices or column blocks that stay in memory, while tiles are read, made and written
+
+
+class Panels:
+    """The cut rows, read back centred and in float64; square matrices, whose tiles may stay in memory."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._kept: dict[tuple[str, int, int], Array] = {}
+
+    @functools.cached_property
+    def n_blocks(self) -> int:
+        """Blocks of rows."""
+        return self._scratch.tiles("X")[0]
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in all."""
+        return self._scratch.shape("rows")[1]
+
+    def n_panels(self, side: Side) -> int:
+        """Panels of columns."""
+        return self._scratch.tiles(side)[1]
+
+    def width(self, side: Side) -> int:
+        """Columns in all."""
+        return self._scratch.shape(side)[1]
+
+    @functools.cached_property
+    def means(self) -> dict[Side, Array]:
+        """Mean of every column, summed in the order of the blocks."""
+        sums = {side: self._scratch.load(f"{side}_sums") for side in _SIDES}
+        return {side: namespace(rows).sum(rows, axis=0) / self.n_rows for side, rows in sums.items()}
+
+    def down(self, side: Side, j: int) -> Iterator[Array]:
+        """Yield the tiles of panel j, block by block, centred; the next is read meanwhile."""
+        return self._centred(side, [(i, j) for i in range(self.n_blocks)])
+
+    def across(self, side: Side, i: int) -> Iterator[Array]:
+        """Yield the tiles of block i, panel by panel, centred; the next is read meanwhile."""
+        return self._centred(side, [(i, j) for j in range(self.n_panels(side))])
+
+    def _centred(self, side: Side, places: Sequence[tuple[int, int]]) -> Iterator[Array]:
+        tiles = self._scratch.read_ahead(side, places)
+        for (_, j), tile in zip(places, tiles, strict=True):
+            yield self.centred(side, j, tile)
+
+    def centred(self, side: Side, j: int, tile: Array) -> Array:
+        """Return rows of panel j, float32, less their columns' means: float64, as these are."""
+        start = j * self._panel_width
+        return tile - self.means[side][start : start + tile.shape[1]]
+
+    def square(self, name: str) -> Callable[[int, int], Array]:
+        """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory.
+
+        Those of other matrices are let go.
+        """
+        self.forget(name)
+        if not self._holds_square(name):
+            return lambda i, j: self._scratch.read(name, i, j)
+
+        def read(i: int, j: int) -> Array:
+            if (name, i, j) not in self._kept:
+                self._kept[name, i, j] = self._scratch.read(name, i, j)
+            return self._kept[name, i, j]
+
+        return read
+
+    def square_in_order(
+        self, name: str, places: Sequence[tuple[int, int]], column_blocks: int
+    ) -> Callable[[int, int], Array]:
+        """Return the same for tiles that will be asked for in this order, beside some column blocks of W.
+
+        Where not all of them fit, the next one is read meanwhile.
+        """
+        if self._holds_square(name, column_blocks):
+            return self.square(name)
+        self.forget()
+        coming = zip(places, self._scratch.read_ahead(name, places), strict=True)
+
+        def read(i: int, j: int) -> Array:
+            place, tile = next(coming)
+            assert place == (i, j), "tiles are asked for in another order"
+            return tile
+
+        return read
+
+    def most_column_blocks(self) -> int:
+        """Return how many column blocks of W fit into memory, beside a few tiles."""
+        tile = 8 * self._panel_width**2
+        return max(1, (self._memory_bytes // tile - _TILES_BESIDE) // self._scratch.tiles("cross")[0])
+
+    def scored(self, i: int) -> Array:
+        """Return the outputs of block i that leave-one-out looks at, centred."""
+        return self._scratch.read("Y_scored", i, 0) - scored(self.means["Y"])
+
+    def noise(self, storage_eps: float) -> float:
+        """Return τ of X."""
+        widest, squares = (self._scratch.load_host(name) for name in ("X_widest", "X_squares"))
+        return noise_floor(widest.max(axis=0), np.sqrt(squares.sum(axis=0)), storage_eps)
+
+    def forget(self, name: str = "") -> None:
+        """Let go of the tiles that are kept in memory, but for those of `name`."""
+        self._kept = {key: tile for key, tile in self._kept.items() if key[0] == name}
+
+    @functools.cached_property
+    def _panel_width(self) -> int:
+        return int(self._scratch.facts()["panel"])
+
+    @functools.cached_property
+    def _memory_bytes(self) -> int:
+        return int(self._scratch.facts()["memory_bytes"])
+
+    def _holds_square(self, name: str, column_blocks: int = 0) -> bool:
+        """Whether a lower triangle (p, p) fits beside what a task holds: column blocks and a few tiles."""
+        tiles = self._scratch.tiles(name)[0]
+        held = tiles * (tiles + 1) // 2 + tiles * column_blocks + _TILES_BESIDE
+        return 8 * self._panel_width**2 * held <= self._memory_bytes
+
+
+def scored(means: Array) -> Array:
+    """Return the entries (q,) -> (m,) of the outputs that leave-one-out looks at."""
+    return namespace(means).take(means, like(scored_outputs(means.shape[0]), means), axis=0)

@@ -1,0 +1,89 @@
+"""A source's least-squares problem, in memory or read back from its scratch."""
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.arrays import like
+from lincorr.errors import LincorrError
+from lincorr.scores.moments import CrossMoments
+from lincorr.solvers.direct import Direct
+from lincorr.solvers.factored import Factored
+from lincorr.solvers.reduced import Reduced
+from lincorr.solvers.solved import Kept
+from lincorr.solvers.spectrum import Problem
+from lincorr.store.scratch import Scratch
+from lincorr.store.store import LogitStore
+from pipeline.fit.inputs import FitInputs, Source, input_digest
+from pipeline.fit.reduced import load_reduced
+from pipeline.fit.sources import Decompositions, double
+from pipeline.fit.tiles import scratch_url
+
+_BLOCK_ROWS = 4096
+
+
+_FEWEST_ROWS = 64  # in a block, however wide they are
+
+
+def set_up(
+    store: LogitStore, inputs: FitInputs, source: Source, shared: Decompositions | None = None
+) -> Problem:
+    """Return a source's problem: its rows read and decomposed, or what a streamed fit has kept.
+
+    Args:
+        shared: sources that other relations may ask for, too.
+
+    Raises:
+        LincorrError: a streamed fit has kept nothing.
+    """
+    method = inputs.choices[source].method
+    if method == "tiled":
+        return Kept(store.maps.load(inputs.relation.name, inputs.fit_names(source)[0]))
+    if inputs.choices[source].streamed:
+        return load_reduced(_kept_scratch(store, inputs, source), method)
+    shared = shared or Decompositions(store)
+    decomposed = shared.factored if method == "factored" else shared.direct
+    return decomposed(
+        inputs.source_template,
+        inputs.target_template,
+        inputs.source_ids(source),
+        inputs.relation.target.ids,
+        inputs.fit_rows,
+        rcond=inputs.rcond,
+    )
+
+
+def _kept_scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
+    url = scratch_url(store, f"{inputs.relation.name}-{source}")
+    if Scratch.inputs(url) != input_digest(store, inputs, source):
+        raise LincorrError(f"fit: the decomposition in {url!r} is gone; run `lincorr fit` again")
+    return Scratch.attach(url)
+
+
+def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source, problem: Problem) -> CrossMoments:
+    """Return the moments of the rows to test, of such data as the source's problem is made of.
+
+    Args:
+        problem: of the source, with any targets: a streamed one knows its coordinates, another its device.
+    """
+    rows, ids = inputs.test_rows, inputs.source_ids(source)
+    hidden = inputs.choices[source].method == "factored"
+
+    def block(part: NDArray[np.int64]) -> CrossMoments:
+        if hidden:
+            x = double(store.hidden(inputs.source_template, part))
+            y = double(store.hidden(inputs.target_template, part))
+        else:
+            x = double(store.logits(inputs.source_template, ids, part))
+            y = double(store.logits(inputs.target_template, inputs.relation.target.ids, part))
+        if isinstance(problem, Direct | Factored):
+            return CrossMoments.of(like(x, problem.targets), like(y, problem.targets))
+        assert isinstance(problem, Reduced | Kept)
+        return CrossMoments.of(problem.coordinates(x), y)
+
+    size = (
+        _BLOCK_ROWS if hidden else max(_FEWEST_ROWS, min(_BLOCK_ROWS, inputs.memory_bytes // (64 * len(ids))))
+    )
+    parts = (rows[start : start + size] for start in range(0, len(rows), size))
+    return functools.reduce(CrossMoments.merge, map(block, parts))

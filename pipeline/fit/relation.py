@@ -1,0 +1,118 @@
+"""Fit the maps of a relation from the store: domain and full vocabulary, each without and with ridge."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lincorr.solvers.choose import largest_tile
+from lincorr.solvers.lowrank import OVERSAMPLING, PROBES
+from lincorr.solvers.spectrum import ridge_path, solve
+from lincorr.store.scratch import Scratch
+from lincorr.store.store import LogitStore
+from pipeline.fit.inputs import FitInputs, Source, input_digest
+from pipeline.fit.problem import _FEWEST_ROWS, set_up
+from pipeline.fit.rows import ROW_BYTES
+from pipeline.fit.sources import Decompositions
+from pipeline.fit.streams import decompose
+from pipeline.fit.tiled import fit_tiles
+from pipeline.fit.tiles import begin
+from pipeline.runtime.executor import Executor
+
+_PANEL = 2048  # rows and columns of a tile where memory does not say otherwise
+
+
+ROOT_PENALTY = 0.003  # √λ/σ₁ of tiled fits: a map of SmolLM2-135M was seen to read best there
+
+
+def fit_relation(
+    store: LogitStore,
+    inputs: FitInputs,
+    executor: Callable[[], Executor],
+    shared: Decompositions | None = None,
+) -> list[str]:
+    """Fit and keep every map of a relation that is not there yet; return the names of the new ones.
+
+    Args:
+        executor: opens one, for fits that stream. Small ones are done here, at once: workers would take
+            longer to start.
+        shared: sources that other relations may ask for, too.
+
+    Raises:
+        StoreDamaged: a row is missing or damaged.
+    """
+    fitted: list[str] = []
+    for source, choice in inputs.choices.items():
+        # the tasks of a fit that streams check what they read, each its own part
+        require = store.require_written if choice.streamed else store.require_whole
+        for template in (inputs.source_template, inputs.target_template):
+            require(template, inputs.fit_rows)
+        digest = input_digest(store, inputs, source)
+        names = inputs.fit_names(source)
+        if all(store.maps.inputs(inputs.relation.name, name) == digest for name in names):
+            continue
+        if choice.method == "tiled":
+            _fit_tiled(store, inputs, source, executor())
+        else:
+            if choice.streamed:
+                decompose(executor(), store, _scratch(store, inputs, source), choice.method)
+            _fit_paths(store, inputs, source, shared)
+        fitted += names
+    return fitted
+
+
+def _fit_paths(store: LogitStore, inputs: FitInputs, source: Source, shared: Decompositions | None) -> None:
+    """Keep the minimum-norm map and the ridge one of a source whose decomposition is at hand."""
+    problem = set_up(store, inputs, source, shared)
+    path = ridge_path(problem)
+    asked = inputs.root_penalty
+    ridge = path.reading if asked is None else asked
+    digest, reason = input_digest(store, inputs, source), inputs.choices[source].reason
+    for name, root_penalty, known in zip(
+        inputs.fit_names(source), (0.0, ridge), (None, path if asked is None else None), strict=True
+    ):
+        solution = solve(problem, root_penalty, reason=reason, path=known)
+        store.maps.save(inputs.relation.name, name, solution, digest)
+
+
+def _fit_tiled(store: LogitStore, inputs: FitInputs, source: Source, executor: Executor) -> None:
+    [name] = inputs.fit_names(source)
+    fit_tiles(
+        executor,
+        store,
+        _scratch(store, inputs, source),
+        relation=inputs.relation.name,
+        fit=name,
+        inputs=input_digest(store, inputs, source),
+        reason=inputs.choices[source].reason,
+    )
+
+
+def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
+    """Open the scratch of a source's fit, with all that its tasks have to know."""
+    n, p, q = len(inputs.fit_rows), len(inputs.source_ids(source)), len(inputs.relation.target.ids)
+    method, identity = inputs.choices[source].method, store.identity
+    tile = largest_tile(p, inputs.memory_bytes) if method == "tiled" else _PANEL
+    # gram and tiled hold float64 rows beside their sums; the others cut them as they are stored
+    row_bytes = {"gram": 64, "tiled": 2 * ROW_BYTES}.get(method, 8) * (p + q)
+    fitting = inputs.memory_bytes // row_bytes
+    block = max(_FEWEST_ROWS, fitting if method == "tiled" else min(tile, fitting))
+    return begin(
+        store,
+        f"{inputs.relation.name}-{source}",
+        input_digest(store, inputs, source),
+        templates=(inputs.source_template, inputs.target_template),
+        source_ids=inputs.source_ids(source),
+        target_ids=inputs.relation.target.ids,
+        rows=inputs.fit_rows,
+        block=block,
+        panel=tile,
+        sketch=min(identity.width + OVERSAMPLING, n) + PROBES,
+        memory_bytes=inputs.memory_bytes,
+        device=inputs.device,
+        root_penalty=ROOT_PENALTY if inputs.root_penalty is None else inputs.root_penalty,
+        rank_rule={
+            "storage_eps": float(np.finfo(identity.precision).eps),
+            "rank_limit": identity.width if identity.linear else None,
+            "rcond": inputs.rcond,
+        },
+    )

@@ -1,0 +1,124 @@
+"""Decomposed sources, each found once for all relations that share it.
+
+A study asks one prompt's columns for many targets. The source's thin SVD is most of a fit's work and does not
+depend on the target; the full vocabulary's coordinates depend on the output head alone.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.arrays import Array, to_device
+from lincorr.readout import Readout
+from lincorr.solvers.direct import Direct, direct
+from lincorr.solvers.factored import Basis, Factored, basis_of, factored
+from lincorr.store.store import LogitStore
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+T = TypeVar("T")
+
+_KEPT = 2  # a relation has two sources at most: the domain's columns, and the full vocabulary
+
+
+class _Latest(Generic[T]):
+    """The values that were used last."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, T] = {}
+
+    def get(self, key: bytes, make: Callable[[], T]) -> T:
+        """Return the value of a key; make it where it is not kept."""
+        known = self._values.pop(key, None)
+        while len(self._values) >= _KEPT:  # before another is made: they are large
+            del self._values[next(iter(self._values))]
+        value = make() if known is None else known
+        self._values[key] = value
+        return value
+
+
+class Decompositions:
+    """Sources of one store's rows; the last ones are kept.
+
+    Whoever goes through relations in the order of their source prompts decomposes each of them once. They are
+    found, and kept with one target column, on a device: "cpu" or "cuda"; the output head stays on the host.
+    """
+
+    def __init__(self, store: LogitStore, device: str = "cpu") -> None:
+        self._store = store
+        self._device = device
+        self._eps = float(np.finfo(store.identity.precision).eps)
+        self._head: Readout | None = None
+        self._bases: _Latest[Basis] = _Latest()
+        self._direct: _Latest[Direct] = _Latest()
+        self._factored: _Latest[Factored] = _Latest()
+
+    def head(self) -> Readout:
+        """Return the whole output head in float64."""
+        if self._head is None:
+            self._head = self._store.readout().as_float64()
+        return self._head
+
+    def direct(
+        self, source: str, target: str, ids: Ids, target_ids: Ids, rows: Ids, *, rcond: float | None
+    ) -> Direct:
+        """Return the problem from logits of template `source` to those of `target`."""
+        y = self._put(self._store.logits(target, target_ids, rows))
+        identity = self._store.identity
+
+        def make() -> Direct:
+            return direct(
+                self._put(self._store.logits(source, ids, rows)),
+                y[:, :1],
+                source_ids=ids,
+                target_ids=target_ids[:1],
+                storage_eps=self._eps,
+                rank_limit=identity.width if identity.linear else None,
+                rcond=rcond,
+            )
+
+        return self._direct.get(_key(source, ids, rows, rcond), make).with_targets(y, target_ids)
+
+    def factored(
+        self, source: str, target: str, ids: Ids, target_ids: Ids, rows: Ids, *, rcond: float | None
+    ) -> Factored:
+        """Return the same problem through hidden states."""
+        states, head = self._put(self._store.hidden(target, rows)), self.columns(target_ids)
+
+        def make() -> Factored:
+            source_head = self.columns(ids)
+            return factored(
+                self._put(self._store.hidden(source, rows)),
+                states[:, :1],
+                source_head,
+                head,
+                source_ids=ids,
+                target_ids=target_ids,
+                storage_eps=self._eps,
+                rcond=rcond,
+                basis=self._bases.get(_key("", ids, ids[:0], None), lambda: basis_of(source_head, states)),
+            )
+
+        return self._factored.get(_key(source, ids, rows, rcond), make).with_targets(states, head, target_ids)
+
+    def columns(self, ids: Ids) -> Readout:
+        """Return the output head of some tokens in float64."""
+        return self.head().columns(ids)
+
+    def _put(self, array: NDArray[np.floating]) -> Array:
+        return to_device(double(array), self._device)
+
+
+def double(array: NDArray[np.floating]) -> Floats:
+    """Return an array in float64, as it is if it is already."""
+    return np.asarray(array, dtype=np.float64)
+
+
+def _key(template: str, ids: Ids, rows: Ids, rcond: float | None) -> bytes:
+    whole = hashlib.sha256(f"{template} {rcond} {len(ids)}".encode())
+    for array in (ids, rows):
+        whole.update(array.astype(np.int64).tobytes())
+    return whole.digest()

@@ -1,0 +1,173 @@
+"""What fits and their evaluation cost: operations, and bytes read from the store (docs/scaling.md).
+
+Products (BLAS) and decompositions (LAPACK) are counted apart, for they run at different rates. Letters: n
+rows to fit, t held out, p and q source and target columns, d the model's width, r the rank at most, V the
+vocabulary.
+"""
+
+import math
+from dataclasses import dataclass
+
+from lincorr.scores.bootstrap import REPLICATES, SAMPLED_OUTPUTS, SHUFFLES
+from lincorr.solvers.choose import Choice, product_bytes
+from lincorr.solvers.reduced import SCORED_OUTPUTS
+from lincorr.solvers.spectrum import ROOT_PENALTIES
+from lincorr.solvers.thin_svd import TALL
+
+_PENALTIES = len(ROOT_PENALTIES)
+_MAPS = 2  # without ridge and with
+_EIGH = 9.0  # of k³, with vectors
+_SVD = 6.0  # of n k min(n, k), with both sides
+
+
+@dataclass(frozen=True, slots=True)
+class FitSizes:
+    """One source of one relation.
+
+    Attributes:
+        n, t: rows to fit, and held out.
+        p, q: source and target columns.
+        kept_p, kept_q: logits that the store keeps of either template.
+        d: width of the model.
+        vocabulary: V.
+        n_subjects: of the store: whole shards are read.
+        itemsize: bytes of a stored number.
+        hidden: whether hidden states are stored.
+        others: targets of other relations that serve as controls: none, or two.
+    """
+
+    n: int
+    t: int
+    p: int
+    q: int
+    kept_p: int
+    kept_q: int
+    d: int
+    vocabulary: int
+    n_subjects: int
+    itemsize: int
+    hidden: bool
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a piece of work takes.
+
+    Attributes:
+        products, decompositions: operations.
+        sorted_values: numbers that are ranked.
+        read_bytes: from the store.
+    """
+
+    products: float = 0.0
+    decompositions: float = 0.0
+    sorted_values: float = 0.0
+    read_bytes: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.products + other.products,
+            self.decompositions + other.decompositions,
+            self.sorted_values + other.sorted_values,
+            self.read_bytes + other.read_bytes,
+        )
+
+
+def fit_cost(sizes: FitSizes, choice: Choice) -> Cost:
+    """Return the cost of the two maps of a source, with the path that chooses λ."""
+    s = sizes
+    checked = Cost(read_bytes=_row_bytes(s) * s.n_subjects)  # every shard against its checksum
+    if choice.method == "factored":
+        n, d, q = float(s.n), float(s.d), float(s.q)
+        path = 2 * n * d**2 + 2 * q * d**2 + _PENALTIES * (6 * n * d**2 + 4 * q * d**2)
+        solutions = _MAPS * (4 * n * d**2 + 10 * d**3)
+        return checked + set_up_cost(s, choice) + Cost(products=path + solutions)
+    if choice.method == "direct":
+        n, p, q, r = float(s.n), float(s.p), float(s.q), float(_rank(s))
+        path = _PENALTIES * 2 * n * r * q
+        solutions = _MAPS * (4 * n * r * q + 6 * p * r * q)
+        return checked + set_up_cost(s, choice) + Cost(products=path + solutions)
+    rows = _data_bytes(s, choice) * s.n_subjects
+    if (
+        choice.method == "tiled"
+    ):  # takes one penalty as given; reads the rows for their means, and once a sweep
+        sweeps = math.ceil(product_bytes(s.p, s.q) / choice.worker_bytes)
+        return checked + Cost(choice.flops, read_bytes=(1 + sweeps) * rows)
+    left_out = _PENALTIES * 4.0 * s.n * _rank(s) * min(s.q, SCORED_OUTPUTS)
+    return checked + Cost(choice.flops + left_out, read_bytes=rows)
+
+
+def set_up_cost(s: FitSizes, choice: Choice) -> Cost:
+    """Return the cost of a source's rows, read and decomposed; what a streamed fit has kept costs nothing."""
+    if choice.streamed:
+        return Cost()
+    if choice.method == "factored":
+        n, d = float(s.n), float(s.d)
+        products = 2 * s.p * d**2 + 4 * n * d**2  # with the targets' projection
+        found = _thin_svd(s.n, s.d) + Cost(products, _EIGH * d**3)
+    else:
+        found = _thin_svd(s.n, s.p) + Cost(2.0 * s.n * _rank(s) * s.q)
+    return found + Cost(read_bytes=_data_bytes(s, choice) * s.n_subjects)
+
+
+def evaluation_cost(s: FitSizes, choice: Choice) -> Cost:
+    """Return the cost of scoring the maps of a source, its path and its controls."""
+    n, t, p, q, d = (float(size) for size in (s.n, s.t, s.p, s.q, s.d))
+    bootstrap = 2.0 * REPLICATES * t * 5 * q
+    shuffles = SHUFFLES + s.others
+    ranked = 2 * t * q
+    data = _data_bytes(s, choice) * s.n_subjects
+    controls = 1.5 * s.others * data  # both sides of held-out rows, one of the others
+    if choice.method == "factored":
+        one = 2 * d**3 + 6 * d**3 + 6 * q * d**2  # solve and score
+        exchanged = one + 2 * n * d**2
+        every = 6 * d**3 + 6 * s.vocabulary * d**2
+        predicted = 4 * t * d**2 + 4 * t * d * (q + SAMPLED_OUTPUTS)
+        products = 6 * t * d**2 * (1 + s.others)
+        products += _MAPS * (one + every + predicted + bootstrap + shuffles * exchanged) + _PENALTIES * one
+        sampled = 2 * t * SAMPLED_OUTPUTS
+        means = 2.0 * s.n_subjects * (s.d + s.kept_q) * s.itemsize  # of logits, from hidden states
+        reads = 2 * data + means + controls + 4.0 * s.vocabulary * d  # moments, predictions; the head
+        return set_up_cost(s, choice) + Cost(products, 0.0, _MAPS * (ranked + sampled), reads)
+    moments = 2 * t * (p**2 + q**2 + p * q) * (1 + s.others)
+    score = 2 * p**2 * q + 4 * p * q**2
+    if choice.method == "direct":
+        one = 2 * p * _rank(s) * q + score
+        exchanged = one + 2 * n * _rank(s) * q
+        products = _MAPS * (one + bootstrap + 2 * t * p * q + shuffles * exchanged) + _PENALTIES * one
+    else:
+        r = float(_rank(s))
+        one = 2 * p * r * q + score
+        points = 0 if choice.method == "tiled" else _PENALTIES
+        products = _MAPS * (one + bootstrap + 2 * t * p * q) + points * one
+    reads = (1 + _MAPS + 2) * data + controls  # moments, predictions of each map, the mean logit
+    return set_up_cost(s, choice) + Cost(products + moments, 0.0, _MAPS * ranked, reads)
+
+
+def relation_bytes(s: FitSizes) -> int:
+    """Return what is read once a relation: to check its rows, and the same tokens on both sides."""
+    same = (s.d if s.hidden else s.kept_q) + s.kept_q
+    return (_row_bytes(s) + same * s.itemsize) * s.n_subjects
+
+
+def _rank(s: FitSizes) -> int:
+    return min(s.n, s.p, s.d)
+
+
+def _thin_svd(n: int, k: int) -> Cost:
+    if n < TALL * k:
+        return Cost(decompositions=_SVD * n * k * min(n, k))
+    return Cost(8.0 * n * k**2 + 2.0 * k**3, (_EIGH + _SVD) * k**3)
+
+
+def _row_bytes(s: FitSizes) -> int:
+    """Bytes of a subject under both templates."""
+    return (s.kept_p + s.kept_q + (2 * s.d if s.hidden else 0)) * s.itemsize
+
+
+def _data_bytes(s: FitSizes, choice: Choice) -> int:
+    """Bytes of a subject in a source's problem; logits that are not kept are made of hidden states."""
+    source = s.kept_p if s.p <= s.kept_p and choice.method != "factored" else s.d
+    target = s.kept_q if choice.method != "factored" else s.d
+    return (source + target) * s.itemsize

@@ -1,0 +1,244 @@
+"""What a run would take on N GPUs, stage by stage. The formulas are explained in docs/scaling.md.
+
+Nothing is measured: rates come from data sheets (`pipeline.devices`), and what they do not say is an
+assumption with a name below.
+"""
+
+from dataclasses import dataclass
+
+from lincorr.errors import BadInput
+from pipeline.plan.costs import Cost, evaluation_cost, fit_cost, relation_bytes
+from pipeline.plan.gpus import Device
+from pipeline.plan.workload import Workload
+
+START_SECONDS = 20.0  # workers, the checks of short cuts, the trial of batch sizes: seen on 2 cores
+LIBRARY_BYTES = 500_000_000  # of a process with torch, a model's code, Dask and Zarr: seen
+# ASSUMED, all of these:
+HASH_RATE = 1.5e9  # bytes a second of SHA-256 on one core; every worker hashes its copy of the model
+WORKER_RATE = 2e9  # bytes a second between one host and the place of the store
+STORAGE_RATE = 20e9  # of that place, for all hosts together
+FIT_EFFICIENCY = 0.5  # of the host's float64 peak, in products and the passes over memory between them
+DECOMPOSITION_EFFICIENCY = 0.15  # in eigenvectors and singular vectors
+SORT_RATE = 15e6  # values a second that are ranked: seen on 2 cores, and 19e6 on 16
+MESSAGE_BYTES = 4_000  # a task and its receipt, through the scheduler
+CUDA_BYTES = 1_500_000_000  # of a GPU's memory: context, kernels, and what the allocator leaves unused
+_TASKS_AT_ONCE = 2  # shards that a worker holds
+_SHARDS_A_WORKER = 4  # enough that a worker hardly waits for the last
+_LONG = 60.0  # seconds that are worth a remark
+
+
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """One stage of a run.
+
+    Attributes:
+        name: load, extract, fit or evaluate.
+        where: what works.
+        seconds: how long.
+        store_bytes: written to the store, and
+        scratch_bytes: beside it while it runs.
+        network_bytes: between processes and the places of model and store, and through the scheduler.
+        gpu_bytes: memory of one GPU.
+        host_bytes: memory of one process.
+    """
+
+    name: str
+    where: str
+    seconds: float
+    store_bytes: int = 0
+    scratch_bytes: int = 0
+    network_bytes: int = 0
+    gpu_bytes: int = 0
+    host_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A run on N GPUs of one kind, and plain sentences on what limits it."""
+
+    device: str
+    gpus: int
+    stages: tuple[StageEstimate, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Time of all stages."""
+        return sum(stage.seconds for stage in self.stages)
+
+
+def estimate(work: Workload, device: Device, gpus: int) -> Estimate:
+    """Estimate a run on so many GPUs.
+
+    Raises:
+        BadInput: the model does not fit into one GPU.
+    """
+    needed = gpu_bytes(work)
+    if needed > device.memory_bytes:
+        raise BadInput(
+            f"model: {needed / 1e9:.0f} GB of weights and activations do not fit into one {device.name} "
+            f"({device.memory_bytes / 1e9:.0f} GB), and a model is not split; take a smaller one"
+        )
+    stages = (
+        _load(work, device, gpus),
+        _extract(work, device, gpus),
+        _fit(work, device, gpus),
+        _evaluate(work, device, gpus),
+    )
+    return Estimate(device.name, gpus, stages, tuple(_notes(work, device, gpus, stages)))
+
+
+def gpu_bytes(work: Workload) -> int:
+    """Return the memory of one GPU: weights, head columns in float32, and the activations of two passes."""
+    sizes = work.sizes
+    width = 8 * sizes.width + 3 * sizes.inner_width  # residual, norms, q, k, v; gate, up and their product
+    activations = 2 * work.batch_tokens * width * (work.weight_bytes // sizes.parameters)
+    heads = 4 * sizes.width * sum(work.columns.values())
+    return work.weight_bytes + heads + activations + CUDA_BYTES
+
+
+def extract_seconds(work: Workload, device: Device, rows: int) -> float:
+    """Return the time of one GPU for so many subjects: of products, or of reading the weights if longer."""
+    products = rows * work.subject_flops / (device.efficiency * device.peak(work.dtype))
+    passes = rows * work.own_tokens / work.batch_tokens
+    return max(products, passes * work.weight_bytes / device.memory_bandwidth)
+
+
+def host_seconds(cost: Cost, peak: float) -> float:
+    """Return the time of a piece of work on a host's cores, without reading."""
+    return (
+        cost.products / (FIT_EFFICIENCY * peak)
+        + cost.decompositions / (DECOMPOSITION_EFFICIENCY * peak)
+        + cost.sorted_values / SORT_RATE
+    )
+
+
+def _load(work: Workload, device: Device, gpus: int) -> StageEstimate:
+    hosts = _hosts(device, gpus)
+    read = hosts * work.file_bytes  # once a host: its workers share what the system has cached
+    return StageEstimate(
+        "load",
+        _gpus(gpus),
+        START_SECONDS
+        + _transfer(read, hosts)
+        + work.file_bytes / HASH_RATE
+        + work.weight_bytes / device.host_link,
+        network_bytes=read,
+        gpu_bytes=work.weight_bytes + CUDA_BYTES,
+        host_bytes=LIBRARY_BYTES + work.weight_bytes,
+    )
+
+
+def _extract(work: Workload, device: Device, gpus: int) -> StageEstimate:
+    busy = min(gpus, work.n_shards)
+    rows = min(
+        -(-work.n_shards // gpus) * work.shard_rows, work.n_subjects
+    )  # of the GPU with the most shards
+    copied = 4 * rows * work.row_width / device.host_link  # beside the next pass
+    written = work.data_bytes + work.head_bytes
+    messages = MESSAGE_BYTES * work.n_shards
+    return StageEstimate(
+        "extract",
+        _gpus(busy),
+        max(extract_seconds(work, device, rows), copied, _transfer(written, _hosts(device, busy))),
+        store_bytes=written,
+        network_bytes=written + messages,
+        gpu_bytes=gpu_bytes(work),
+        host_bytes=LIBRARY_BYTES
+        + _TASKS_AT_ONCE * 4 * min(work.shard_rows, work.n_subjects) * work.row_width,
+    )
+
+
+def _fit(work: Workload, device: Device, gpus: int) -> StageEstimate:
+    seconds, read, written, scratch, most = 0.0, 0.0, 0, 0, 0
+    streamed = False
+    for sizes, choice in work.fits.values():
+        cost = fit_cost(sizes, choice)
+        workers = gpus if choice.streamed else min(gpus, device.gpus_per_host)
+        streamed |= choice.streamed
+        seconds += host_seconds(cost, workers * device.host_fp64)
+        seconds += _transfer(cost.read_bytes + 2 * choice.scratch_bytes, _hosts(device, workers))
+        read += cost.read_bytes + 2 * choice.scratch_bytes  # written, and read at least once
+        scratch = max(scratch, choice.scratch_bytes)
+        most = max(most, choice.worker_bytes)
+        written += map_bytes(sizes.p, sizes.q, sizes.d, choice.method)
+    return StageEstimate(
+        "fit",
+        _host_cores(device, gpus, streamed=streamed),
+        seconds,
+        store_bytes=written,
+        scratch_bytes=scratch,
+        network_bytes=round(read) + written,
+        host_bytes=LIBRARY_BYTES + most,
+    )
+
+
+def map_bytes(p: int, q: int, d: int, method: str) -> int:
+    """Return what the maps of a source take in a store: weights, intercepts and token ids."""
+    if method == "factored":  # two matrices and two vectors of the hidden states' width
+        return 2 * 8 * (2 * d * d + 2 * d + p + q)
+    return (1 if method == "tiled" else 2) * 8 * (p * q + q + p + q)
+
+
+def _evaluate(work: Workload, device: Device, gpus: int) -> StageEstimate:
+    total, held = Cost(), 0
+    for (_, source), (sizes, choice) in work.fits.items():
+        checked = Cost(read_bytes=relation_bytes(sizes) if source == "domain" else 0)
+        total += evaluation_cost(sizes, choice) + checked
+        if choice.method == "factored":  # rows; the whole head in both precisions, and twice among products
+            beside = 8 * 2 * sizes.t * 2 * sizes.d + (4 + 8 + 2 * 8) * sizes.vocabulary * sizes.d
+        else:
+            beside = 8 * 2 * sizes.t * (sizes.p + sizes.q)
+        held = max(held, choice.worker_bytes + beside)
+    workers = min(gpus, device.gpus_per_host)
+    return StageEstimate(
+        "evaluate",
+        _host_cores(device, gpus, streamed=False),
+        host_seconds(total, workers * device.host_fp64) + _transfer(total.read_bytes, 1),
+        network_bytes=round(total.read_bytes),
+        host_bytes=LIBRARY_BYTES + held,
+    )
+
+
+def _hosts(device: Device, gpus: int) -> int:
+    return -(-gpus // device.gpus_per_host)
+
+
+def _host_cores(device: Device, gpus: int, *, streamed: bool) -> str:
+    hosts = _hosts(device, gpus) if streamed else 1
+    return f"{hosts} host{'s' if hosts > 1 else ''}"
+
+
+def _gpus(number: int) -> str:
+    return f"{number} GPU{'s' if number > 1 else ''}"
+
+
+def _transfer(n_bytes: float, hosts: int) -> float:
+    """Return the time to bring bytes to or from the place of the store, shared evenly by so many hosts."""
+    return n_bytes / min(hosts * WORKER_RATE, STORAGE_RATE)
+
+
+def _notes(work: Workload, device: Device, gpus: int, stages: tuple[StageEstimate, ...]) -> list[str]:
+    notes = [
+        f"Rates are those of data sheets; {device.efficiency:.0%} of a GPU's peak in extraction is assumed, "
+        "as are the other shares that docs/scaling.md names."
+    ]
+    if not work.tokenized:
+        notes.append(
+            "Without a tokenizer, words stand for tokens and every answer for a column: the domain's fits "
+            "come out too long, since most names are more than one token."
+        )
+    if gpus > 1 and work.n_shards < _SHARDS_A_WORKER * gpus:
+        better = max(1, work.n_subjects // (_SHARDS_A_WORKER * gpus))
+        notes.append(
+            f"{work.n_shards:,} shards for {gpus} GPUs: some are idle at times; set store.shard_rows to "
+            f"{better:,} or less."
+        )
+    alone = sum(stage.seconds for stage in stages[2:])
+    if alone > max(_LONG, stages[1].seconds):
+        notes.append(
+            "Fits and evaluation take longer than extraction, and compute in float64 on host cores (a GPU "
+            f"has {device.fp64 / device.host_fp64:.0f} times the peak of its share of them, unused): let the "
+            "GPUs go after `lincorr extract`, and run `lincorr fit` and `lincorr evaluate` on one host."
+        )
+    return notes

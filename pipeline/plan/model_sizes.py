@@ -1,0 +1,97 @@
+"""A model's sizes from its configuration alone, counted on torch's meta device: no weights, no tokenizer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lincorr.errors import BadInput
+from lincorr.model.files import one_line
+
+_ROUTED = ("num_local_experts", "num_experts", "n_routed_experts")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSizes:
+    """What a forward pass costs, in integers.
+
+    Attributes:
+        parameters: all of them; tied ones once.
+        multiplied: parameters of the matrices that every token is multiplied by: not embedding tables, output
+            head, norms and biases; of routed experts only the share that a token is sent to.
+        layers: that attend, and
+        attention_width: heads times their size.
+        width: d, of the hidden state that enters the output head.
+        inner_width: of the widest hidden layer, in the feed-forward part.
+        vocabulary_size: V.
+        softcap: whether logits are capped, and so not linear in the hidden state.
+        stored_dtype: precision of the weights in their files.
+    """
+
+    parameters: int
+    multiplied: int
+    layers: int
+    attention_width: int
+    width: int
+    inner_width: int
+    vocabulary_size: int
+    softcap: bool
+    stored_dtype: str
+
+    def flops(self, own_tokens: int, seen_tokens: int) -> float:
+        """Return the operations of one prompt tree, without the output head.
+
+        Args:
+            own_tokens: that are computed for it, each through every matrix: 2 operations a parameter.
+            seen_tokens: keys of the attention, the trunk's among them; masked ones are multiplied too.
+        """
+        products = 2.0 * self.multiplied * own_tokens
+        return products + 4.0 * self.layers * self.attention_width * own_tokens * seen_tokens
+
+
+def model_sizes(config: Any, *, trust_remote_code: bool = False) -> ModelSizes:
+    """Read the sizes of a model off its configuration.
+
+    Raises:
+        BadInput: it is no causal language model's.
+    """
+    import torch
+    import transformers
+
+    try:
+        with torch.device("meta"):
+            model: Any = transformers.AutoModelForCausalLM.from_config(
+                config, trust_remote_code=trust_remote_code
+            )
+        text = config.get_text_config()
+        heads = int(getattr(text, "num_attention_heads", 0) or 0)
+        width = int(text.hidden_size)
+        return ModelSizes(
+            parameters=sum(p.numel() for p in model.parameters()),
+            multiplied=_multiplied(model, text),
+            layers=int(text.num_hidden_layers),
+            attention_width=heads * int(getattr(text, "head_dim", None) or width // max(1, heads)),
+            width=width,
+            inner_width=int(getattr(text, "intermediate_size", None) or 4 * width),
+            vocabulary_size=int(text.vocab_size),
+            softcap=getattr(text, "final_logit_softcapping", None) is not None,
+            stored_dtype=str(getattr(config, "dtype", None) or "float32").removeprefix("torch."),
+        )
+    except Exception as problem:  # whatever a configuration lacks
+        raise BadInput(
+            f"model: its sizes cannot be read off its config.json ({one_line(problem)})"
+        ) from problem
+
+
+def _multiplied(model: Any, text: Any) -> int:
+    import torch
+
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
+    head = model.get_output_embeddings()
+    if head is not None:
+        tables.add(id(head.weight))
+    experts = next((int(n) for name in _ROUTED if (n := getattr(text, name, None))), 0)
+    share = int(getattr(text, "num_experts_per_tok", None) or experts) / experts if experts else 1.0
+    total = 0.0
+    for name, parameter in model.named_parameters():
+        if parameter.ndim >= 2 and id(parameter) not in tables:
+            total += parameter.numel() * (share if ".experts." in name else 1.0)
+    return round(total)

@@ -1,0 +1,1 @@
+"""From a configuration to subjects and columns in the model's tokens."""

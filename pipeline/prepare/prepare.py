@@ -1,0 +1,275 @@
+"""Configuration -> what a run is about: subjects, columns, truth and the model's sizes. CPU only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.errors import BadInput
+from lincorr.model.files import locate, needs_conversion
+from lincorr.model.fingerprint import Fingerprint, fingerprint_of
+from lincorr.model.load import load_config, load_tokenizer
+from lincorr.prompts.columns import Columns, NoColumns, answer_columns, has_choice
+from lincorr.prompts.subjects import (
+    Subjects,
+    notebook_subjects,
+    read_lines,
+    read_token_ids,
+    round_trips,
+    string_subjects,
+    token_subjects,
+    vocabulary_subjects,
+)
+from lincorr.prompts.tokens import Tokenizer, token_texts
+from lincorr.prompts.trees import prompt_ids, prompt_template
+from lincorr.relations.catalogue import load_catalogue
+from lincorr.relations.lists import read_answers
+from lincorr.relations.relation import Relation, Template
+from lincorr.relations.truth_names import truth_note, unknown_names
+from pipeline.config import RunConfig, SubjectSettings
+
+SAMPLE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RelationInputs:
+    """A relation in one model's tokens.
+
+    Attributes:
+        source, target: the answers' columns.
+        truth: source token id -> target token ids that are right, for whole single-token names.
+    """
+
+    relation: Relation
+    source: Columns
+    target: Columns
+    truth: dict[int, tuple[int, ...]]
+
+    @property
+    def name(self) -> str:
+        """The relation's name."""
+        return self.relation.name
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a run is about, before any weight is loaded.
+
+    Attributes:
+        folder: the located model.
+        fingerprint: its digests.
+        subjects: in the order in which they are fitted.
+        relations: with their columns.
+        columns: template name -> the columns whose logits are kept.
+        templates: template name -> template.
+        sample: template name -> token ids of the prompts of the first subjects, `SAMPLE` at most.
+        token_texts: surface text of every token.
+        width, n_layers, head_softcap: of the model.
+        notes: plain sentences for the plan and the report.
+    """
+
+    folder: Path
+    fingerprint: Fingerprint
+    subjects: Subjects
+    relations: tuple[RelationInputs, ...]
+    columns: dict[str, Columns]
+    templates: dict[str, Template]
+    sample: dict[str, list[list[int]]]
+    token_texts: list[str]
+    width: int
+    head_softcap: float | None
+    notes: tuple[str, ...]
+
+
+def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> Inputs:
+    """Read tokenizer, catalogue and lists; nothing is written but a converted model.
+
+    Args:
+        tell: is told before anything slow.
+
+    Raises:
+        BadInput: a setting cannot be met.
+    """
+    folder, tokenizer, relations, left_out = _open(config, tell)
+    spec = config.model.spec()
+    sizes = load_config(folder, trust_remote_code=spec.trust_remote_code)
+    sizes = getattr(sizes, "get_text_config", lambda: sizes)()
+    texts = token_texts(tokenizer)
+    subjects, notes = _subjects(tokenizer, config.subjects)
+    templates, columns = _templates(relations)
+    if config.store.logits == "all":
+        columns = dict.fromkeys(columns, _every_column(texts))
+    return Inputs(
+        folder=folder,
+        fingerprint=fingerprint_of(spec),
+        subjects=subjects,
+        relations=relations,
+        columns=columns,
+        templates=templates,
+        sample={name: _sample(tokenizer, t, subjects) for name, t in templates.items()},
+        token_texts=texts,
+        width=int(sizes.hidden_size),
+        head_softcap=getattr(sizes, "final_logit_softcapping", None),
+        notes=(*left_out, *notes, *_truth_notes(config, relations)),
+    )
+
+
+def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], list[str]]:
+    """Return the relations in the model's tokens, and the text of every token; no subjects are drawn.
+
+    Raises:
+        BadInput: a setting cannot be met.
+    """
+    _, tokenizer, relations, _ = _open(config, lambda _: None)
+    return relations, token_texts(tokenizer)
+
+
+def _truth_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> list[str]:
+    """Name what is no answer in the truth of the user's relations; tables that ship reach beyond theirs."""
+    if not config.catalogue:
+        return []
+    catalogue = load_catalogue(config.catalogue)
+    notes = []
+    for inputs in relations:
+        if isinstance(catalogue.describe(inputs.name).truth, str):
+            continue
+        relation, (source, target) = inputs.relation, (inputs.source, inputs.target)
+        unknown = unknown_names(
+            relation.truth,
+            (*relation.source.answers, *source.names, *source.dropped),
+            (*relation.target.answers, *target.names, *target.dropped),
+        )
+        if unknown:
+            notes.append(truth_note(inputs.name, unknown))
+    return notes
+
+
+def _sample(tokenizer: Tokenizer, template: Template, subjects: Subjects) -> list[list[int]]:
+    """Tokenise the first subjects' prompts; refuses a template that this tokenizer cannot splice."""
+    compiled = prompt_template(tokenizer, template.text)
+    return prompt_ids(tokenizer, compiled, subjects.ids[:SAMPLE].tolist(), subjects.texts[:SAMPLE])
+
+
+def _open(
+    config: RunConfig, tell: Callable[[str], None]
+) -> tuple[Path, Tokenizer, tuple[RelationInputs, ...], tuple[str, ...]]:
+    """Locate the model; return its folder, its tokenizer, the relations in its tokens, and what to note."""
+    catalogue = load_catalogue(config.catalogue)
+    names = catalogue.select(config.relations)  # refuses an unknown one before anything slow
+    folder, tokenizer = open_tokenizer(config, tell)
+    relations: list[RelationInputs] = []
+    left_out: list[str] = []
+    for name in names:
+        asked_for = name in config.relations
+        try:
+            relation = _in_tokens(catalogue.relation(name), tokenizer, config)
+        except NoColumns:
+            if asked_for:
+                raise
+            left_out.append(name)
+            continue
+        if asked_for or has_choice(len(relation.source), len(relation.target)):
+            relations.append(relation)
+        else:
+            left_out.append(name)
+    note = (
+        "left out, since one side has fewer than two answers in this model's vocabulary "
+        f"(see `lincorr relations check`): {', '.join(left_out)}"
+    )
+    if not relations:
+        raise BadInput(f"relations: nothing remains; {note}")
+    return folder, tokenizer, tuple(relations), (note[0].upper() + note[1:] + ".",) if left_out else ()
+
+
+def open_tokenizer(config: RunConfig, tell: Callable[[str], None]) -> tuple[Path, Tokenizer]:
+    """Locate the model, converting it if need be; return its folder and its tokenizer."""
+    spec = config.model.spec()
+    if needs_conversion(spec):
+        tell("Converting the GGUF file to safetensors (once; the result is cached)")
+    folder = locate(spec)
+    return folder, load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
+
+
+def _subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Subjects, tuple[str, ...]]:
+    if settings.kind == "tokens":
+        return token_subjects(tokenizer, read_token_ids(_file(settings))), ()
+    if settings.kind == "strings":
+        return string_subjects(read_lines(_file(settings))), ()
+    count = None if settings.count == "all" else settings.count
+    if settings.compat == "notebook":
+        subjects = notebook_subjects(tokenizer, count or 0, seed=settings.seed)
+        same = round_trips(tokenizer, subjects.texts)
+        note = (
+            f"Notebook subjects: raw spellings, drawn with replacement ({len(set(subjects.texts)):,} "
+            f"distinct of {len(subjects):,}); {same:,} of them tokenise back to their own token."
+        )
+        return subjects, (note,)
+    chosen = vocabulary_subjects(tokenizer, count, seed=settings.seed, classes=settings.classes)
+    return chosen, ()
+
+
+def _file(settings: SubjectSettings) -> Path:
+    if settings.file is None:  # the configuration refuses this already
+        raise BadInput("subjects.file: no file is named")
+    return settings.file
+
+
+def _in_tokens(relation: Relation, tokenizer: Tokenizer, config: RunConfig) -> RelationInputs:
+    source_names = _answers(relation.source.answers, config.source_answers)
+    target_names = _answers(relation.target.answers, config.target_answers)
+    where = f"relation {relation.name!r}"
+    gaps = relation.source.template.gap, relation.target.template.gap
+    source = answer_columns(tokenizer, source_names, f"{where}: source answers", gaps[0])
+    target = answer_columns(tokenizer, target_names, f"{where}: target answers", gaps[1])
+    return RelationInputs(relation, source, target, truth_in_tokens(relation, source, target))
+
+
+def _answers(shipped: tuple[str, ...], own: Path | None) -> tuple[str, ...]:
+    return shipped if own is None else read_answers(own)
+
+
+def truth_in_tokens(relation: Relation, source: Columns, target: Columns) -> dict[int, tuple[int, ...]]:
+    """Return source token id -> target token ids that are right, of names that are one whole token."""
+    from_name, to_name = source.whole_name_ids(), target.whole_name_ids()
+    right: dict[int, list[int]] = {}
+    for from_answer, to_answer in relation.truth:
+        if from_answer in from_name and to_answer in to_name:
+            right.setdefault(from_name[from_answer], []).append(to_name[to_answer])
+    return {token: tuple(dict.fromkeys(tokens)) for token, tokens in right.items()}
+
+
+def _templates(
+    relations: tuple[RelationInputs, ...],
+) -> tuple[dict[str, Template], dict[str, Columns]]:
+    """Gather the templates of all relations, and the union of the columns that each needs."""
+    templates: dict[str, Template] = {}
+    columns: dict[str, Columns] = {}
+    for inputs in relations:
+        for side, needed in (
+            (inputs.relation.source, inputs.source),
+            (inputs.relation.target, inputs.target),
+        ):
+            name = side.template.name
+            templates[name] = side.template
+            columns[name] = union(columns[name], needed) if name in columns else needed
+    return templates, columns
+
+
+def union(first: Columns, second: Columns) -> Columns:
+    """Return the columns of one list of answers, then those that only another has."""
+    new = ~np.isin(second.ids, first.ids)
+    keep = np.flatnonzero(new)
+    return Columns(
+        np.concatenate([first.ids, second.ids[keep]]),
+        first.texts + tuple(second.texts[i] for i in keep),
+        first.names + tuple(second.names[i] for i in keep),
+        first.whole + tuple(second.whole[i] for i in keep),
+        first.dropped | second.dropped,
+    )
+
+
+def _every_column(texts: list[str]) -> Columns:
+    ids: NDArray[np.int64] = np.arange(len(texts))
+    return Columns(ids, tuple(texts), tuple(texts), (True,) * len(texts), {})

@@ -1,0 +1,77 @@
+"""Numbers, times and token text as a page shows them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup
+
+from pipeline.report.plots.figure import Json
+from pipeline.report.plots.text import minus, visible
+
+MISSING = "–"
+
+
+def fixed(value: float | None, digits: int = 3) -> str:
+    """A number with a fixed count of decimals; never a negative zero."""
+    if value is None:
+        return MISSING
+    text = f"{value:.{digits}f}"
+    return minus(text.lstrip("-") if float(text) == 0 else text)
+
+
+def interval(fit: Json) -> str:
+    """Both ends of the mean r's interval."""
+    return f"{fixed(fit['r_low'])} to {fixed(fit['r_high'])}"
+
+
+def short(value: float | None, digits: int = 3) -> str:
+    """A number of any size in a few characters: 3480, 0.001, 1.2 × 10⁻¹⁵."""
+    if value is None:
+        return MISSING
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+    if not exponent:
+        return minus(mantissa)
+    if 0 < int(exponent) < 6:
+        return count(round(value))
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{minus(mantissa)} × 10{power}"
+
+
+def count(value: float | None) -> str:
+    """A whole number, its thousands apart by thin spaces."""
+    return MISSING if value is None else minus(f"{value:,}".replace(",", "\u202f"))
+
+
+def percent(value: float | None) -> str:
+    return MISSING if value is None else f"{100 * value:.0f} %"
+
+
+def sort_value(value: Any) -> str:
+    """What the page's script sorts by; nothing for what is missing, which it puts last."""
+    return "" if value is None else str(value)
+
+
+def moment(text: str | None) -> str:
+    """A time stamp in words, in UTC; as it is where it is none."""
+    try:
+        when = datetime.fromisoformat(text or "")
+    except ValueError:
+        return text or MISSING
+    if when.tzinfo is None:
+        return f"{when.day} {when:%B %Y, %H:%M}"
+    when = when.astimezone(UTC)
+    return f"{when.day} {when:%B %Y, %H:%M} UTC"
+
+
+def token_markup(text: str) -> Markup:
+    """Token text, escaped, cut off from its surroundings, with what is invisible made visible."""
+    runs = (
+        Markup('<span class="unseen">{}</span>').format(run) if symbol else Markup.escape(run)
+        for run, symbol in visible(text)
+    )
+    return Markup('<bdi class="token">{}</bdi>').format(Markup("").join(runs))
+
+
+def prompt_markup(text: str) -> Markup:
+    """A template's text with X for its gap."""
+    return Markup("<var>X</var>").join(Markup.escape(part) for part in text.split("{}"))

@@ -1,0 +1,87 @@
+"""What the index page shows: every relation, its fits side by side, and the links to their pages."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.report.plots.figure import Json, Plot
+from pipeline.report.plots.growth import growth_plot
+from pipeline.report.plots.matrix import matrix_plot
+
+INDEX = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One relation of the document; `key` is safe in an id and in a file name, and no other's."""
+
+    key: str
+    data: Json
+
+    @property
+    def page(self) -> str:
+        """The file name of its page, where it is not alone."""
+        return f"{self.key}.html"
+
+    def fit(self, name: str) -> Json | None:
+        """Its fit of this name."""
+        return next((fit for fit in self.data["fits"] if fit["name"] == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexView:
+    """All relations, ready for the index page.
+
+    Attributes:
+        fits: one fit of each kind that any relation has, for name and label.
+        warnings: every relation's, one by one.
+        plots: name -> plot, drawn for the index itself.
+    """
+
+    entries: Sequence[Entry]
+    fits: Sequence[Json]
+    warnings: Sequence[tuple[Entry, str]]
+    plots: dict[str, Plot | None]
+    key: str = "report"
+
+    def png(self, plot: str) -> str:
+        """The file name of a plot."""
+        return f"{self.key}-{plot}.png"
+
+
+def entries_of(relations: Sequence[Json]) -> list[Entry]:
+    """Give each relation a key of its own, made of its name without what a path could hold."""
+    entries, taken = [], {INDEX.removesuffix(".html")}
+    for relation in relations:
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", relation["name"]).strip("-") or "relation"
+        key, number = stem, 1
+        while key.lower() in taken:  # some file systems ignore case
+            number += 1
+            key = f"{stem}-{number}"
+        taken.add(key.lower())
+        entries.append(Entry(key, relation))
+    return entries
+
+
+def index_view(document: Json, entries: Sequence[Entry]) -> IndexView:
+    """Gather what the index shows."""
+    fits: dict[str, Json] = {}
+    for entry in entries:
+        for fit in entry.data["fits"]:
+            fits.setdefault(fit["name"], fit)
+    warnings = [(entry, words) for entry in entries for words in entry.data["warnings"]]
+    return IndexView(entries, list(fits.values()), warnings, index_plots(document))
+
+
+def index_plots(document: Json) -> dict[str, Plot | None]:
+    """Draw what belongs to all relations together: name -> plot, or None for nothing to show."""
+    study = document.get("study") or {"matrices": [], "growth_by_family": []}
+    matrices = {
+        f"matrix-{number}": matrix_plot(matrix, f"matrix-{number}")
+        for number, matrix in enumerate(study["matrices"], start=1)
+    }
+    growth = {
+        f"growth-{number}": growth_plot({"relation": one["family"]} | one, f"growth-{number}")
+        for number, one in enumerate(study["growth_by_family"], start=1)
+    }
+    return matrices | growth

@@ -1,0 +1,126 @@
+"""What the page of a relation shows, made from the results document alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lincorr.scores.results import DIRECTIONS, RANKS, hit
+from pipeline.report.pages.format import percent
+from pipeline.report.plots.bipartite import bipartite_plot
+from pipeline.report.plots.figure import Json, Plot
+from pipeline.report.plots.path import path_plot
+from pipeline.report.plots.pearson import pearson_plot
+from pipeline.report.plots.weights import weight_map, weights_plot
+
+PAPER_FIT, READING_FIT = "domain", "vocabulary-ridge"
+"""The two fits of the headline: the paper's method, and the one from which W reads best."""
+
+MAX_COLUMN_ROWS = 1000
+"""Rows of the table of output columns; a full vocabulary would make the page unusable."""
+
+EXTREMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RelationView:
+    """One relation, ready for its page."""
+
+    key: str
+    data: Json
+    plots: dict[str, Plot | None]
+    paper: Json | None
+    reading: Json | None
+    meaning: str
+    columns: list[dict[str, Any]]
+    """The r of each output column under each fit, as {"token", "r": one for each fit}."""
+    extremes: Json | None
+    """The best and worst predicted output columns of one fit; None where they are too few."""
+    map_note: str
+    hubs: list[tuple[Json, Json]]
+    """Each fit that was read, with its hubs."""
+
+    def png(self, plot: str) -> str:
+        return f"{self.key}-{plot}.png"
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The best score of each kind among the fits, to set in bold."""
+        fits = self.data["fits"]
+        scores = {name: [fit[name] for fit in fits] for name in ("r", "r2", "r_all", "spearman")}
+        for direction in DIRECTIONS:
+            for rank in RANKS:
+                scores[f"{direction} {rank}"] = [hit(fit, direction, rank) for fit in fits]
+        known = {name: [v for v in values if v is not None] for name, values in scores.items()}
+        return {name: max(values) for name, values in known.items() if len(values) > 1}
+
+
+def relation_view(relation: Json, key: str) -> RelationView:
+    """Draw a relation's plots and find what its page says; `key` begins the names of its files."""
+    fits = {fit["name"]: fit for fit in relation["fits"]}
+    shown = weight_map(relation["heatmap"])
+    paper, reading = fits.get(PAPER_FIT), fits.get(READING_FIT)
+    return RelationView(
+        key=key,
+        data=relation,
+        plots={
+            "pearson": pearson_plot(relation, f"{key}-pearson"),
+            "path": path_plot(relation, f"{key}-path"),
+            "bipartite": bipartite_plot(relation, f"{key}-bipartite"),
+            "weights": weights_plot(relation, f"{key}-weights"),
+        },
+        paper=paper,
+        reading=reading,
+        meaning=_meaning(relation, paper, reading),
+        columns=_column_rows(relation),
+        extremes=_extremes([reading, paper, *relation["fits"]]),
+        map_note=shown.left_out if shown else "",
+        hubs=_hubs(relation),
+    )
+
+
+def _meaning(relation: Json, paper: Json | None, reading: Json | None) -> str:
+    """The headline in plain words; what is unknown is left unsaid."""
+    source, target = relation["source"]["template"], relation["target"]["template"]
+    words = (
+        f"Mean r says how well the {target} logits follow from the {source} logits through one "
+        "matrix, on subjects that the fit has not seen"
+    )
+    shares = [(fit, hit(fit, DIRECTIONS[0], "1")) for fit in (paper, reading) if fit]
+    known = [f"{percent(share)} ({fit['label']})" for fit, share in shares if share is not None]
+    if not known:
+        return f"{words}."
+    return (
+        f"{words}; hit@1 says how often the largest weight of a well-known {source} is on "
+        f"a {target} that is true of it: {' and '.join(known)}."
+    )
+
+
+def _hubs(relation: Json) -> list[tuple[Json, Json]]:
+    """The hubs of each fit that was read; scores that were kept by an earlier version have none."""
+    found = relation.get("hubs") or {}
+    return [(fit, found[fit["name"]]) for fit in relation["fits"] if found.get(fit["name"])]
+
+
+def _column_rows(relation: Json) -> list[dict[str, Any]]:
+    """Joined by token and by which time it occurs, as two columns may share their text."""
+    rows: dict[tuple[str, int], list[float | None]] = {}
+    fits = relation["fits"]
+    for number, fit in enumerate(fits):
+        seen: dict[str, int] = {}
+        for score in fit["r_by_target"]:
+            token = score["token"]
+            seen[token] = seen.get(token, 0) + 1
+            row = rows.setdefault((token, seen[token]), [None] * len(fits))
+            row[number] = score["r"]
+    return [{"token": token, "r": rs} for (token, _), rs in rows.items()][:MAX_COLUMN_ROWS]
+
+
+def _extremes(fits: Iterable[Json | None]) -> Json | None:
+    """Of the first fit with scores: the columns that it predicts best, and worst first."""
+    for fit in fits:
+        scores = [row for row in fit["r_by_target"] if row["r"] is not None] if fit else []
+        if fit and len(scores) > 1:
+            ranked = sorted(scores, key=lambda row: float(row["r"]), reverse=True)
+            shown = min(EXTREMES, len(ranked) // 2)
+            return {"fit": fit, "best": ranked[:shown], "worst": ranked[: -shown - 1 : -1]}
+    return None

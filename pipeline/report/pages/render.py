@@ -1,0 +1,70 @@
+"""Templates -> HTML text. Every value is escaped by jinja; what is markup already says so."""
+
+from collections.abc import Sequence
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lincorr.scores.results import COVERAGES, DIRECTIONS, RANKS, chance, covered, hit
+from pipeline.report.pages import format as words
+from pipeline.report.pages.index import INDEX, Entry, IndexView
+from pipeline.report.pages.relation import MAX_COLUMN_ROWS, RelationView
+from pipeline.report.plots.figure import Json
+from pipeline.report.plots.text import label
+
+
+def relation_page(document: Json, view: RelationView, among: tuple[Sequence[Entry], int] | None) -> str:
+    """The page of one relation; `among` is all relations and its place there, for the links between pages."""
+    pages = None
+    if among is not None:
+        entries, at = among
+        after = entries[at + 1] if at + 1 < len(entries) else None
+        pages = {"index": INDEX, "before": entries[at - 1] if at else None, "after": after}
+    template = _environment().get_template("relation.html.jinja")
+    return template.render(document=document, on_model=_on_model(document), view=view, pages=pages)
+
+
+def index_page(document: Json, view: IndexView) -> str:
+    """The page that leads to those of all relations."""
+    template = _environment().get_template("index.html.jinja")
+    return template.render(document=document, on_model=_on_model(document), view=view)
+
+
+def _on_model(document: Json) -> str:
+    name = document["model"].get("name") or document["model"]["source"]
+    return f" on {name}" if name else ""
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pipeline", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "token": words.token_markup,
+        "fixed": words.fixed,
+        "interval": words.interval,
+        "short": words.short,
+        "count": words.count,
+        "percent": words.percent,
+        "moment": words.moment,
+        "prompt": words.prompt_markup,
+        "sort": words.sort_value,
+        "word": lambda text: label(text.strip(), 60),
+        "svg": Markup,  # our own drawing, in which every text is escaped
+    }
+    environment.globals |= {
+        "directions": DIRECTIONS,
+        "ranks": RANKS,
+        "hit": hit,
+        "chance": chance,
+        "coverages": COVERAGES,
+        "covered": covered,
+        "most_rows": MAX_COLUMN_ROWS,
+    }
+    return environment

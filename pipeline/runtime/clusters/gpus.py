@@ -1,0 +1,72 @@
+"""The GPUs of this machine, one worker each."""
+
+import logging
+from typing import Any
+
+from lincorr.errors import BadInput
+from pipeline.config import ClusterSettings
+from pipeline.runtime.clusters.local import LOOPBACK
+from pipeline.runtime.clusters.missing import missing
+from pipeline.runtime.clusters.worker_settings import GPU, TASKS_AT_ONCE
+
+
+def count_gpus(settings: ClusterSettings) -> int:
+    """Return how many workers there will be: as many as asked for, or one for every visible GPU.
+
+    Raises:
+        BadInput: dask-cuda is not installed, or there are fewer GPUs.
+    """
+    try:
+        from dask_cuda.utils import get_n_gpus
+    except ImportError:
+        raise missing("gpus", "dask-cuda", "gpu") from None
+    try:
+        found = int(get_n_gpus())
+    except Exception as problem:  # of the NVIDIA management library, whose errors have no common parent
+        raise BadInput(
+            f"cluster.kind: no NVIDIA GPU can be seen ({problem}); use cluster.kind local"
+        ) from problem
+    wanted = settings.workers or found
+    if not 0 < wanted <= found:
+        raise BadInput(
+            f"cluster.workers: {max(1, wanted)} GPUs are wanted and {found} can be seen; set it lower, or "
+            "use cluster.kind local"
+        )
+    return wanted
+
+
+def open_gpus(settings: ClusterSettings, workers: int) -> Any:
+    """Start a scheduler and one worker a GPU.
+
+    Raises:
+        BadInput: a package is not installed, or the GPUs cannot be used so.
+    """
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError:
+        raise missing("gpus", "dask-cuda", "gpu") from None
+    try:
+        return LocalCUDACluster(**gpu_options(settings, workers))
+    except (ValueError, RuntimeError, ImportError) as problem:
+        raise BadInput(f"cluster.kind: the GPUs' workers cannot be started ({problem})") from problem
+
+
+def gpu_options(settings: ClusterSettings, workers: int) -> dict[str, Any]:
+    """Return the keyword arguments of `LocalCUDACluster`."""
+    host = settings.host or LOOPBACK
+    options = {
+        "n_workers": workers,
+        "threads_per_worker": TASKS_AT_ONCE,
+        "host": host,
+        "dashboard_address": f"{host}:0",
+        "silence_logs": logging.CRITICAL,
+        "memory_limit": 0,
+        "device_memory_limit": 0,  # tasks return receipts: there is nothing to spill
+        "resources": {GPU: 1},
+    }
+    if settings.pool is not None:
+        options["rmm_pool_size"] = settings.pool
+        options["rmm_allocator_external_lib_list"] = ["torch", "cupy"]  # one pool for both
+    if settings.protocol == "ucx":
+        options["protocol"] = "ucx"
+    return options

@@ -1,0 +1,89 @@
+"""Pods of a Kubernetes cluster that runs Dask's operator, from a file with a DaskCluster resource."""
+
+import copy
+import os
+from typing import Any
+
+import yaml
+
+from lincorr.errors import BadInput
+from pipeline.config import ClusterSettings
+from pipeline.runtime.clusters.missing import missing
+from pipeline.runtime.clusters.worker_settings import inheritance
+
+
+def open_kubernetes(settings: ClusterSettings, inherited: dict[str, Any]) -> Any:
+    """Make the DaskCluster resource and wait for its scheduler; it is deleted when the cluster is closed.
+
+    Args:
+        inherited: Dask settings for scheduler and workers.
+
+    Raises:
+        BadInput: dask-kubernetes is not installed, the file is no DaskCluster, or Kubernetes refuses it.
+    """
+    resource = cluster_resource(settings, inherited)
+    try:
+        from dask_kubernetes.operator import KubeCluster
+    except ImportError:
+        raise missing("kubernetes", "dask-kubernetes", "cluster") from None
+    require_credentials()
+    try:
+        return KubeCluster(custom_cluster_spec=resource, quiet=True)
+    except Exception as problem:  # of kr8s, httpx and dask-kubernetes, without a common parent
+        raise BadInput(
+            f"cluster.kind: Kubernetes starts no cluster from {settings.spec} ({_one_line(problem)}); "
+            "`kubectl get daskclusters` must work here"
+        ) from problem
+
+
+def require_credentials() -> None:
+    """Ask Kubernetes who we are, before anything is started: the operator's own client would wait long.
+
+    Raises:
+        BadInput: no server answers, or it does not know us.
+    """
+    import kr8s  # what dask-kubernetes speaks through
+
+    try:
+        kr8s.api(kubeconfig=os.environ.get("KUBECONFIG")).whoami()  # said, for it remembers the first
+    except Exception as problem:  # of kr8s, httpx and its own, without a common parent
+        raise BadInput(
+            f"cluster.kind: Kubernetes does not take this machine's credentials ({_one_line(problem)}); "
+            "`kubectl auth whoami` must work here: see KUBECONFIG, ~/.kube/config, or the pod's account"
+        ) from problem
+
+
+def cluster_resource(settings: ClusterSettings, inherited: dict[str, Any]) -> dict[str, Any]:
+    """Read the DaskCluster resource and put in the number of workers and their settings.
+
+    Raises:
+        BadInput: the file cannot be read, or is no DaskCluster with a scheduler and workers.
+    """
+    try:
+        resource: Any = yaml.safe_load(settings.spec.read_text("utf-8")) if settings.spec else None
+        if resource["kind"] != "DaskCluster":
+            raise ValueError(f"its kind is {resource['kind']}")
+        resource = copy.deepcopy(resource)
+        worker = resource["spec"]["worker"]
+        worker["replicas"] = settings.minimum or settings.workers or worker.get("replicas", 1)
+        for part in (worker, resource["spec"]["scheduler"]):
+            variables = part["spec"]["containers"][0].setdefault("env", [])
+            variables += [{"name": name, "value": value} for name, value in inheritance(inherited).items()]
+    except (
+        OSError,
+        UnicodeDecodeError,
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+    ) as problem:
+        raise BadInput(
+            f"cluster.spec: {settings.spec} is no DaskCluster resource ({_one_line(problem)}); "
+            "see deploy/kubernetes/cluster.yaml"
+        ) from None
+    return dict(resource)
+
+
+def _one_line(problem: Exception) -> str:
+    return " ".join(f"{type(problem).__name__}: {problem}".split())

@@ -1,0 +1,250 @@
+"""The Dask twin of `Serial`, and the one door to every place that has workers."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import dask
+from distributed import Client, as_completed
+from distributed.comm.core import CommClosedError
+from distributed.scheduler import KilledWorker
+from distributed.utils import silence_logging_cmgr
+
+from lincorr.errors import LincorrError
+from pipeline.config import ClusterSettings
+from pipeline.runtime.clusters.address import connect
+from pipeline.runtime.clusters.gpus import count_gpus, open_gpus
+from pipeline.runtime.clusters.kubernetes import open_kubernetes
+from pipeline.runtime.clusters.local import open_local
+from pipeline.runtime.clusters.slurm import open_slurm, slurm_threads
+from pipeline.runtime.clusters.ssh import open_ssh
+from pipeline.runtime.clusters.tls import tls_settings
+from pipeline.runtime.clusters.worker_settings import (
+    GPU,
+    TASKS_AT_ONCE,
+    ComputeThreads,
+    cores,
+    dask_settings,
+    local_shape,
+    variables_restored,
+)
+from pipeline.runtime.device import compute, no_memory
+from pipeline.runtime.executor import Executor, Result, Serial, Stage, Task, Waiting, ignore
+from pipeline.runtime.interrupts import interrupts_wait
+
+_RETRIES = 2
+_WINDOW = 4  # tasks in flight per worker: enough to keep it busy, few enough to stay light
+_COUNT_WORKERS = 5.0  # seconds between two looks at how many workers there are
+
+
+class DaskExecutor:
+    """Runs a stage's tasks on Dask workers, a bounded window at a time."""
+
+    def __init__(self, client: Client, workers: int = 1) -> None:
+        """Use a client.
+
+        Args:
+            workers: that are there or to come; more that come are found.
+        """
+        self._client = client
+        self._workers = workers
+
+    @property
+    def workers(self) -> int:
+        """How many workers are there, or to come."""
+        return max(self._workers, len(self._client.nthreads()))
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the Dask dashboard."""
+        return str(self._client.dashboard_link)
+
+    def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
+        """Call the stage's function on every task; a worker that dies has its task run elsewhere.
+
+        Raises:
+            LincorrError: a task failed, or killed its worker again and again.
+        """
+        waiting = Waiting(stage)
+        position: dict[Any, int] = {}
+        results: dict[int, Result] = {}
+        running = as_completed()
+        resources = self._resources(stage)
+        mine = uuid4().hex[:8]  # a scheduler that others use too must not take their tasks for these
+
+        def submit_up_to(window: int) -> None:
+            while len(position) - len(results) < window and (taken := waiting.take()) is not None:
+                index, task = taken
+                future = self._client.submit(
+                    _attempt,
+                    stage.function,
+                    task,
+                    stage.overlapping,
+                    key=f"{stage.name}-{getattr(task, 'key', index)}-{index}-{mine}",
+                    retries=_RETRIES,
+                    resources=resources,
+                    pure=False,
+                )
+                position[future.key] = index
+                running.add(future)
+
+        # those that others need must not queue behind those that can wait
+        per_worker = 1 if stage.needs else _WINDOW
+        window, counted = self._window(per_worker), time.monotonic()
+        submit_up_to(window)
+        for done in running.batches():
+            for future, result in zip(done, self._results(done, stage.name), strict=True):
+                results[position[future.key]] = result
+                waiting.done(position[future.key])
+                on_result(result)
+            if time.monotonic() - counted > _COUNT_WORKERS:
+                window, counted = self._window(per_worker), time.monotonic()
+            submit_up_to(window)
+        return [results[index] for index in range(len(stage.tasks))]
+
+    def _results(self, futures: Sequence[Any], stage: str) -> list[Any]:
+        """Fetch the results of futures that are done, together: each journey to a worker costs milliseconds.
+
+        Raises:
+            LincorrError: a task failed, killed its worker again and again, or lost its scheduler.
+        """
+        with _told(stage):
+            results: list[Any] = self._client.gather(list(futures))
+        for result in results:
+            if isinstance(result, _Refusal):
+                raise result.problem
+        return results
+
+    def _window(self, per_worker: int = _WINDOW) -> int:
+        return per_worker * self.workers
+
+    def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
+        """What a stage asks of a worker: its GPU, where the model should be and some workers have one."""
+        workers = self._client.scheduler_info()["workers"].values()
+        if not stage.on_device or not any(GPU in worker["resources"] for worker in workers):
+            return None
+        return {GPU: 1 / TASKS_AT_ONCE if stage.overlapping else 1}
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What a task returns in place of raising a LincorrError, which Dask would try again."""
+
+    problem: LincorrError
+
+
+def _attempt(function: Callable[[Task], Result], task: Task, overlapping: bool) -> Result | _Refusal:
+    try:
+        return function(task) if overlapping else compute(function, task)
+    except LincorrError as problem:
+        return _Refusal(problem)
+    except MemoryError as problem:  # CuPy's is one, too
+        return _Refusal(no_memory(problem))
+
+
+@contextmanager
+def _told(stage: str) -> Iterator[None]:
+    """Say in one line what became of a stage's tasks."""
+    try:
+        yield
+    except (CancelledError, CommClosedError) as problem:  # the second while results are on their way
+        raise LincorrError(
+            f"{stage}: the Dask scheduler is gone; start it and its workers again (cluster.address). What "
+            "was done is kept: run again to go on"
+        ) from problem
+    except KilledWorker as problem:
+        raise LincorrError(
+            f"{stage}: workers died again and again on one task, out of memory perhaps; set "
+            "cluster.workers lower. What was done is kept: run again to go on"
+        ) from problem
+
+
+@contextmanager
+def open_executor(
+    settings: ClusterSettings,
+    *,
+    model_bytes: int,
+    tell: Callable[[str], None],
+    gpus: int = 0,
+    keep_memory: bool = True,
+) -> Iterator[Executor]:
+    """Open the executor that the settings name, and close it and what it started afterwards.
+
+    Args:
+        model_bytes: of one copy of the model's weights, to see how many workers fit.
+        tell: is told the address of the dashboard.
+        gpus: of this machine, which the tasks will use.
+        keep_memory: whether workers keep freed memory for the next task: faster, but what they hold grows
+            beyond what a task needs.
+
+    Raises:
+        BadInput: the place cannot be used: no scheduler answers, a package is missing, a job is refused.
+    """
+    if settings.kind == "serial":
+        yield Serial()
+        return
+    workers, threads = _shape(settings, model_bytes, gpus)
+    if gpus > 1 and settings.kind == "local":
+        tell(f"{gpus} GPUs are seen, and one of them is used; cluster.kind gpus has a worker on each")
+    inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
+    with variables_restored(), dask.config.set(inherited), _client(settings, workers, inherited) as client:
+        if threads is not None:
+            client.register_plugin(ComputeThreads(threads))
+        executor = DaskExecutor(client, settings.maximum or workers)
+        tell(f"Dask dashboard: {executor.dashboard}")
+        if not client.nthreads():
+            tell("Waiting for the first worker")
+            client.wait_for_workers(1)
+        yield executor
+
+
+def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int, int | None]:
+    """Return the workers to expect at first, and the threads of each if they are known here."""
+    if settings.kind == "local":
+        return local_shape(settings, model_bytes, gpus)
+    if settings.kind == "gpus":
+        workers = count_gpus(settings)
+        return workers, settings.threads or max(1, cores() // workers)
+    if settings.kind == "slurm":
+        return settings.workers or 1, slurm_threads(settings)
+    return settings.workers or 1, settings.threads
+
+
+@contextmanager
+def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) -> Iterator[Client]:
+    if settings.kind == "address":
+        # A lost scheduler is told in one line of ours, not in Dask's tracebacks.
+        with silence_logging_cmgr(logging.CRITICAL), connect(settings.address or "") as client:
+            yield client
+        return
+    openers: dict[str, Callable[[], Any]] = {
+        "local": lambda: open_local(settings, workers),
+        "gpus": lambda: open_gpus(settings, workers),
+        "ssh": lambda: open_ssh(settings),
+        "slurm": lambda: open_slurm(settings, inherited),
+        "kubernetes": lambda: open_kubernetes(settings, inherited),
+    }
+    # Others may wait long for machines of their own.
+    here = interrupts_wait() if settings.kind in ("local", "gpus") else nullcontext()
+    with here:
+        opened = openers[settings.kind]()
+    with opened as cluster, _quiet_if_interrupted():
+        if settings.maximum is not None:
+            cluster.adapt(minimum=settings.minimum or 1, maximum=settings.maximum)
+        with Client(cluster) as client, _quiet_if_interrupted():
+            yield client
+
+
+@contextmanager
+def _quiet_if_interrupted() -> Iterator[None]:
+    """After Ctrl-C, keep asyncio from reporting every call that was cut off while things are closed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise

@@ -1,0 +1,1 @@
+"""Many relations side by side."""
