@@ -224,7 +224,7 @@ def _wait(what: str, condition: Callable[[], bool]) -> None:
 def start_alone(folder: Path, flags: list[str]) -> subprocess.Popen[bytes]:
     """Extract and fit in one process, as many threads as a worker has."""
     code = (
-        "import sys; from pipeline.cli import main\n"
+        "import sys; from pipeline.cli.main import main\n"
         "sys.exit(main(['extract', *sys.argv[1:]]) or main(['fit', *sys.argv[1:]]))"
     )
     alone = [*flags, "--store", str(folder / "alone.zarr"), "--cluster-kind", "serial"]

@@ -11,7 +11,7 @@ The relations that ship and those of a user are YAML files of one schema::
         target: {template: country, answers: {file: countries.csv}}
         truth: city-country
 
-``answers`` is the name of a table in `lincorr.tables`, ``{file: PATH}`` (PATH is relative to the
+``answers`` is the name of a table in `lincorr.relations.tables`, ``{file: PATH}`` (PATH is relative to the
 YAML file), or a list of words. ``truth`` is the same with pairs in place of words, and may be left
 out. A third section, ``paraphrases: {city: ["{} has a home in the city of"]}``, has further wordings of a
 template, named ``city.2``, ``city.3``. Every refusal is one line: which file, which setting, which value,

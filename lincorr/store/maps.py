@@ -239,7 +239,7 @@ class MapStore:
         return [name for name in names if "--" not in name]  # with it: growth, matrices, edits of them
 
     def scores_dataset(self, relations: Sequence[str] | None = None) -> xarray.Dataset:
-        """Return the kept scores of relations, or of all that have any, as one dataset (`lincorr.scores`).
+        """Return the kept scores of relations, or of all that have any, as one dataset (`scores.dataset`).
 
         Raises:
             BadInput: a relation has none, or none has any.

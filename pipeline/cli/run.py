@@ -60,7 +60,7 @@ def _scores_table(relation: dict[str, Any]) -> Table:
 
 
 def _worth_table(relation: dict[str, Any]) -> Table:
-    """The interval of r, and what r is without the relation (see `pipeline.controls`)."""
+    """The interval of r, and what r is without the relation (see `pipeline.evaluate.controls`)."""
     table = Table(
         title=f"{relation['name']}: what r is worth",
         box=SIMPLE_HEAD,

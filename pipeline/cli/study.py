@@ -111,7 +111,7 @@ def print_study(document: Json) -> None:
 
 
 def print_generalisation(found: Mapping[str, Any], fits: Sequence[str], console: Console) -> None:
-    """Print what `pipeline.generalisation` found over relations, and the same of the paper."""
+    """Print what `pipeline.experiments.generalisation` found over relations, and the same of the paper."""
     for title, told, shown in (
         ("hit@1, r and generalisation of edits", found, fits),
         ("the same of the paper (Llama 3 8B)", found["paper"], list(found["paper"]["fits"])),

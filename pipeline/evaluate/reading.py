@@ -80,7 +80,7 @@ def strongest(maps: dict[str, LinearMap], inputs: FitInputs, token: int, texts: 
 
 
 def hubs(fitted: LinearMap, inputs: FitInputs, texts: list[str]) -> dict[str, Any]:
-    """Return the answers that are among the strongest sources of the most targets (see `pipeline.hubs`)."""
+    """Return the answers that are among the strongest sources of the most targets (see `hubs.py`)."""
     sources = inputs.relation.source.ids.tolist()
     return hubs_of(fitted, sources, inputs.relation.truth, texts, count=_HUBS)
 

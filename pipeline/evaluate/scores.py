@@ -64,7 +64,7 @@ _INTERPOLATES = 0.9  # a rank of this share of the rows: W follows their noise
 
 @dataclass(frozen=True, slots=True)
 class _Others:
-    """What serves as controls from the other relations of a run (see `pipeline.controls`)."""
+    """What serves as controls from the other relations of a run (see `pipeline.evaluate.controls`)."""
 
     prompt: OtherPrompt | None
     pair: OtherPrompt | None
@@ -333,7 +333,7 @@ def _all_outputs(side: _Side, fitted: LinearMap, solution: Array) -> dict[str, A
 
 
 def _controls(side: _Side, root_penalty: float) -> dict[str, Any]:
-    """Return what r a map of this penalty reaches without the relation (see `pipeline.controls`)."""
+    """Return what r a map of this penalty reaches without the relation (see `pipeline.evaluate.controls`)."""
     problem = side.exchangeable
     shuffled, shuffled_std, after_other, unrelated = math.nan, math.nan, None, None
     if problem is not None:

@@ -37,7 +37,7 @@ _READ = ("domain", "vocabulary-ridge", "domain-ridge")  # the paper's fit, and t
 
 @dataclass(frozen=True, slots=True)
 class EditOptions:
-    """How many facts are taught, and how (see `lincorr.editing.Recipe`).
+    """How many facts are taught, and how (see `lincorr.model.editing.Recipe`).
 
     Attributes:
         edits: of one relation, at most: each is another fact, drawn at random, about another held-out

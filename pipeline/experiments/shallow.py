@@ -1,7 +1,7 @@
 """Does a network that knows the vocabulary only, and no language, generalise as the model does?
 
-Subjects are given one of three source answers each. A bag-of-words network (`lincorr.shallow`) learns the
-source prompts of all of them, and the target prompts of some; do the target answers of the others follow?
+Subjects are given one of three source answers each. A bag-of-words network (`lincorr.model.shallow`) learns
+the source prompts of all of them, and the target prompts of some; do the target answers of the others follow?
 That is asked of the true mapping, of the same targets permuted, and of the words' initials in their place.
 """
 
@@ -56,7 +56,7 @@ class ShallowOptions:
         held_out: subjects whose target prompts are asked.
         runs: with subjects, their answers and first weights of their own.
         seed: of the first run; the next have the next.
-        width, rate, decay, steps: see `lincorr.shallow.ShallowRecipe`.
+        width, rate, decay, steps: see `lincorr.model.shallow.ShallowRecipe`.
     """
 
     taught: int = 256

@@ -1,6 +1,6 @@
 """What a run would take on N GPUs, stage by stage. The formulas are explained in docs/scaling.md.
 
-Nothing is measured: rates come from data sheets (`pipeline.devices`), and what they do not say is an
+Nothing is measured: rates come from data sheets (`pipeline.plan.gpus`), and what they do not say is an
 assumption with a name below.
 """
 

@@ -19,7 +19,7 @@ class SideCoverage:
     Attributes:
         template, text: its prompt.
         columns: distinct tokens that stand for answers.
-        whole, phrase, subword: counts of answers (see `lincorr.columns.Coverage`).
+        whole, phrase, subword: counts of answers (see `lincorr.prompts.columns.Coverage`).
     """
 
     template: str

@@ -1,7 +1,7 @@
 """One run writes a store at a time: a file beside the store, locked by the operating system.
 
 The lock goes when its process does, however it dies, so that nothing stale is ever left. Object stores have
-no such lock: there an object is leased (`pipeline.lease`).
+no such lock: there an object is leased (`pipeline.runtime.lease`).
 """
 
 import fcntl

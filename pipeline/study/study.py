@@ -1,7 +1,7 @@
 """A study: many relations of one model in one pass; families, matrices, growth, the paper's figures.
 
 `study_of` carries a run through its verbs and adds to its document the key ``study``: JSON values that
-`pipeline.pages` draws and `pipeline.exports` writes as tables.
+`pipeline.report.pages` draws and `pipeline.report.tables` writes as tables.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,8 +86,8 @@ def study_document(
 
     Args:
         relations: scores of every relation.
-        matrices: of `pipeline.matrix`.
-        growth: of `pipeline.growth`.
+        matrices: of `pipeline.study.matrix`.
+        growth: of `pipeline.study.growth`.
         edited: what edits showed, of the relations that were edited.
         gradients: gradient correlations, of the relations that have them.
         compare: whether to set the paper's figures beside.

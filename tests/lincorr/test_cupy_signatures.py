@@ -39,4 +39,4 @@ def test_the_memory_pool_takes_a_limit() -> None:
 
 def test_a_gpu_without_memory_raises_what_is_told_in_one_line() -> None:
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)  # see pipeline.device.no_memory
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)  # see pipeline.runtime.device.no_memory

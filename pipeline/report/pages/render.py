@@ -39,7 +39,7 @@ def _on_model(document: Json) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("pipeline", "pages"),
+        loader=PackageLoader("pipeline.report", "pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

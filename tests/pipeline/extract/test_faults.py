@@ -249,7 +249,7 @@ def test_a_lock_goes_with_its_process(tmp_path):
     store = str(tmp_path / "run.zarr")
     code = (
         "import sys, time\n"
-        "from pipeline.lock import sole_writer\n"
+        "from pipeline.runtime.lock import sole_writer\n"
         "with sole_writer(sys.argv[1]):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"

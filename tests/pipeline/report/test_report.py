@@ -550,7 +550,7 @@ def test_pyplot_stays_out() -> None:
     """Importing pyplot would choose a backend for the user's whole session."""
     code = (
         "import sys, matplotlib; before = dict(matplotlib.rcParams.copy())\n"
-        "from pipeline.plots.pearson import pearson_plot\n"
+        "from pipeline.report.plots.pearson import pearson_plot\n"
         "fit = {'name': 'domain', 'label': 'x', 'r': 0.5, 'r_by_target': [{'r': 0.5}]}\n"
         "assert pearson_plot({'fits': [fit]}, 'k').png\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

@@ -344,7 +344,7 @@ def test_no_relation_may_be_called_all(tmp_path):
 def test_listing_loads_no_table():
     program = (
         "import sys\n"
-        "from lincorr.relations import load_catalogue\n"
+        "from lincorr.relations.catalogue import load_catalogue\n"
         "catalogue = load_catalogue()\n"
         "for name in catalogue.names():\n"
         "    declared = catalogue.describe(name)\n"
@@ -354,7 +354,7 @@ def test_listing_loads_no_table():
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env={"PYTHONPATH": ".", "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         encoding="utf-8",

@@ -283,7 +283,7 @@ def test_a_defect_is_one_line_and_exits_with_1(flags, capsys, monkeypatch):
 def test_debug_shows_where_a_refusal_came_from(flags):
     with pytest.raises(Exception, match="no/such/model") as caught:
         main(["plan", *flags, "--model", "no/such/model", "--debug"])
-    assert caught.traceback[-1].path.name == "models.py"
+    assert caught.traceback[-1].path.name == "files.py"
 
 
 def test_an_interruption_is_one_line(flags, capsys, monkeypatch):
@@ -306,7 +306,7 @@ def in_new_process(code: str) -> subprocess.CompletedProcess[str]:
 def test_the_help_of_a_verb_imports_nothing_slow(verb):
     slow = {"torch", "transformers", "dask", "distributed", "matplotlib"}
     done = in_new_process(
-        "import sys\nfrom pipeline.cli import main\n"
+        "import sys\nfrom pipeline.cli.main import main\n"
         f"code = main([{verb!r}, '--help'])\n"
         f"print(code, *({slow!r} & set(sys.modules)), file=sys.stderr)"
     )

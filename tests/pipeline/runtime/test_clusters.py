@@ -24,7 +24,7 @@ from pipeline.runtime.clusters.worker_settings import dask_settings, inheritance
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Stage
 
-KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
+KUBERNETES = Path(__file__).parents[3] / "deploy" / "kubernetes"
 SLURM = ClusterSettings(
     kind="slurm",
     host="127.0.0.1",
@@ -87,7 +87,7 @@ def test_a_package_that_is_missing_is_named(kind, package, extra, tmp_path):
         f"find = importlib.util.find_spec\n"
         f"importlib.util.find_spec = lambda name, *a: None if name == {package!r} else find(name, *a)\n"
         "from pathlib import Path, PosixPath\n"
-        "from pipeline.clusters import open_executor\n"
+        "from pipeline.runtime.dask_executor import open_executor\n"
         "from pipeline.config import ClusterSettings\n"
         f"settings = ClusterSettings(kind={kind!r}, **{settings.get(kind, {})!r})\n"
         "try:\n"

@@ -316,7 +316,7 @@ def test_the_example_of_the_document(llama):
     assert eight["load"].network_bytes == 2 * 8_030_261_248
     assert many["load"].network_bytes == 8 * eight["load"].network_bytes  # eight hosts
     assert 16e9 < eight["extract"].gpu_bytes < 25e9
-    document = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
+    document = (Path(__file__).parents[3] / "docs" / "scaling.md").read_text("utf-8")
     for stage in (*eight.values(), *many.values()):
         [row] = {
             line

@@ -30,7 +30,7 @@ class Device:
 
 
 def tuned(monkeypatch: pytest.MonkeyPatch, device: Device, most: int = 2**16, memory: int = PLENTY) -> int:
-    monkeypatch.setattr(lincorr.tuning, "time", device)
+    monkeypatch.setattr(lincorr.model.tuning, "time", device)
     return tune_batch_tokens(device.trial, most, memory)
 
 
@@ -83,5 +83,5 @@ def test_memory_that_grows_beyond_its_share_ends_the_trials(monkeypatch: pytest.
             self.rss = next(sizes)
             return self
 
-    monkeypatch.setattr(lincorr.tuning.psutil, "Process", Process)
+    monkeypatch.setattr(lincorr.model.tuning.psutil, "Process", Process)
     assert tuned(monkeypatch, device, memory=200) == 512

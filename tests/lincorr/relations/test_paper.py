@@ -86,6 +86,9 @@ def test_slips_are_marked():
 
 
 def test_loading_needs_nothing_heavy():
-    code = "import sys, lincorr.paper as p; p.paper_figures(); print({'torch', 'babel'} & set(sys.modules))"
+    code = (
+        "import sys, lincorr.relations.paper as p; p.paper_figures(); "
+        "print({'torch', 'babel'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
