@@ -186,6 +186,6 @@ def planted_store(
         texts = tuple(f" {name} {i}" for i in range(len(head.weight)))
         columns = Columns(np.arange(len(texts)), texts, texts, (True,) * len(texts), {})
         store.add_template(Template(name, f"{{}} {name}"), columns)
-        for shard in range(store.n_shards):
-            store.write_shard(name, shard, head.logits(hidden[store.shard_slice(shard)]), None)
+        for shard in range(store.shards.count):
+            store.shards.write(name, shard, head.logits(hidden[store.shards.rows(shard)]), None)
     return store

@@ -325,10 +325,10 @@ class Run:
 
     def _head_is_kept(self) -> bool:
         store = self.store()
-        return store.has_head() or not store.identity.hidden
+        return store.head.exists() or not store.identity.hidden
 
     def _keep_head(self, executor: Executor, store: LogitStore) -> None:
-        if store.identity.hidden and not store.has_head():
+        if store.identity.hidden and not store.head.exists():
             task = HeadTask(self._model_spec(store), store.url)
             executor.run(Stage("head", keep_head, [task], on_device=True))
 
@@ -350,8 +350,10 @@ class Run:
     def _task_rows(self, task: ExtractTask) -> int:
         """Forward passes that a task has to make."""
         store = self.store()
-        rows = store.shard_slice(task.shard)
-        return sum(rows.stop - rows.start - store.whole_rows(name, task.shard) for name in task.templates)
+        rows = store.shards.rows(task.shard)
+        return sum(
+            rows.stop - rows.start - store.shards.whole_rows(name, task.shard) for name in task.templates
+        )
 
     # --- fitting ----------------------------------------------------------------------------------
 

@@ -82,7 +82,10 @@ LIBRARIES = {  # heavy library -> the modules that may import it
     "transformers": MODEL_ROOMS | {"pipeline.plan.model_sizes"},
     "peft": {"lincorr.model.load"},
     "tokenizers": {"lincorr.testing"},
-    "zarr": {f"lincorr.store.{name}" for name in ("store", "maps", "scratch", "chunks", "locations")},
+    "zarr": {
+        f"lincorr.store.{name}"
+        for name in ("chunks", "head", "hierarchy", "locations", "maps", "scratch", "store")
+    },
     "obstore": {"lincorr.store.locations"},
     "cupy": {"lincorr.arrays"},
     "cupyx": {"lincorr.arrays"},

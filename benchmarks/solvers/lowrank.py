@@ -126,9 +126,9 @@ def keep_logits(opened: OpenRelation, url: str, inputs: FitInputs, rows: Any) ->
     head = opened.store.readout()
     for side in (inputs.relation.relation.source, inputs.relation.relation.target):
         store.add_template(side.template, inputs.relation.source)
-        for shard in range(store.n_shards):
-            hidden = opened.store.hidden(side.template.name, rows[store.shard_slice(shard)])
-            store.write_shard(side.template.name, shard, head.logits(hidden.astype(np.float32)), None)
+        for shard in range(store.shards.count):
+            hidden = opened.store.hidden(side.template.name, rows[store.shards.rows(shard)])
+            store.shards.write(side.template.name, shard, head.logits(hidden.astype(np.float32)), None)
     return store
 
 

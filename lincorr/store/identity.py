@@ -1,29 +1,34 @@
-"""What a store was made from, and cannot change."""
+"""What every number in a store depends on: fixed when it is made, and compared before it is extended."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from lincorr.errors import BadInput
 
 Passes = Literal["trunk", "trees", "plain", "whole"]
+Kind = Literal["logits", "hidden"]
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What every number in a store depends on. Another one than the store's is refused.
+    """The model, the precision and the batches that a store was made with.
 
     Attributes:
-        source, revision: where the model came from; told, not compared.
-        config, weights, tokenizer: digests of the model.
+        source, revision: where the model came from; reported, not compared.
+        config, weights, tokenizer: digests of the model's files.
         compute: precision of the model's weights.
-        head: one phrase on the output head.
-        linear: whether logits were seen to be linear in the hidden state: then their rank is at most d.
+        head: a phrase that describes the output head.
+        linear: whether logits were found to be linear in the hidden state; if so, their rank is at most d.
         vocabulary_size, width: V and d.
-        precision: float32 or float16, of stored logits and hidden states.
-        hidden: whether hidden states are kept.
+        precision: "float32" or "float16", of stored logits and hidden states.
+        hidden: whether hidden states are stored.
         shard_rows: subjects in a shard.
-        batch_tokens: tokens in a forward pass, about: passes of one tree shape have one number of subjects.
-        passes: how forward passes are made: "trunk" (prompts merged where they begin alike, and what all
-            begin with computed once), "trees" (merged only), "plain" (one template at a time), or "whole"
-            (likewise, with the model's own head).
+        batch_tokens: approximate number of tokens in a forward pass. All passes of one tree shape have the
+            same number of subjects.
+        passes: how forward passes are made: "trunk" (prompts merged where they begin alike, with their common
+            beginning computed once), "trees" (merged only), "plain" (one template at a time), or "whole"
+            (one template at a time, with the model's own head).
     """
 
     source: str
@@ -42,15 +47,38 @@ class Identity:
     batch_tokens: int
     passes: Passes
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Identity":
+        """Read it from a store's attributes; fields that other versions added are ignored."""
+        return cls(**{field.name: stored[field.name] for field in fields(cls)})
 
-# What a different value of an identity's field means, and which setting mends it.
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of arrays that the store has for each template."""
+        return ("logits", "hidden") if self.hidden else ("logits",)
+
+
+# What a difference in a field means, and which setting resolves it; the store's source and URL follow.
 _REFUSALS = {
     "config": "model: another model: its configuration differs from",
     "weights": "model: another model: its weights differ from those of",
     "tokenizer": "model: another model: its tokenizer differs from that of",
     "compute": "model.dtype: {new} where the store was computed in {old} by",
-    "precision": "store.precision: {new} where the store keeps {old} of",
+    "precision": "store.precision: {new} where the store has {old} of",
     "hidden": "store.hidden: {new} where the store has {old} for",
     "shard_rows": "store.shard_rows: {new} where the store has {old} for",
     "batch_tokens": "cluster.batch_tokens: {new} where the store has {old} for",
 }
+
+
+def require_same(stored: Identity, wanted: Identity, url: str) -> None:
+    """Refuse another model, tokenizer, precision or batch size than those of the store at `url`.
+
+    Raises:
+        BadInput: a field differs; the message names its setting.
+    """
+    for name, refusal in _REFUSALS.items():
+        old, new = getattr(stored, name), getattr(wanted, name)
+        if old != new:
+            what = refusal.format(old=old, new=new)
+            raise BadInput(f"{what} {stored.source!r} in {url!r}; use that, or name another store")

@@ -31,7 +31,7 @@ def is_remote(url: str) -> bool:
     return "://" in url
 
 
-def open_place(url: str) -> Store:
+def open_location(url: str) -> Store:
     """Return Zarr's view of a folder or URL; nothing is read or written yet.
 
     Raises:
@@ -40,7 +40,7 @@ def open_place(url: str) -> Store:
     return _Told(url, _object_store(url) if is_remote(url) else LocalStore(url))
 
 
-def require_place(url: str) -> None:
+def require_bucket(url: str) -> None:
     """Refuse a bucket that is not there.
 
     Raises:

@@ -17,9 +17,9 @@ from zarr.core.sync import sync
 
 from lincorr.arrays import Array, to_device, to_host
 from lincorr.errors import LincorrError, StoreDamaged
-from lincorr.store.ahead import ahead
 from lincorr.store.chunks import checksummed
-from lincorr.store.locations import open_place
+from lincorr.store.locations import open_location
+from lincorr.store.prefetch import prefetch
 
 Floats = NDArray[np.floating]
 
@@ -37,20 +37,20 @@ class Scratch:
     def begin(cls, url: str, inputs: str, *, anew: bool = False) -> "Scratch":
         """Open the scratch at `url` if it was made from the same `inputs` (a digest), else make it anew."""
         if anew or cls.inputs(url) != inputs:
-            group = zarr.open_group(open_place(url), mode="w", zarr_format=3)
+            group = zarr.open_group(open_location(url), mode="w", zarr_format=3)
             group.attrs.update({"inputs": inputs, "begun": uuid4().hex})
         return cls.attach(url)
 
     @classmethod
     def attach(cls, url: str, kind: str = "cpu") -> "Scratch":
         """Open a scratch that exists; what is read is put on a device of this kind ("cpu" or "cuda")."""
-        return cls(url, zarr.open_group(open_place(url), mode="r+", zarr_format=3), kind)
+        return cls(url, zarr.open_group(open_location(url), mode="r+", zarr_format=3), kind)
 
     @staticmethod
     def inputs(url: str) -> str | None:
         """Return the digest that the scratch at `url` was made from; None if there is none."""
         try:
-            found = zarr.open_group(open_place(url), mode="r", zarr_format=3).attrs.get("inputs")
+            found = zarr.open_group(open_location(url), mode="r", zarr_format=3).attrs.get("inputs")
         except FileNotFoundError:
             return None
         return None if found is None else str(found)
@@ -113,13 +113,13 @@ class Scratch:
         """
         return to_device(self.read_host(name, i, j), self._kind)
 
-    def read_ahead(self, name: str, places: Iterable[tuple[int, int]]) -> Iterator[Array]:
+    def read_ahead(self, name: str, positions: Iterable[tuple[int, int]]) -> Iterator[Array]:
         """Yield tiles as `read` returns them; while one is used, the next is read on a thread of its own.
 
         Raises:
             StoreDamaged: one was never written, or is not what was written.
         """
-        for tile in ahead(lambda place: self.read_host(name, *place), places):
+        for tile in prefetch(lambda position: self.read_host(name, *position), positions):
             yield to_device(tile, self._kind)
 
     def put(self, host: Floats) -> Array:
@@ -174,7 +174,7 @@ class Scratch:
 
     def facts(self) -> dict[str, Any]:
         """Return the JSON values that were kept, also those that another process kept since."""
-        attributes = zarr.open_group(open_place(self.url), mode="r", zarr_format=3).attrs
+        attributes = zarr.open_group(open_location(self.url), mode="r", zarr_format=3).attrs
         return dict(cast(Mapping[str, Any], attributes.get("facts", {})))
 
     def discard(self, name: str) -> None:

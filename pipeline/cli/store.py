@@ -19,11 +19,11 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
         t.name: {
             "text": t.text,
             "columns": len(store.column_ids(t.name)),
-            "rows": sum(store.whole_rows(t.name, shard) for shard in range(store.n_shards)),
+            "rows": sum(store.shards.whole_rows(t.name, shard) for shard in range(store.shards.count)),
         }
         for t in store.templates()
     }
-    facts = asdict(store.identity) | {"subjects": store.n_subjects, "shards": store.n_shards}
+    facts = asdict(store.identity) | {"subjects": store.n_subjects, "shards": store.shards.count}
     facts |= {"templates": templates, "relations": store.maps.relations()}
     if as_json:
         print_json(facts)

@@ -143,7 +143,7 @@ def evaluate_relation(
     for source in inputs.choices:
         _require_maps(store, inputs, source)
     for template in (inputs.source_template, inputs.target_template):
-        store.require_whole(template, inputs.test_rows)
+        store.shards.require_whole(template, inputs.test_rows)
     others = _Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
     digest = _digest(store, inputs, others, n_sources)
     if store.maps.score_inputs(name) != digest:
@@ -176,7 +176,7 @@ def _digest(store: LogitStore, inputs: FitInputs, others: _Others, n_sources: in
     told = [
         _SCORES,
         [(source, input_digest(store, inputs, source)) for source in inputs.choices],
-        [store.content_digest(template, part) for template in templates for part in rows],
+        [store.shards.digest(template, part) for template in templates for part in rows],
         [part.tolist() for part in rows],
         list(relation.truth.items()),
         [_side(inputs, role) for role in ("source", "target")],

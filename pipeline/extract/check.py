@@ -9,7 +9,8 @@ from lincorr.model.files import ModelSpec
 from lincorr.model.load import shared_model, threads_in_use
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.store.identity import Passes
-from lincorr.store.store import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS, LogitStore
+from lincorr.store.shards import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS
+from lincorr.store.store import LogitStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +80,4 @@ def check_model(task: CheckTask) -> ModelCheck:
 
 def keep_head(task: HeadTask) -> None:
     """Write the model's output head into a store."""
-    LogitStore.open(task.store, write=True).write_head(shared_model(task.model).host_readout())
+    LogitStore.open(task.store, write=True).head.write(shared_model(task.model).host_readout())

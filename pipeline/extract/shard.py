@@ -71,24 +71,24 @@ def extract_shard(task: ExtractTask) -> Receipt:
     model = shared_model(task.model)
     began = time.time()
     store = LogitStore.open(task.store, write=True)
-    subjects = store.subjects(store.shard_slice(task.shard))
-    lacking = [name for name in task.templates if store.damage(name, task.shard)]
+    subjects = store.subjects(store.shards.rows(task.shard))
+    lacking = [name for name in task.templates if store.shards.fault(name, task.shard)]
     templates = _templates(model, store, lacking)
     rows = written = cut = 0
     computing = 0.0
     for names in _together(store, templates):
-        kept = {name: store.whole_rows(name, task.shard) for name in names}
+        kept = {name: store.shards.whole_rows(name, task.shard) for name in names}
         work = _prepare(store, [templates[name] for name in names], model, subjects, min(kept.values()))
         answers = compute(_forward, model, store, work, [store.column_ids(name) for name in names])
         computing += answers.seconds
         cut += answers.cut
         for name, logits, hidden in zip(names, answers.logits, answers.hidden, strict=True):
             if kept[name]:
-                logits[: kept[name]] = store.read_shard("logits", name, task.shard)
+                logits[: kept[name]] = store.shards.read("logits", name, task.shard)
             if kept[name] and hidden is not None:
-                hidden[: kept[name]] = store.read_shard("hidden", name, task.shard)
+                hidden[: kept[name]] = store.shards.read("hidden", name, task.shard)
             rows += len(subjects) - kept[name]
-            written += store.write_shard(name, task.shard, logits, hidden)
+            written += store.shards.write(name, task.shard, logits, hidden)
     return Receipt(
         key=task.key,
         worker=this_worker(),

@@ -69,7 +69,7 @@ class FitInputs:
 def input_digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:
     """Hash all that goes into the fits of one source."""
     contents = [
-        store.content_digest(name, inputs.fit_rows)
+        store.shards.digest(name, inputs.fit_rows)
         for name in (inputs.source_template, inputs.target_template)
     ]
     told = [_SOLVERS, inputs.choices[source].method, inputs.rcond, inputs.root_penalty, contents]

@@ -43,7 +43,7 @@ def fit_relation(
     fitted: list[str] = []
     for source, choice in inputs.choices.items():
         # the tasks of a fit that streams check what they read, each its own part
-        require = store.require_written if choice.streamed else store.require_whole
+        require = store.shards.require_written if choice.streamed else store.shards.require_whole
         for template in (inputs.source_template, inputs.target_template):
             require(template, inputs.fit_rows)
         digest = input_digest(store, inputs, source)

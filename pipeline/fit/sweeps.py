@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import Array, like
 from lincorr.solvers.products import Place, add_products, mirrored
-from lincorr.store.ahead import ahead
+from lincorr.store.prefetch import prefetch
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.cut import SUMS_COMMIT, create_sums, write_sums
@@ -122,7 +122,7 @@ def sweep(task: SweepTask) -> Receipt:
 
     fit_rows = opened_rows(task.at)
     sums: dict[Place, Array | None] = dict.fromkeys(task.places)
-    for x, y in ahead(fit_rows.read, fit_rows.by_shard):
+    for x, y in prefetch(fit_rows.read, fit_rows.by_shard):
         for start in range(0, len(x), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             add_products(sums, centred("X", x[part], lefts), centred("Y", y[part], rights))

@@ -14,7 +14,8 @@ from lincorr.prompts.subjects import split_rows
 from lincorr.prompts.trees import merge_prompts
 from lincorr.solvers.choose import Choice, choose
 from lincorr.store.locations import is_remote
-from lincorr.store.store import DEFAULT_SHARD_ROWS, LogitStore
+from lincorr.store.shards import DEFAULT_SHARD_ROWS
+from lincorr.store.store import LogitStore
 from pipeline.config import FitSettings, RunConfig
 from pipeline.plan.memory import fit_memory
 from pipeline.plan.model_sizes import model_sizes
@@ -119,7 +120,7 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         lacking[name] = distinct - have
         width = len(columns) + (inputs.width if hidden else 0)
         to_write += (distinct - have) * width * np.dtype(config.store.precision).itemsize
-    if hidden and not (store and store.has_head()):
+    if hidden and not (store and store.head.exists()):
         to_write += len(inputs.token_texts) * inputs.width * 4
     tokens = _tokens(inputs, lacking)
     return Plan(
@@ -180,7 +181,8 @@ def shards_to_do(
     """Return the shards of `rows` that are not whole and right, and the templates each lacks."""
     shards = np.unique(rows // store.identity.shard_rows)
     lacking = {
-        int(shard): tuple(name for name in templates if store.damage(name, int(shard))) for shard in shards
+        int(shard): tuple(name for name in templates if store.shards.fault(name, int(shard)))
+        for shard in shards
     }
     return {shard: names for shard, names in lacking.items() if names}
 
@@ -211,7 +213,7 @@ def _rows_kept(store: LogitStore | None, template: str, inputs: Inputs) -> int:
     kept = 0
     for shard in np.unique(rows // size):
         mine = rows[rows // size == shard] - shard * size
-        kept += int((mine < store.whole_rows(template, int(shard))).sum())
+        kept += int((mine < store.shards.whole_rows(template, int(shard))).sum())
     return kept
 
 

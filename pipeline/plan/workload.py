@@ -18,7 +18,7 @@ from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.lists import read_answers
 from lincorr.relations.relation import Relation, Template
 from lincorr.solvers.choose import Choice, choose
-from lincorr.store.store import GPU_SHARD_ROWS
+from lincorr.store.shards import GPU_SHARD_ROWS
 from pipeline.config import RunConfig
 from pipeline.plan.costs import FitSizes
 from pipeline.plan.model_sizes import ModelSizes, model_sizes

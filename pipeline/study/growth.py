@@ -148,5 +148,5 @@ def _digest(store: LogitStore, inputs: FitInputs, taken: Sequence[Step]) -> str:
         (inputs.target_template, inputs.relation.target),
     ):
         told += [name, columns.ids.tolist()]
-        told += [store.content_digest(name, rows) for rows in (inputs.fit_rows, inputs.test_rows)]
+        told += [store.shards.digest(name, rows) for rows in (inputs.fit_rows, inputs.test_rows)]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

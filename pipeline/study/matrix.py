@@ -162,7 +162,7 @@ def _digest(store: LogitStore, family: str, sources: Sequence[FitInputs], ways: 
         template = inputs.relation.relation.source.template
         told += [
             [template.name, template.text, inputs.relation.source.ids.tolist()],
-            [store.content_digest(template.name, rows) for rows in (inputs.fit_rows, inputs.test_rows)],
+            [store.shards.digest(template.name, rows) for rows in (inputs.fit_rows, inputs.test_rows)],
             [inputs.choices[_WAYS[fit][0]].method for fit in ways],
         ]
     first = sources[0]

@@ -103,7 +103,7 @@ def contents(
     """Every array of a store, but those of its scratch."""
     found = {}
     for part in parts:
-        group = zarr.open_group(places.open_place(url), mode="r", path=part)
+        group = zarr.open_group(places.open_location(url), mode="r", path=part)
         for name, array in group.members(max_depth=None):
             if isinstance(array, zarr.Array):
                 found[f"{part}/{name}"] = array[...].tobytes()

@@ -20,6 +20,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lincorr.prompts.subjects import split_rows
+from lincorr.store.head import Head
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
@@ -542,7 +543,7 @@ def test_without_hidden_states_there_is_a_page(without_hidden):
 def test_without_hidden_states_other_columns_are_refused(without_hidden, capsys):
     flags = without_hidden.flags | {"relations": "second"}
     assert main(["run", *(f"--{name}={value}" for name, value in flags.items())]) == 2
-    assert "keeps no logits of 3 of the answers to template 'city'" in capsys.readouterr().err
+    assert "has no logits of 3 of the answers to template 'city'" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -662,8 +663,8 @@ def test_kept_scores_are_not_told_of_damaged_rows(rerun, capsys):
 
 def test_the_head_is_read_once_for_all_maps(rerun, monkeypatch):
     reads = []
-    read = LogitStore._read_head
-    monkeypatch.setattr(LogitStore, "_read_head", lambda store: reads.append(1) or read(store))
+    read = Head.read
+    monkeypatch.setattr(Head, "read", lambda head: reads.append(1) or read(head))
     rerun("evaluate", report_sources=3)
     assert reads == [1]
 

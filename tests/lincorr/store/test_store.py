@@ -62,17 +62,17 @@ def make(url: Path, *, written: bool = True, **changes: Any) -> LogitStore:
     store.add_subjects(string_subjects(LETTERS))
     store.add_template(CITY, COLUMNS)
     if identity.hidden:
-        store.write_head(HEAD)
+        store.head.write(HEAD)
     if written:
-        for shard in range(store.n_shards):
+        for shard in range(store.shards.count):
             write(store, shard)
     return store
 
 
 def write(store: LogitStore, shard: int, name: str = "city") -> int:
-    rows = store.shard_slice(shard)
+    rows = store.shards.rows(shard)
     hidden = HIDDEN[rows] if store.identity.hidden else None
-    return store.write_shard(name, shard, LOGITS[rows][:, COLUMNS.ids], hidden)
+    return store.shards.write(name, shard, LOGITS[rows][:, COLUMNS.ids], hidden)
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_columns_that_are_not_kept_come_from_hidden_states(whole: LogitStore, id
 def test_columns_that_are_nowhere_are_refused(url: Path) -> None:
     store = make(url, hidden=False)
     message = refusal(BadInput, lambda: store.logits("city", np.array([7, 3]), np.array([0])))
-    assert "keeps neither these logits of template 'city' nor hidden states" in message
+    assert "has neither these logits of template 'city' nor hidden states" in message
 
 
 # --- extending ----------------------------------------------------------------------------------------
@@ -241,16 +241,16 @@ def test_columns_that_are_nowhere_are_refused(url: Path) -> None:
 
 def test_a_short_last_shard_grows(url: Path) -> None:
     store = make(url)
-    assert store.damage("city", 2) is None
+    assert store.shards.fault("city", 2) is None
     store.add_subjects(string_subjects("kl"))
-    assert store.damage("city", 2) == "incomplete"
-    assert store.whole_rows("city", 2) == 2
+    assert store.shards.fault("city", 2) == "incomplete"
+    assert store.shards.whole_rows("city", 2) == 2
     np.testing.assert_array_equal(store.hidden("city", np.array([9])), HIDDEN[[9]])
     assert "has 2 of its rows" in refusal(StoreDamaged, lambda: store.hidden("city", np.array([10])))
 
-    kept = store.read_shard("hidden", "city", 2)
-    logits = store.read_shard("logits", "city", 2)
-    store.write_shard("city", 2, np.concatenate([logits, logits]), np.concatenate([kept, kept]))
+    kept = store.shards.read("hidden", "city", 2)
+    logits = store.shards.read("logits", "city", 2)
+    store.shards.write("city", 2, np.concatenate([logits, logits]), np.concatenate([kept, kept]))
     assert store.verify() == []
     np.testing.assert_array_equal(store.hidden("city", np.array([9, 11])), HIDDEN[[9, 9]])
 
@@ -258,8 +258,13 @@ def test_a_short_last_shard_grows(url: Path) -> None:
 def test_new_subjects_open_new_shards(url: Path) -> None:
     store = make(url)
     store.add_subjects(string_subjects("klmnop"))
-    assert store.n_shards == 4
-    assert [store.damage("city", shard) for shard in range(4)] == [None, None, "incomplete", "not extracted"]
+    assert store.shards.count == 4
+    assert [store.shards.fault("city", shard) for shard in range(4)] == [
+        None,
+        None,
+        "incomplete",
+        "not extracted",
+    ]
 
 
 def test_what_is_not_extracted_reads_as_nan_and_is_refused(url: Path) -> None:
@@ -269,15 +274,15 @@ def test_what_is_not_extracted_reads_as_nan_and_is_refused(url: Path) -> None:
     assert np.isnan(raw).all(axis=1).tolist() == [True] * 4 + [False] * 4 + [True] * 2
     message = refusal(StoreDamaged, lambda: store.logits("city", COLUMNS.ids, np.array([5, 3])))
     assert "shard 0 of template 'city'" in message
-    assert store.whole_rows("city", 0) == 0
+    assert store.shards.whole_rows("city", 0) == 0
 
 
 def test_another_template_is_added_beside_the_first(url: Path) -> None:
     store = make(url)
     store.add_template(Template("country", "{} is in the country of"), COLUMNS)
     assert [t.name for t in store.templates()] == ["city", "country"]
-    assert store.damage("country", 0) == "not extracted"
-    assert store.damage("city", 0) is None
+    assert store.shards.fault("country", 0) == "not extracted"
+    assert store.shards.fault("city", 0) is None
 
 
 def test_adding_a_template_again_changes_nothing(url: Path) -> None:
@@ -297,7 +302,7 @@ def test_two_texts_under_one_name_are_refused(url: Path) -> None:
 def test_new_answers_need_hidden_states(url: Path) -> None:
     store = make(url, hidden=False)
     store.check_template(CITY, np.array([9, 7]))
-    assert "keeps no logits of 1 of the answers" in refusal(
+    assert "has no logits of 1 of the answers" in refusal(
         BadInput, lambda: store.check_template(CITY, np.array([9, 3]))
     )
     make(url.with_name("hidden.zarr")).check_template(CITY, np.array([9, 3]))
@@ -305,12 +310,12 @@ def test_new_answers_need_hidden_states(url: Path) -> None:
 
 def test_content_digest_follows_the_shards_of_its_rows(url: Path) -> None:
     store = make(url)
-    first, last = (store.content_digest("city", np.array(rows)) for rows in ([0, 3], [8]))
+    first, last = (store.shards.digest("city", np.array(rows)) for rows in ([0, 3], [8]))
     write(store, 0)  # the same again
-    assert store.content_digest("city", np.array([0, 3])) == first
-    store.write_shard("city", 0, LOGITS[4:8][:, COLUMNS.ids], HIDDEN[4:8])
-    assert store.content_digest("city", np.array([0, 3])) != first
-    assert store.content_digest("city", np.array([8])) == last
+    assert store.shards.digest("city", np.array([0, 3])) == first
+    store.shards.write("city", 0, LOGITS[4:8][:, COLUMNS.ids], HIDDEN[4:8])
+    assert store.shards.digest("city", np.array([0, 3])) != first
+    assert store.shards.digest("city", np.array([8])) == last
 
 
 # --- damage -------------------------------------------------------------------------------------------
@@ -340,9 +345,9 @@ def test_a_spoilt_chunk_is_found_there_and_only_there(
 ) -> None:
     store = make(url)
     spoil(url / kind / "city" / "c" / "1" / "0")
-    assert [store.damage("city", shard) for shard in range(3)] == [None, "damaged", None]
+    assert [store.shards.fault("city", shard) for shard in range(3)] == [None, "damaged", None]
     assert store.verify() == ["template 'city', shard 1: damaged"]
-    assert store.whole_rows("city", 1) == 0
+    assert store.shards.whole_rows("city", 1) == 0
 
     def read(rows: list[int]) -> NDArray[np.floating]:
         if kind == "hidden":
@@ -352,23 +357,24 @@ def test_a_spoilt_chunk_is_found_there_and_only_there(
     assert len(read([0, 3, 8, 9])) == 4
     assert "shard 1 of template 'city'" in refusal(StoreDamaged, lambda: read([4]))
     assert "shard 1 of template 'city'" in refusal(StoreDamaged, lambda: read([0, 7]))
-    refusal(StoreDamaged, lambda: store.require_whole("city", np.array([4])))
-    store.require_whole("city", np.array([0, 9]))
+    refusal(StoreDamaged, lambda: store.shards.require_whole("city", np.array([4])))
+    store.shards.require_whole("city", np.array([0, 9]))
 
 
 def test_what_is_written_is_told_from_records_alone(url: Path) -> None:
     store = make(url)
-    store.require_written("city", np.arange(store.n_subjects))
+    store.shards.require_written("city", np.arange(store.n_subjects))
     truncate(url / "logits" / "city" / "c" / "1" / "0")  # nothing is read
-    store.require_written("city", np.arange(store.n_subjects))
-    store._array("done/city")[1] = np.array([2, 0, 0])  # two of its rows, as after a shorter run
+    store.shards.require_written("city", np.arange(store.n_subjects))
+    records = zarr.open_group(str(url), mode="r+")["done/city"]
+    records[1] = np.array([2, 0, 0])  # two of its rows, as after a shorter run
     first = store.identity.shard_rows
-    store.require_written("city", np.array([0, first, first + 1]))
-    incomplete = refusal(StoreDamaged, lambda: store.require_written("city", np.array([0, first + 2])))
+    store.shards.require_written("city", np.array([0, first, first + 1]))
+    incomplete = refusal(StoreDamaged, lambda: store.shards.require_written("city", np.array([0, first + 2])))
     assert "shard 1 of template 'city'" in incomplete
     assert "is incomplete; run `lincorr extract`" in incomplete
-    store._array("done/city")[1] = np.zeros(3)
-    absent = refusal(StoreDamaged, lambda: store.require_written("city", np.array([first])))
+    records[1] = np.zeros(3)
+    absent = refusal(StoreDamaged, lambda: store.shards.require_written("city", np.array([first])))
     assert "is not extracted" in absent
 
 
@@ -384,9 +390,9 @@ def test_a_valid_chunk_of_other_rows_is_found(url: Path) -> None:
 def test_a_spoilt_record_makes_its_shard_be_done_again(url: Path, spoil: Callable[[Path], None]) -> None:
     store = make(url)
     spoil(url / "done" / "city" / "c" / "1" / "0")
-    assert store.damage("city", 1) in ("damaged", "not extracted")
+    assert store.shards.fault("city", 1) in ("damaged", "not extracted")
     assert len(store.verify()) == 1
-    assert store.whole_rows("city", 1) == 0
+    assert store.shards.whole_rows("city", 1) == 0
     refusal(StoreDamaged, lambda: store.hidden("city", np.array([4])))
     write(store, 1)
     assert store.verify() == []
@@ -423,9 +429,9 @@ def test_a_spoilt_head_is_found(url: Path, part: str, spoil: Callable[[Path], No
 )
 def test_a_head_comes_back_as_it_was(url: Path, head: Readout) -> None:
     store = LogitStore.create(str(url), IDENTITY)
-    assert not store.has_head()
-    assert "keeps no output head" in refusal(StoreDamaged, store.readout)
-    store.write_head(head)
+    assert not store.head.exists()
+    assert "has no output head" in refusal(StoreDamaged, store.readout)
+    store.head.write(head)
     found = LogitStore.open(str(url)).readout()
     assert (found.scale, found.softcap) == (head.scale, head.softcap)
     np.testing.assert_array_equal(found.logits(HIDDEN), head.logits(HIDDEN))
@@ -437,7 +443,7 @@ def test_a_head_is_read_once_and_checked_on_disk(url: Path) -> None:
     assert store.readout() is head
     with pytest.raises(ValueError, match="read-only"):
         head.weight[0, 0] = 1.0
-    store.write_head(Readout(HEAD.weight + 1))
+    store.head.write(Readout(HEAD.weight + 1))
     np.testing.assert_array_equal(store.readout().weight, HEAD.weight + 1)
     next(path for path in (url / "head" / "weight" / "c").rglob("*") if path.is_file()).unlink()
     assert any("head" in fault for fault in store.verify())
@@ -474,9 +480,9 @@ def test_values_that_are_not_finite_are_refused_and_leave_no_record(
     store = make(url, written=False, precision=precision)
     logits = np.zeros((SHARD, 3), np.float32)
     logits[1, 2] = value
-    said = refusal(LincorrError, lambda: store.write_shard("city", 0, logits, HIDDEN[:SHARD]))
+    said = refusal(LincorrError, lambda: store.shards.write("city", 0, logits, HIDDEN[:SHARD]))
     assert "'city', shard 0" in said
-    assert store.damage("city", 0) == "not extracted"
+    assert store.shards.fault("city", 0) == "not extracted"
 
 
 def test_an_array_without_its_description_is_told(url: Path) -> None:

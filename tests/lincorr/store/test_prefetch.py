@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from lincorr.store.ahead import ahead
+from lincorr.store.prefetch import prefetch
 
 
 def test_pieces_come_in_order_and_the_next_one_is_read_meanwhile() -> None:
@@ -15,7 +15,7 @@ def test_pieces_come_in_order_and_the_next_one_is_read_meanwhile() -> None:
         return 10 * piece
 
     found = []
-    for value in ahead(read, range(4)):
+    for value in prefetch(read, range(4)):
         found.append(value)
         following = len(found)
         assert following == 4 or begun[following].wait(10)  # though nobody has asked for it
@@ -24,14 +24,14 @@ def test_pieces_come_in_order_and_the_next_one_is_read_meanwhile() -> None:
 
 
 def test_no_piece_is_none() -> None:
-    assert list(ahead(str, [])) == []
+    assert list(prefetch(str, [])) == []
 
 
 def test_a_piece_that_cannot_be_read_is_told_when_its_turn_comes() -> None:
     def read(piece: int) -> float:
         return 1 / piece
 
-    coming = ahead(read, [2, 0])
+    coming = prefetch(read, [2, 0])
     assert next(coming) == 0.5
     with pytest.raises(ZeroDivisionError):
         next(coming)

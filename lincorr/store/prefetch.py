@@ -1,4 +1,4 @@
-"""Reading ahead: while one piece is used, the next is read."""
+"""Reading one piece ahead: while one is used, the next is read on a thread of its own."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,8 +9,11 @@ Piece = TypeVar("Piece")
 Read = TypeVar("Read")
 
 
-def ahead(read: Callable[[Piece], Read], pieces: Iterable[Piece]) -> Iterator[Read]:
-    """Yield ``read(piece)`` for all pieces, in order; the next one is read on a thread of its own."""
+def prefetch(read: Callable[[Piece], Read], pieces: Iterable[Piece]) -> Iterator[Read]:
+    """Yield ``read(piece)`` for all pieces, in order; whatever `read` raises is raised here.
+
+    Two pieces are in memory at most: the one that was yielded and the next.
+    """
     with ThreadPoolExecutor(1) as pool:
         coming: deque[Future[Read]] = deque()
         for piece in pieces:

@@ -1,0 +1,258 @@
+"""Shards: consecutive subjects under a template, written whole, committed by a record, checked when read.
+
+A done-record holds the number of rows written and the CRC-32 of the logits and of the hidden states. A shard
+without a record was never extracted; one whose data do not match its record is damaged, and is repaired by
+writing it again.
+"""
+
+import zlib
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.errors import LincorrError, StoreDamaged
+from lincorr.relations.relation import Template
+from lincorr.store.chunks import checksummed, panel
+from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
+from lincorr.store.identity import Kind
+
+DEFAULT_SHARD_ROWS = 256
+GPU_SHARD_ROWS = 4096
+
+Fault = Literal["not extracted", "incomplete", "damaged"]
+
+_RECORD = ("rows", "logits_crc32", "hidden_crc32")
+_UNREADABLE = -1  # rows of a record that cannot be read
+
+
+class Shards:
+    """The shards of a store, under every template. Row i of an array is subject i."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        self._hierarchy = hierarchy
+
+    @property
+    def count(self) -> int:
+        """Number of shards that all subjects take."""
+        return -(-self._hierarchy.n_subjects // self._hierarchy.identity.shard_rows)
+
+    def rows(self, shard: int) -> slice:
+        """Return the rows of a shard; the last shard may be short."""
+        size = self._hierarchy.identity.shard_rows
+        return slice(shard * size, min((shard + 1) * size, self._hierarchy.n_subjects))
+
+    # --- arrays -----------------------------------------------------------------------------------
+
+    def create(self, template: Template, n_columns: int) -> None:
+        """Make a template's arrays, without data: records, hidden states if they are stored, and logits."""
+        name, identity = template.name, self._hierarchy.identity
+        self._hierarchy.group.create_array(
+            f"done/{name}",
+            shape=(self.count, len(_RECORD)),
+            chunks=(1, len(_RECORD)),
+            dtype=np.int64,
+            fill_value=0,
+            compressors=checksummed(),
+            dimension_names=("shard", "record"),
+            attributes={"record": list(_RECORD)},
+            overwrite=True,
+        )
+        if identity.hidden:
+            self._create_data("hidden", template, identity.width, "width")
+        self._create_data("logits", template, n_columns, f"{name}_token")
+
+    def extend(self, templates: Iterable[Template]) -> None:
+        """Give the arrays of all templates a row for every subject; a killed run may have left some short."""
+        hierarchy = self._hierarchy
+        for template in templates:
+            for key, rows in [
+                *((f"{kind}/{template.name}", hierarchy.n_subjects) for kind in hierarchy.identity.kinds),
+                (f"done/{template.name}", self.count),
+            ]:
+                array = hierarchy.array(key)
+                if array.shape[0] < rows:
+                    array.resize((rows, *array.shape[1:]))
+
+    def _create_data(self, kind: Kind, template: Template, width: int, dimension: str) -> None:
+        identity = self._hierarchy.identity
+        column_bytes = identity.shard_rows * np.dtype(identity.precision).itemsize
+        self._hierarchy.group.create_array(
+            f"{kind}/{template.name}",
+            shape=(self._hierarchy.n_subjects, width),
+            chunks=(identity.shard_rows, panel(width, column_bytes)),
+            dtype=identity.precision,
+            fill_value=float("nan"),
+            compressors=checksummed(),
+            dimension_names=("subject", dimension),
+            attributes={"text": template.text},
+            overwrite=True,
+        )
+
+    # --- write ------------------------------------------------------------------------------------
+
+    def write(
+        self, name: str, shard: int, logits: NDArray[np.float32], hidden: NDArray[np.float32] | None
+    ) -> int:
+        """Write all rows of a shard, then its record.
+
+        Args:
+            name: of the template.
+            logits: (rows, columns).
+            hidden: (rows, width), or None where hidden states are not stored.
+
+        Returns:
+            Bytes written, in stored precision.
+
+        Raises:
+            LincorrError: a value is not finite in stored precision.
+        """
+        rows = self.rows(shard)
+        record = [rows.stop - rows.start, 0, 0]
+        written = 0
+        for position, (kind, data) in enumerate((("logits", logits), ("hidden", hidden)), start=1):
+            if data is not None:
+                array = self._hierarchy.array(f"{kind}/{name}")
+                with np.errstate(over="ignore"):  # refused below
+                    stored = np.ascontiguousarray(data.astype(array.dtype))
+                if not np.isfinite(stored).all():
+                    raise LincorrError(
+                        f"store.precision: {kind} of template {name!r}, shard {shard}, are not all finite in "
+                        f"{array.dtype}; use float32, or a model.dtype in which the model does not overflow"
+                    )
+                array[rows] = stored
+                record[position] = zlib.crc32(stored.data)
+                written += stored.nbytes
+        self._hierarchy.array(f"done/{name}")[shard] = np.array(record)
+        return written
+
+    # --- check ------------------------------------------------------------------------------------
+
+    def fault(self, name: str, shard: int) -> Fault | None:
+        """Read a shard and return what is wrong with it; None if it is complete and undamaged."""
+        record = self._record(name, shard)
+        rows = self.rows(shard)
+        if record[0] == 0:
+            return "not extracted"
+        try:
+            for kind in self._hierarchy.identity.kinds:
+                self._verified(kind, name, shard, record)
+        except StoreDamaged:
+            return "damaged"
+        return None if record[0] == rows.stop - rows.start else "incomplete"
+
+    def whole_rows(self, name: str, shard: int) -> int:
+        """Read a shard and count its rows, from the first on, that are written and undamaged."""
+        if self.fault(name, shard) in ("not extracted", "damaged"):
+            return 0
+        return int(self._record(name, shard)[0])
+
+    def require_written(self, name: str, rows: NDArray[np.int64]) -> None:
+        """Check by their records that the shards of `rows` were written; their data are not read.
+
+        Raises:
+            StoreDamaged: one is missing or incomplete, or its record is damaged.
+        """
+        for shard, record in self._records(name, rows).items():
+            written = int(record[0])
+            last = int(rows[rows // self._hierarchy.identity.shard_rows == shard].max())
+            if written <= last - self.rows(shard).start:
+                how = "is not extracted" if written == 0 else "is damaged" if written < 0 else "is incomplete"
+                raise StoreDamaged(f"{self._where(name, shard)} {how}; run `lincorr extract`")
+
+    def require_whole(self, name: str, rows: NDArray[np.int64]) -> None:
+        """Read the shards of `rows` and check them against their checksums.
+
+        Raises:
+            StoreDamaged: one is missing or damaged.
+        """
+        for shard, record in self._records(name, rows).items():
+            for kind in self._hierarchy.identity.kinds:
+                self._verified(kind, name, shard, record)
+
+    def digest(self, name: str, rows: NDArray[np.int64]) -> str:
+        """Return a digest of the records of all shards of `rows`, eight hexadecimal digits."""
+        records = np.array(list(self._records(name, rows).values()))
+        return f"{zlib.crc32(records.tobytes()):08x}"
+
+    # --- read -------------------------------------------------------------------------------------
+
+    def read(self, kind: Kind, name: str, shard: int) -> NDArray[np.floating]:
+        """Return the written rows of a shard (rows, columns or width), in stored precision.
+
+        Raises:
+            StoreDamaged: they are missing or damaged.
+        """
+        return self._verified(kind, name, shard, self._record(name, shard))
+
+    def read_rows(self, kind: Kind, name: str, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Return the given rows (rows, columns or width), in stored precision; whole shards are read.
+
+        Raises:
+            StoreDamaged: a row is missing or damaged.
+        """
+        array = self._hierarchy.array(f"{kind}/{name}")
+        size = self._hierarchy.identity.shard_rows
+        shards, records = rows // size, self._records(name, rows)
+        result = None
+        for shard, record in records.items():
+            block = self._verified(kind, name, shard, record)
+            mine = np.flatnonzero(shards == shard)
+            inside = rows[mine] - shard * size
+            if inside.max() >= len(block):
+                raise StoreDamaged(
+                    f"{self._where(name, shard)} has {len(block)} of its rows; run `lincorr extract`"
+                )
+            if len(records) == 1 and np.array_equal(inside, np.arange(len(block))):
+                return block  # as it was read: no copy
+            if result is None:
+                result = np.empty((len(rows), array.shape[1]), dtype=array.dtype)
+            if len(mine) == mine[-1] - mine[0] + 1:  # as it is when rows are in order: one copy less
+                np.take(block, inside, axis=0, out=result[mine[0] : mine[-1] + 1], mode="clip")
+            else:
+                result[mine] = block[inside]
+        return np.empty((0, array.shape[1]), dtype=array.dtype) if result is None else result
+
+    def _verified(self, kind: Kind, name: str, shard: int, record: NDArray[np.int64]) -> NDArray[np.floating]:
+        """The rows that a record speaks of, checked against it."""
+        where = self._where(name, shard)
+        if record[0] == 0:
+            raise StoreDamaged(f"{where} is not extracted; run `lincorr extract`")
+        start = self.rows(shard).start
+        try:
+            data: NDArray[np.floating] = np.ascontiguousarray(
+                self._hierarchy.array(f"{kind}/{name}")[start : start + int(record[0])]
+            )
+            intact = record[0] > 0 and zlib.crc32(data.data) == record[_RECORD.index(f"{kind}_crc32")]
+        except READ_ERRORS:
+            intact = False
+        if not intact:
+            raise StoreDamaged(
+                f"{where} is damaged: its {kind} are not what was written; run `lincorr extract` "
+                "again to repair it"
+            )
+        return data
+
+    # --- records ----------------------------------------------------------------------------------
+
+    def _record(self, name: str, shard: int) -> NDArray[np.int64]:
+        """The record of a shard: rows, and both checksums."""
+        try:
+            return np.asarray(self._hierarchy.array(f"done/{name}")[shard])
+        except READ_ERRORS:
+            return np.array([_UNREADABLE, 0, 0])
+
+    def _records(self, name: str, rows: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+        """The records of the shards of `rows`, in order."""
+        shards = np.unique(rows // self._hierarchy.identity.shard_rows).tolist()
+        if not shards:
+            return {}
+        try:  # together: one by one takes twice as long
+            together = np.asarray(self._hierarchy.array(f"done/{name}")[shards[0] : shards[-1] + 1])
+        except READ_ERRORS:
+            return {shard: self._record(name, shard) for shard in shards}
+        return {shard: together[shard - shards[0]] for shard in shards}
+
+    def _where(self, name: str, shard: int) -> str:
+        return f"store: shard {shard} of template {name!r} in {self._hierarchy.url!r}"
