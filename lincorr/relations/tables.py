@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 from lincorr.relations import arithmetic, gazetteer, wordlists
+from lincorr.relations.gazetteer.countries import with_country
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -14,13 +15,13 @@ Pairs = tuple[tuple[str, str], ...]
 @cache
 def name_country() -> Pairs:
     """A given name and the countries where it is at home, each by all its words."""
-    return gazetteer.with_country(wordlists.known("names", "country"))
+    return with_country(wordlists.known("names", "country"))
 
 
 @cache
 def landmark_country() -> Pairs:
     """A sight and the country it is in, by all the country's words."""
-    return gazetteer.with_country(wordlists.known("landmarks", "country"))
+    return with_country(wordlists.known("landmarks", "country"))
 
 
 # Lists of answers, most prominent first, no name twice.

@@ -2,8 +2,12 @@
 
 import pytest
 
-from lincorr.relations import gazetteer
 from lincorr.relations.gazetteer import ANSWERS, TRUTH
+from lincorr.relations.gazetteer.cities import FOREIGN_CITIES, cities, city_names
+from lincorr.relations.gazetteer.continents import continent_names
+from lincorr.relations.gazetteer.countries import countries, country_names
+from lincorr.relations.gazetteer.languages import language_names
+from lincorr.relations.gazetteer.sources import FOREIGN, aliases
 
 FACTS = [
     ("city-country", "Tokyo", "Japan"),
@@ -183,32 +187,32 @@ def test_truth_joins_whole_names_once(table):
 
 
 def test_lists_are_in_order_of_prominence():
-    assert gazetteer.country_names().index("Japan") < gazetteer.country_names().index("Norway")
-    assert gazetteer.city_names().index("Tokyo") < gazetteer.city_names().index("Bern")
-    assert gazetteer.language_names()[0] == "English"
-    assert gazetteer.continent_names()[0] == "Asia"
-    assert gazetteer.country_names().index("America") < gazetteer.country_names().index("Norway")
+    assert country_names().index("Japan") < country_names().index("Norway")
+    assert city_names().index("Tokyo") < city_names().index("Bern")
+    assert language_names()[0] == "English"
+    assert continent_names()[0] == "Asia"
+    assert country_names().index("America") < country_names().index("Norway")
 
 
 def test_everyday_words_do_not_pass_for_cities():
-    assert not {"Sale", "Van", "Male", "Valley"} & set(gazetteer.city_names())
+    assert not {"Sale", "Van", "Male", "Valley"} & set(city_names())
 
 
 def test_states_that_are_no_more_are_left_out():
-    assert "Serbia and Montenegro" not in gazetteer.country_names()
-    assert "Serbia" in gazetteer.country_names()
+    assert "Serbia and Montenegro" not in country_names()
+    assert "Serbia" in country_names()
 
 
 def test_each_alias_belongs_to_a_place_that_exists():
-    aliases = gazetteer._aliases()
-    codes = {country.code for country in gazetteer.countries()}
+    known = aliases()
+    codes = {country.code for country in countries()}
     for section in ("countries", "capitals", "parts", "also_in", "lies_in", "within"):
-        assert set(aliases[section]) <= codes, section
-    assert set(aliases["within"].values()) <= codes
-    for language in gazetteer.FOREIGN:
-        assert set(aliases["foreign"][language]) <= codes
-    cities = {name for city in gazetteer.cities() for name in city.names}
-    with gazetteer.CITIES.open(encoding="utf-8") as lines:
-        assert {line.split(",")[0] for line in lines if line[0] != "#"} - cities == {"name"}
-    assert set(aliases["cities"]) <= cities
-    assert set(aliases["city_continents"]) <= cities
+        assert set(known[section]) <= codes, section
+    assert set(known["within"].values()) <= codes
+    for language in FOREIGN:
+        assert set(known["foreign"][language]) <= codes
+    every_city = {name for city in cities() for name in city.names}
+    with FOREIGN_CITIES.open(encoding="utf-8") as lines:
+        assert {line.split(",")[0] for line in lines if line[0] != "#"} - every_city == {"name"}
+    assert set(known["cities"]) <= every_city
+    assert set(known["city_continents"]) <= every_city

@@ -366,7 +366,7 @@ def test_what_is_written_is_told_from_records_alone(url: Path) -> None:
     store.shards.require_written("city", np.arange(store.n_subjects))
     truncate(url / "logits" / "city" / "c" / "1" / "0")  # nothing is read
     store.shards.require_written("city", np.arange(store.n_subjects))
-    records = zarr.open_group(str(url), mode="r+")["done/city"]
+    records = zarr.open_array(str(url), path="done/city", mode="r+")
     records[1] = np.array([2, 0, 0])  # two of its rows, as after a shorter run
     first = store.identity.shard_rows
     store.shards.require_written("city", np.array([0, first, first + 1]))
