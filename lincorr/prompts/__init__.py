@@ -1,1 +1,1 @@
-"""What goes into the model: tokens, subjects, columns and prefix trees."""
+"""What goes into the model and comes out: tokens, subjects, prompt trees and answer columns."""

@@ -1,4 +1,4 @@
-"""Turn the names of a domain (cities, countries) into token columns."""
+"""The token columns that stand for a list of names, such as cities or countries."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,17 +15,17 @@ _SHARES = "shares its token with {!r}"
 
 
 class NoColumns(BadInput):
-    """None of a list's names has a column in this model's vocabulary."""
+    """No name of a list has a column in this model's vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many names of a list a model's vocabulary can tell, and how.
+    """How many names of a list a model's vocabulary can tell apart, and by what.
 
     Attributes:
-        whole: the name is one token; only these are checked against the truth.
-        phrase: its first word is one token, which stands for the name.
-        subword: its first word is several tokens; it has no column.
+        whole: names that are one token; only these are compared with the ground truth.
+        phrase: names whose first word is one token, which stands for the name.
+        subword: names whose first word is several tokens; they have no column.
     """
 
     whole: int
@@ -34,7 +34,7 @@ class Coverage:
 
     @property
     def answers(self) -> int:
-        """Names in all."""
+        """Number of names."""
         return self.whole + self.phrase + self.subword
 
     def as_counts(self) -> dict[str, int]:
@@ -48,10 +48,10 @@ class Columns:
 
     Attributes:
         ids: (q,) int64 distinct token ids, in the order of the names.
-        texts: q surface texts of the tokens (" Tokyo"; "5" where no space stands before an answer).
-        names: q names, the first one that each column stands for.
-        whole: q flags: the token is the whole name, not only its first word.
-        dropped: the names without a column of their own, and why.
+        texts: q surface texts of the tokens (" Tokyo"; "5" where no space precedes an answer).
+        names: q names; of several that share a column, the first whole one, else the first.
+        whole: q flags: whether the token is the whole name, not only its first word.
+        dropped: name without a column of its own -> the reason.
     """
 
     ids: NDArray[np.int64]
@@ -64,13 +64,13 @@ class Columns:
         return len(self.texts)
 
     def whole_name_ids(self) -> dict[str, int]:
-        """Map each name that is one token to its id; only these can be checked against a truth."""
+        """Map each name that is one token to its id; only these can be compared with a ground truth."""
         return {
             name: int(i) for name, i, whole in zip(self.names, self.ids, self.whole, strict=True) if whole
         }
 
     def coverage(self) -> Coverage:
-        """Count the names by what their first word is in this vocabulary, those that share a token too."""
+        """Count the names by what their first word is in this vocabulary, also those that share a token."""
         whole, subword = sum(self.whole), sum(why == SUBWORD for why in self.dropped.values())
         return Coverage(whole, len(self) + len(self.dropped) - whole - subword, subword)
 
@@ -78,12 +78,12 @@ class Columns:
 def answer_columns(tokenizer: Tokenizer, names: Sequence[str], setting: str, gap: str = " ") -> Columns:
     """Find the column of each name by the reference procedure's rule.
 
-    A name counts if its first token behind the gap is its whole first word; its column is that token's
-    id; of several names with one token the first gives the column its name, unless a later one is whole.
+    A name has a column if its first token after the gap is its whole first word; the column is that token's
+    id. Of several names with one token the first gives the column its name, unless a later one is whole.
 
     Args:
-        setting: what the list is called in the configuration, for the message.
-        gap: what stands between prompt and answer, a space or nothing (see `Template.gap`).
+        setting: what the list is called in the configuration, for messages.
+        gap: the text between prompt and answer, a space or nothing (see `Template.gap`).
 
     Raises:
         BadInput: the list is empty.
@@ -94,25 +94,21 @@ def answer_columns(tokenizer: Tokenizer, names: Sequence[str], setting: str, gap
     columns = find_columns(tokenizer, names, gap)
     if not len(columns):
         raise NoColumns(
-            f"{setting}: none of the {len(names)} answers begins with a word that is one token of this "
-            f"model's vocabulary (such as {names[0]!r}); give other names"
+            f"{setting}: none of the {len(names)} answers (such as {names[0]!r}) begins with a word that is "
+            "one token of this model's vocabulary; give other names"
         )
     return columns
 
 
-# With fewer answers on a side there is nothing to choose.
-_FEWEST = 2
-
-
 def has_choice(source: int, target: int) -> bool:
-    """Whether a relation of so many columns a side is worth fitting where nobody asked for it by name."""
-    return min(source, target) >= _FEWEST
+    """Whether both sides have two columns at least; else a relation is fitted only if requested by name."""
+    return min(source, target) >= 2
 
 
 def find_columns(tokenizer: Tokenizer, names: Sequence[str], gap: str) -> Columns:
     """Find the columns as `answer_columns` does; there may be none."""
-    # Behind a word, as answers come: some SentencePiece tokenizers give a leading space its own token.
-    # Without a space, behind a line end, which tokenizers keep apart from the word that follows.
+    # After a word, as answers come: some SentencePiece tokenizers give a leading space its own token.
+    # Without a gap, after a line end, which tokenizers do not merge with the word that follows.
     before = "a" + gap if gap else "\n"
     anchor = encode(tokenizer, before.rstrip(" "))
     encoded = (

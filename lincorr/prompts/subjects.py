@@ -1,4 +1,4 @@
-"""Choose the subjects X: what fills the slot of a template; row i of every array is subject i."""
+"""The subjects X, which fill the slot of a template; row i of every array is subject i."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lincorr.errors import BadInput
 from lincorr.prompts.tokens import TOKEN_CLASSES, TokenClass, Tokenizer, token_classes, token_texts
 
-STRING = -1  # the id of a subject that is a string and not one token
+STRING = -1  # the id of a subject that is a string, not one token
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Subjects:
 
     Attributes:
         ids: (n,) int64, the token id that is spliced into the template, or `STRING`.
-        texts: n surface texts; for a string, what is tokenised with the template.
+        texts: n surface texts; a string is tokenised together with the template.
         classes: n token classes, or "string".
         left_out: how many candidates of each class were not eligible.
     """
@@ -34,11 +34,11 @@ class Subjects:
         return len(self.texts)
 
     def identifiers(self) -> list[tuple[int, str]]:
-        """What identifies each subject: its token id, or its text when it is a string."""
+        """What identifies each subject: its token id, and its text if it is a string."""
         return [(int(i), text if i == STRING else "") for i, text in zip(self.ids, self.texts, strict=True)]
 
     def class_counts(self) -> dict[str, int]:
-        """How many subjects there are of each class."""
+        """Number of subjects of each class."""
         return dict(Counter(self.classes))
 
 
@@ -52,10 +52,10 @@ def vocabulary_subjects(
     """Draw `count` vocabulary tokens without replacement, or take all of them in id order (None).
 
     The draw is the beginning of one seeded permutation of the eligible tokens: a larger count with the
-    same seed extends a smaller one. Tokens of other `classes` are not eligible, and are counted.
+    same seed extends a smaller one. Only tokens of `classes` are eligible; the others are counted.
 
     Raises:
-        BadInput: more subjects are asked for than the vocabulary has eligible tokens.
+        BadInput: `count` is more than the number of eligible tokens.
     """
     texts = token_texts(tokenizer)
     every_class = token_classes(tokenizer, texts)
@@ -101,7 +101,7 @@ def token_subjects(tokenizer: Tokenizer, ids: Sequence[int]) -> Subjects:
 
 
 def string_subjects(texts: Sequence[str]) -> Subjects:
-    """Take plain strings, in order; they are tokenised together with the template."""
+    """Take strings, in order; they are tokenised together with the template."""
     ids = np.full(len(texts), STRING, dtype=np.int64)
     return Subjects(ids, tuple(texts), ("string",) * len(texts), {})
 
@@ -109,10 +109,10 @@ def string_subjects(texts: Sequence[str]) -> Subjects:
 def notebook_subjects(tokenizer: Tokenizer, count: int, *, seed: int = 0) -> Subjects:
     """Draw subjects as the reference notebook does: raw spellings ("ĠTokyo"), with replacement.
 
-    The spelling is pasted into the template as text, so X is often not the token it was drawn as; see
-    `round_trips`. Kept for parity with published figures.
+    The spelling is put into the template as text, so that X is often not the token that was drawn; see
+    `round_trips`. For comparison with published figures.
     """
-    vocabulary = tokenizer.get_vocab()  # in no order that lasts: sort by id
+    vocabulary = tokenizer.get_vocab()  # its order is not stable: sort by id
     spellings = sorted(vocabulary, key=vocabulary.__getitem__)
     drawn = np.random.default_rng(seed).choice(len(spellings), size=count)
     return string_subjects([spellings[i] for i in drawn])
@@ -129,7 +129,7 @@ def read_token_ids(path: Path) -> list[int]:
     """Read one token id a line; blank lines are skipped.
 
     Raises:
-        BadInput: the file cannot be read, is empty, or has a line that is no id.
+        BadInput: the file cannot be read, is empty, or has a line that is not an id.
     """
     lines = read_lines(path)
     try:
@@ -142,7 +142,7 @@ def read_lines(path: Path) -> list[str]:
     """Read the non-blank lines of a UTF-8 file.
 
     Raises:
-        BadInput: the file cannot be read or has no such line.
+        BadInput: the file cannot be read, or all its lines are blank.
     """
     try:
         lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
@@ -156,20 +156,20 @@ def read_lines(path: Path) -> list[str]:
 def split_rows(
     texts: Sequence[str], rule: str, *, seed: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split rows into those that fit and those that test; every row is in exactly one part.
+    """Split rows into those to fit and those held out for testing; every row is in exactly one part.
 
     Args:
         texts: the subjects' texts, row by row.
-        rule: "even-odd" as in the reference notebook (even rows fit), or "grouped": a seeded random half
-            in which subjects with the same stripped text (" Huang" and "Huang") are on the same side, so
-            that nothing leaks from one side to the other.
+        rule: "even-odd" as in the reference notebook (even rows are fitted), or "grouped": a seeded random
+            half in which subjects with the same stripped text (" Huang" and "Huang") are on the same side,
+            so that nothing leaks from one side to the other.
         seed: of the grouped rule.
 
     Returns:
-        Rows to fit and rows to test, each sorted.
+        Rows to fit and rows to test, int64, each sorted.
 
     Raises:
-        BadInput: fewer than two rows on a side: nothing can be fitted or scored.
+        BadInput: a side has fewer than two rows: nothing can be fitted or scored.
     """
     rows = np.arange(len(texts))
     if rule == "even-odd":

@@ -1,4 +1,4 @@
-"""The few tokenizer facts that the rest needs: surface text, class and special prefix of tokens."""
+"""What is asked of a tokenizer: token ids of a text, special prefix, surface texts and classes of tokens."""
 
 from typing import Any, Literal, get_args
 
@@ -18,7 +18,7 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
 def leading_specials(tokenizer: Tokenizer) -> tuple[int, ...]:
     """Return the ids that the tokenizer's own rule puts before a text: often one BOS, often none.
 
-    Ids that it would put behind the text (an EOS) are left out: we ask for the token that comes next.
+    Ids that it would put after the text (an EOS) are left out, since the next token is what we ask for.
     """
     plain = encode(tokenizer, "a")
     whole = list(tokenizer.encode("a", add_special_tokens=True))
@@ -29,9 +29,9 @@ def leading_specials(tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 def token_texts(tokenizer: Tokenizer) -> list[str]:
-    """Return the surface text of every token, id by id, leading space kept.
+    """Return the surface text of every token, by id, with its leading space.
 
-    Each token is decoded behind an anchor token, since SentencePiece decoders drop the leading space
+    Each token is decoded after an anchor token, since SentencePiece decoders drop the leading space
     of whatever comes first.
     """
     anchor = encode(tokenizer, "a")[0]
@@ -43,10 +43,10 @@ def token_texts(tokenizer: Tokenizer) -> list[str]:
 
 
 def token_classes(tokenizer: Tokenizer, texts: list[str]) -> list[TokenClass]:
-    """Classify every token, id by id.
+    """Classify every token, by id.
 
-    special: a control token (BOS, EOS, padding); added: any other token added behind the learned
-    vocabulary; byte: a fragment that is not text of its own; blank: whitespace or empty; text: the rest.
+    special: a control token (BOS, EOS, padding); added: any other token added after the learned
+    vocabulary; byte: a fragment that is not valid text by itself; blank: whitespace or empty; text: the rest.
     """
     added = tokenizer.added_tokens_decoder
     special = set(tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}

@@ -1,9 +1,9 @@
-"""Templates and subjects -> token ids -> prompt trees -> batches of one shape. Pure.
+"""Templates and subjects -> token ids -> prompt trees -> batches of one shape.
 
 The prompts of one subject under several templates often begin alike: "X lives in the" once, then "city of"
 and "country of" as branches. Merged into a tree they are one forward pass, with a mask that lets a token
-see its ancestors only, and explicit positions. What stands before X is the same for every subject: it is the
-trunk that all trees of a run grow from, and is computed once.
+see its ancestors only, and explicit positions. The text before X is the same for every subject: it is the
+trunk from which all trees of a run grow, and is computed once.
 """
 
 from collections import defaultdict
@@ -17,14 +17,14 @@ from lincorr.errors import BadInput
 from lincorr.prompts.subjects import STRING
 from lincorr.prompts.tokens import Tokenizer, encode, leading_specials
 
-# Attention costs the square of a tree's size: beyond this many tokens templates are asked in several trees.
+# Attention is quadratic in a tree's size: templates with more tokens than this are split into several trees.
 _LARGEST_TREE = 128
 
-# Free text comes in many tree shapes, and the last batch of each is filled up: smaller batches waste less.
+# Free text has many tree shapes, and the last batch of each is filled up: smaller batches waste less.
 _FREE_TEXT_SHARE = 4
 
-# Words to find out how a template's text around the slot is tokenised; each common in most languages'
-# vocabularies, and none that would merge with a following " lives" or "'s".
+# Words to find out how a template's text around the slot is tokenised: common in most vocabularies, and not
+# merged with a following " lives" or "'s".
 _PROBES = ("Paris", "one", "Anna", "the", "Tom", "A")
 
 
@@ -40,7 +40,7 @@ class PromptTemplate:
     text: str
 
     def splice(self, token: int) -> list[int]:
-        """Return the prompt with one token as its subject: every such prompt has one length."""
+        """Return the prompt with one token as its subject; all such prompts have the same length."""
         return [*self.before, token, *self.after]
 
 
@@ -48,10 +48,10 @@ def prompt_template(tokenizer: Tokenizer, text: str) -> PromptTemplate:
     """Tokenise a template around its slot ``{}``.
 
     The ids on each side are those that the tokenizer gives around ordinary words. Whitespace before the
-    slot is dropped: vocabulary tokens carry their own leading space, or mean to have none.
+    slot is dropped: vocabulary tokens have their own leading space, or none on purpose.
 
     Raises:
-        BadInput: the tokenizer merges the text with whatever stands in the slot.
+        BadInput: the tokenizer merges the text with any word in the slot.
     """
     before_text, _, after_text = text.partition("{}")
     before = encode(tokenizer, before_text.rstrip()) if before_text.strip() else []
@@ -62,15 +62,15 @@ def prompt_template(tokenizer: Tokenizer, text: str) -> PromptTemplate:
             after = whole[len(start) :]
             return PromptTemplate((*leading_specials(tokenizer), *before), tuple(after), text)
     raise BadInput(
-        f"template {text!r}: this model's tokenizer does not keep the text behind the slot apart from "
-        "the word in it; put a space or a word behind {}"
+        f"template {text!r}: this model's tokenizer does not keep the text after the slot apart from "
+        "the word in it; put a space or a word after {}"
     )
 
 
 def prompt_ids(
     tokenizer: Tokenizer, template: PromptTemplate, ids: Sequence[int], texts: Sequence[str]
 ) -> list[list[int]]:
-    """Return the prompts' token ids: spliced where the subject is a token, tokenised where a string."""
+    """Return the prompts' token ids: spliced if the subject is a token, tokenised if it is a string."""
     specials = list(leading_specials(tokenizer))
     return [
         specials + encode(tokenizer, template.text.replace("{}", text))
@@ -86,7 +86,7 @@ class TreeShape:
 
     Attributes:
         parents: T positions; the parent of every token, -1 for a root. Parents come first.
-        ends: k positions; where each prompt ends. None is in the trunk.
+        ends: k positions where the prompts end; not in the trunk.
         trunk: token ids of the first positions, the same for every tree of a run; often none.
     """
 
@@ -96,12 +96,12 @@ class TreeShape:
 
     @property
     def own_tokens(self) -> int:
-        """Tokens that every tree has for itself, after the trunk."""
+        """Number of tokens of each tree after the trunk."""
         return len(self.parents) - len(self.trunk)
 
     @property
     def is_chain(self) -> bool:
-        """Whether it is one plain prompt, for which a causal mask is right."""
+        """Whether it is one plain prompt, for which the causal mask is right."""
         return not self.trunk and self.parents == tuple(range(-1, len(self.parents) - 1))
 
     @property
@@ -117,7 +117,7 @@ class TreeShape:
         return np.array(depths, dtype=np.int64)
 
     def visible(self) -> NDArray[np.bool_]:
-        """Return (T, T): whether a row's token sees a column's, that is, has it as ancestor or self."""
+        """Return (T, T) booleans: whether a row's token sees a column's: it is itself or an ancestor."""
         seen = np.eye(len(self.parents), dtype=bool)
         for token, parent in enumerate(self.parents):
             if parent >= 0:
@@ -135,14 +135,14 @@ class PromptTree:
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """What prompts begin with whatever their subject is, merged: tokens and their parents (-1: a root)."""
+    """The merged beginnings of prompts before their subject: tokens and their parents (-1 for a root)."""
 
     tokens: tuple[int, ...] = ()
     parents: tuple[int, ...] = ()
 
 
 def trunk_of(templates: Sequence[PromptTemplate]) -> Trunk:
-    """Merge what stands before the subject in every template."""
+    """Merge what precedes the subject in the templates."""
     tree = merge_prompts([template.before for template in templates])
     return Trunk(tree.tokens, tree.shape.parents)
 
@@ -151,28 +151,28 @@ def merge_prompts(prompts: Sequence[Sequence[int]], trunk: Trunk = Trunk()) -> P
     """Merge the token ids of k prompts into a tree; following each end's parents gives a prompt back.
 
     Args:
-        trunk: what trees grow from; a prompt that begins with a part of it has that part there. The last
-            token of a prompt is always the tree's own: there its state is asked for.
+        trunk: what trees grow from; a prompt that begins with a part of it shares that part. The last
+            token of a prompt is always the tree's own, since its state is needed.
     """
     tokens, parents = list(trunk.tokens), list(trunk.parents)
     ends: list[int] = []
-    children = {pair: place for place, pair in enumerate(zip(parents, tokens, strict=True))}
+    children = {pair: position for position, pair in enumerate(zip(parents, tokens, strict=True))}
     for prompt in prompts:
-        place = -1
+        position = -1
         for left, token in zip(range(len(prompt) - 1, -1, -1), prompt, strict=True):
-            known = children.get((place, token))
+            known = children.get((position, token))
             if known is None or (left == 0 and known < len(trunk.tokens)):
-                known = children[place, token] = len(tokens)
+                known = children[position, token] = len(tokens)
                 tokens.append(token)
-                parents.append(place)
-            place = known
-        ends.append(place)
+                parents.append(position)
+            position = known
+        ends.append(position)
     own = tuple(tokens[len(trunk.tokens) :])
     return PromptTree(own, TreeShape(tuple(parents), tuple(ends), trunk.tokens))
 
 
 def group_templates(templates: Mapping[str, PromptTemplate]) -> list[list[str]]:
-    """Say which templates are asked in one tree: neighbours in token order, while the tree is small."""
+    """Group templates that share a tree: neighbours in token order, while the tree is small."""
     order = sorted(templates, key=lambda name: (templates[name].before, templates[name].after, name))
     groups: list[list[str]] = []
     for name in order:
@@ -191,8 +191,8 @@ class Batch:
 
     Attributes:
         shape: of every tree.
-        rows: (k,) positions of the trees in the list that was cut up; k is at most the batch size.
-        ids: (size, T) the trees' own token ids; rows from k on are filling.
+        rows: (k,) int64 positions of the trees in the whole list; k is at most the batch size.
+        ids: (size, T) int64 the trees' own token ids; rows from k on are padding.
     """
 
     shape: TreeShape
@@ -200,7 +200,7 @@ class Batch:
     ids: NDArray[np.int64]
 
     def halves(self) -> "tuple[Batch, Batch]":
-        """Cut it in two, for a device that cannot hold it."""
+        """Split it in two, for a device that cannot hold it."""
         middle = len(self.ids) // 2
         return (
             Batch(self.shape, self.rows[:middle], self.ids[:middle]),
@@ -209,7 +209,7 @@ class Batch:
 
 
 def batch_rows(budget: int, own_tokens: int, *, free_text: bool = False) -> int:
-    """Return how many trees of so many tokens a batch of about `budget` tokens has: a power of two."""
+    """Return the number of trees in a batch of about `budget` tokens: a power of two."""
     rows = budget // (own_tokens * (_FREE_TEXT_SHARE if free_text else 1))
     return 1 << max(0, rows.bit_length() - 1)
 
@@ -220,12 +220,13 @@ def batches(
     """Group trees of equal shape into batches of about `budget` tokens, without padding.
 
     A short batch is filled up with copies of its first tree: results may depend on the shape of a batch
-    (bfloat16 on a GPU does), so every forward pass of one tree shape has one shape. Every position comes
-    exactly once.
+    (in bfloat16 on a GPU they do), so all forward passes of one tree shape have one shape. Every position
+    occurs exactly once.
 
     Args:
+        budget: tokens in a batch, about.
         most: trees in a batch at most, however small they are.
-        free_text: whether the trees are of many shapes.
+        free_text: whether the trees have many shapes.
     """
     by_shape: dict[TreeShape, list[int]] = defaultdict(list)
     for row, tree in enumerate(trees):

@@ -1,4 +1,4 @@
-"""Find the token that a person means: capitals, spaces and accents do not matter, a slip hardly."""
+"""Find the token that a user means, whatever its capitals, spaces, accents and typos."""
 
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -8,17 +8,17 @@ from functools import lru_cache
 from rapidfuzz import process
 from rapidfuzz.distance import OSA, JaroWinkler
 
-_LETTERS_A_SLIP = 4  # one wrong letter in four to seven, two in eight to eleven
-_LIKE = 0.75  # Jaro-Winkler similarity below which a word is no hint
+_LETTERS_PER_TYPO = 4  # one typo in a word of four to seven letters, two in one of eight to eleven
+_SIMILAR = 0.75  # Jaro-Winkler similarity below which a word is not suggested
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A token text that was found for a word.
+    """The text of a token that was found for a word.
 
     Attributes:
         text: the token's surface text.
-        same: nothing but capitals and spaces around it differ from the word.
+        same: whether it is the word but for capitals and surrounding spaces.
     """
 
     text: str
@@ -26,10 +26,9 @@ class Match:
 
 
 def match_word(word: str, texts: Iterable[str]) -> Match | None:
-    """Return the text that is the word: as it is, else in other capitals, else with other accents.
+    """Return the text that is the word exactly, else but for capitals, else but for accents; else None.
 
-    Of each kind a text with a leading space comes first, as tokens of whole words have one; of equals
-    the first.
+    Of several, one with a leading space is preferred, since tokens of whole words have one; then the first.
     """
     known = list(dict.fromkeys(texts))
     for fold in (str, str.casefold, without_accents):
@@ -42,14 +41,14 @@ def match_word(word: str, texts: Iterable[str]) -> Match | None:
     return None
 
 
-def match_slip(word: str, texts: Iterable[str]) -> Match | None:
-    """Return the one text that is a slip of the pen away from the word; None where there is none, or two.
+def match_typo(word: str, texts: Iterable[str]) -> Match | None:
+    """Return the one text that is nearest to the word within a few typos; None if there is none, or a tie.
 
-    A slip is a letter that is wrong, missing or too many, or two that changed places (optimal string
-    alignment distance), once for every four letters of the word.
+    A typo is a letter that is wrong, missing or added, or two that are transposed (optimal string alignment
+    distance). One is allowed for every four letters of the word.
     """
     sought = _plain(word)
-    most = len(sought) // _LETTERS_A_SLIP
+    most = len(sought) // _LETTERS_PER_TYPO
     forms = _forms(texts)
     found = process.extract(sought, list(forms), scorer=OSA.distance, score_cutoff=most, limit=2)
     if not found or (len(found) == 2 and found[0][1] == found[1][1]):
@@ -58,16 +57,16 @@ def match_slip(word: str, texts: Iterable[str]) -> Match | None:
 
 
 def nearest(word: str, texts: Iterable[str], count: int = 5) -> list[str]:
-    """Return the texts that are most like a word, nearest first; none that are not like it."""
+    """Return up to `count` texts that are similar to a word, most similar first."""
     forms = _forms(texts)
     scorer: Callable[..., float] = JaroWinkler.similarity
-    found = process.extract(_plain(word), list(forms), scorer=scorer, score_cutoff=_LIKE, limit=count)
+    found = process.extract(_plain(word), list(forms), scorer=scorer, score_cutoff=_SIMILAR, limit=count)
     return [forms[form] for form, _, _ in found]
 
 
-@lru_cache(maxsize=1 << 18)  # the same tokens are asked for in every relation
+@lru_cache(maxsize=1 << 18)  # the same tokens come in every relation
 def without_accents(text: str) -> str:
-    """Return a text in small letters without accents: São -> sao."""
+    """Return a text in lower case without accents: São -> sao."""
     apart = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in apart if not unicodedata.combining(char))
 
@@ -77,7 +76,7 @@ def _plain(text: str) -> str:
 
 
 def _forms(texts: Iterable[str]) -> dict[str, str]:
-    """Each text by its plain form; of those that share it, one with a leading space."""
+    """Each text by its form without accents and spaces; of several, one with a leading space."""
     forms: dict[str, str] = {}
     for text in texts:
         form = _plain(text)

@@ -1,1 +1,1 @@
-"""What is asked, and the answers: templates, relations, lists and ground truths."""
+"""What is asked, and the answers: templates, relations, answer lists and ground truth."""

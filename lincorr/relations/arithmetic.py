@@ -1,4 +1,4 @@
-"""Answers and truth of "X+1=" and its like."""
+"""Answers and ground truth of arithmetic prompts such as "X+1="."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -6,7 +6,7 @@ from functools import cache, partial
 
 # The paper's domain of eleven answers.
 NUMBERS = range(11)
-# X whose answers may lie among them: X/4 is 10 for 40, X+4 is 0 for -4.
+# X whose answers may be among them: X/4 is 10 for X = 40, X+4 is 0 for X = -4.
 _SUBJECTS = range(-50, 51)
 
 _OPERATIONS: dict[str, Callable[[int, int], Fraction]] = {
@@ -29,7 +29,7 @@ def numbers() -> tuple[str, ...]:
 def truth(source: str, target: str) -> Pairs:
     """Pairs of answers to two prompts ("plus-1", "times-2") that some whole number X gives.
 
-    For the answers 2 and 2 to X+1 and X*2 it is 1. X may be negative: X+1 is 0 where X+2 is 1.
+    X = 1 gives the answers 2 to X+1 and 2 to X*2. X may be negative: X+1 is 0 where X+2 is 1.
     """
     both = ((_result(source, x), _result(target, x)) for x in _SUBJECTS)
     return tuple((str(a), str(b)) for a, b in both if a in NUMBERS and b in NUMBERS)

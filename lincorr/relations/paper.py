@@ -1,4 +1,4 @@
-"""The figures that the paper reports, to stand beside those of a run; the data is ``paper.yaml``."""
+"""The figures that the paper reports, for comparison with a run's; the data are in ``shipped/paper.yaml``."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lincorr.strict import load_strict
 
-FIGURES = Path(__file__).parent / "paper.yaml"
+FIGURES = Path(__file__).parent / "shipped" / "paper.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,9 @@ class PaperFigure:
             beside it), and the three of the shallow network: ``shallow generalisation``, ``shallow
             generalisation when permuted``, ``shallow generalisation of letters``.
         value: correlations and rates are fractions, also where the paper prints percent.
-        model: as the paper calls it, or as inferred; then `note` says so.
-        table: where it is printed, as "T4".
-        note: what to know before comparing; what looks like a slip begins with "slip".
+        model: as the paper calls it, or as inferred, which `note` then says.
+        table: where it is printed, such as "T4".
+        note: what to know before comparing; a note on an apparent error of the paper begins with "slip".
     """
 
     relation: str
@@ -34,9 +34,9 @@ class PaperFigure:
 
 
 def paper_figures(relation: str | None = None) -> tuple[PaperFigure, ...]:
-    """Return the figures of one relation, or all; none for a relation that the paper does not report.
+    """Return the figures of one relation, or all (None); none for a relation that is not in the paper.
 
-    A measure may be there several times, once for each model or table that reports it.
+    A measure may occur several times, once for each model or table that reports it.
     """
     return tuple(figure for figure in _figures() if relation in (None, figure.relation))
 

@@ -1,7 +1,4 @@
-"""Every answer list and truth that a catalogue file may name, from wherever it is kept.
-
-Importing this module loads none of them.
-"""
+"""Every answer list and ground truth that a catalogue file may name. Importing this module loads none."""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,24 +11,24 @@ Pairs = tuple[tuple[str, str], ...]
 
 @cache
 def name_country() -> Pairs:
-    """A given name and the countries where it is at home, each by all its words."""
+    """A given name and the countries where it is common, each under all its names."""
     return with_country(wordlists.known("names", "country"))
 
 
 @cache
 def landmark_country() -> Pairs:
-    """A sight and the country it is in, by all the country's words."""
+    """A landmark and its country, under all of the country's names."""
     return with_country(wordlists.known("landmarks", "country"))
 
 
-# Lists of answers, most prominent first, no name twice.
+# Lists of answers, most prominent first, each name once.
 ANSWERS: dict[str, Callable[[], tuple[str, ...]]] = {
     **gazetteer.ANSWERS,
     **wordlists.ANSWERS,
     **arithmetic.ANSWERS,
 }
 
-# (source, target) pairs, several right ones included.
+# (source, target) pairs; a source may have several right targets.
 TRUTH: dict[str, Callable[[], Pairs]] = {
     **gazetteer.TRUTH,
     **wordlists.TRUTH,

@@ -1,28 +1,28 @@
-"""Names in a relation's truth that are no answers: misspelt, most often. Their pairs count for nothing."""
+"""Names in a ground truth that are not among the answers, often misspelt; their pairs are ignored."""
 
 from collections.abc import Iterable
 
-from lincorr.prompts.words import match_slip, match_word
+from lincorr.prompts.words import match_typo, match_word
 from lincorr.relations.relation import Pairs
 
 _MOST = 8
 
 
 def unknown_names(truth: Pairs, sources: Iterable[str], targets: Iterable[str]) -> dict[str, str | None]:
-    """Return each name of the truth that is no answer on its side, and the answer that it is a slip from."""
+    """Return each name of the truth that is not an answer on its side, and the answer it may be a typo of."""
     found: dict[str, str | None] = {}
     for answers, names in ((tuple(sources), [s for s, _ in truth]), (tuple(targets), [t for _, t in truth])):
         known = set(answers)
         for name in names:
             if name not in known and name not in found:
-                near = match_word(name, answers) or match_slip(name, answers)
+                near = match_word(name, answers) or match_typo(name, answers)
                 found[name] = near.text if near else None
     return found
 
 
 def truth_note(relation: str, unknown: dict[str, str | None]) -> str:
-    """Return a sentence that names them."""
+    """Return a sentence that lists the first eight of them."""
     shown = [repr(name) + (f" ({near!r}?)" if near else "") for name, near in list(unknown.items())[:_MOST]]
     more = f" and {len(unknown) - _MOST:,} more" if len(unknown) > _MOST else ""
-    what = "names of the truth are no answers" if len(unknown) > 1 else "name of the truth is no answer"
-    return f"Relation {relation!r}: {len(unknown):,} {what} and left out: {', '.join(shown)}{more}."
+    what = "names of the truth are not answers" if len(unknown) > 1 else "name of the truth is not an answer"
+    return f"Relation {relation!r}: {len(unknown):,} {what} and ignored: {', '.join(shown)}{more}."

@@ -1,9 +1,9 @@
-"""Answer lists and common knowledge that no package keeps: jobs, foods and their tastes, who leads a company.
+"""Answer lists and common knowledge that no package provides: jobs, tastes of foods, heads of companies.
 
-``catalogue/answers`` has a file a list, most prominent first: YAML where it is words only, CSV where
-other columns say something of each word. A cell may hold several right words, a|b, or none.
+``shipped/answers`` has a file for each list, most prominent first: YAML if it is words only, CSV if other
+columns hold facts about each word. A cell may hold several right words, a|b, or none.
 
-Importing this module only looks which files there are. Each is read when it is first asked for, then kept.
+Importing this module only lists the files. Each is read when it is first asked for, then cached.
 """
 
 import csv
@@ -22,7 +22,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 @cache
 def words(name: str) -> Words:
-    """A list that is a YAML file."""
+    """The words of a YAML file."""
     return tuple(load_strict((FOLDER / f"{name}.yaml").read_text("utf-8")))
 
 
@@ -34,13 +34,13 @@ def _rows(name: str) -> tuple[dict[str, str], ...]:
 
 @cache
 def names(table: str) -> Words:
-    """The words that a CSV file is about."""
+    """The words in the first column of a CSV file, which its facts are about."""
     return tuple(row["name"] for row in _rows(table))
 
 
 @cache
 def known(table: str, column: str) -> Pairs:
-    """Each word of a CSV file with each right word of another column."""
+    """Each word of a CSV file, paired with each right word in another column."""
     return tuple((row["name"], word) for row in _rows(table) for word in row[column].split("|") if word)
 
 
@@ -70,11 +70,11 @@ def _ceo_words() -> Iterator[tuple[str, str]]:
 
 @cache
 def same(table: str) -> Pairs:
-    """Each word of a CSV file with itself: a name that other languages leave as it is."""
+    """Each word of a CSV file, paired with itself."""
     return tuple((name, name) for name in names(table))
 
 
-# What a catalogue file may name: lists of answers, most prominent first, no name twice.
+# Lists of answers, most prominent first, each name once.
 ANSWERS: dict[str, Callable[[], Words]] = {
     **{path.stem: partial(words, path.stem) for path in sorted(FOLDER.glob("*.yaml"))},
     **{path.stem: partial(names, path.stem) for path in sorted(FOLDER.glob("*.csv"))},
@@ -82,7 +82,7 @@ ANSWERS: dict[str, Callable[[], Words]] = {
     **{f"jobs-{language}": partial(foreign_names, "jobs", language) for language in FOREIGN},
 }
 
-# What a catalogue file may name as truth: (source, target) pairs, several right ones included.
+# (source, target) pairs; a source may have several right targets.
 TRUTH: dict[str, Callable[[], Pairs]] = {
     "ceo-company": ceo_company,
     "company-company": partial(same, "companies"),

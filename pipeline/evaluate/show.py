@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lincorr.errors import BadInput
-from lincorr.prompts.words import Match, match_slip, match_word, nearest
+from lincorr.prompts.words import Match, match_typo, match_word, nearest
 from pipeline.config import RunConfig
 from pipeline.evaluate.kept_maps import KeptMap, kept_maps
 
@@ -82,7 +82,7 @@ def _find(word: str, known: list[_Words]) -> list[_Found]:
             found.append(_located(words, match))
     if not found:
         for words in known:
-            match = match_slip(word, words.answers) or match_slip(word, words.others)
+            match = match_typo(word, words.answers) or match_typo(word, words.others)
             if match is not None:
                 found.append(_located(words, match))
     found = [one for one in found if one.match.same] or found

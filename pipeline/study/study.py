@@ -7,7 +7,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lincorr.relations.catalogue import ALL, EVERY_WORDING, load_catalogue
+from lincorr.relations.catalogue import load_catalogue
+from lincorr.relations.relation import ALL, EVERY_WORDING
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.experiments.generalisation import across_relations, kept_edits

@@ -44,7 +44,7 @@ from lincorr.relations.gazetteer.languages import (
 from lincorr.relations.gazetteer.sources import FOREIGN
 from lincorr.relations.gazetteer.words import Pairs, Words
 
-# What a catalogue file may name: lists of answers, most prominent first, no name twice.
+# Lists of answers, most prominent first, each name once.
 ANSWERS: dict[str, Callable[[], Words]] = {
     "cities": city_names,
     "countries": country_names,
@@ -58,7 +58,7 @@ ANSWERS: dict[str, Callable[[], Words]] = {
     **{f"languages-{language}": partial(foreign_language_names, language) for language in FOREIGN},
 }
 
-# What a catalogue file may name as truth: (source, target) pairs, several right ones included.
+# (source, target) pairs; a source may have several right targets.
 TRUTH: dict[str, Callable[[], Pairs]] = {
     "city-country": city_country,
     "city-continent": city_continent,

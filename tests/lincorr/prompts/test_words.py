@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lincorr.prompts.words import Match, match_slip, match_word, nearest, without_accents
+from lincorr.prompts.words import Match, match_typo, match_word, nearest, without_accents
 
 TEXTS = [" Tokyo", "Tokyo", " tokyo", " São", "sao", " Kyoto", " İzmir", " 東京", "<s>", "\n"]
 
@@ -50,24 +50,24 @@ def test_what_is_no_token_matches_nothing(word):
     [("Tokio", " Tokyo"), ("tokoy", " Tokyo"), ("Tkyo", " Tokyo"), ("Johanesbourg", " Johannesburg")],
 )
 def test_a_slip_of_the_pen(word, found):
-    assert match_slip(word, [" Tokyo", " Berlin", " Johannesburg"]) == Match(found, same=False)
+    assert match_typo(word, [" Tokyo", " Berlin", " Johannesburg"]) == Match(found, same=False)
 
 
 @pytest.mark.parametrize("word", ["Tok", "Tokiu", "Ber", "xyzzyx"])
 def test_what_is_too_far_or_too_short_is_no_slip(word):
-    assert match_slip(word, [" Tokyo", " Berlin"]) is None
+    assert match_typo(word, [" Tokyo", " Berlin"]) is None
 
 
 def test_two_that_are_as_near_are_not_clear():
-    assert match_slip("Lama", [" Lima", " Lamu"]) is None
-    assert match_slip("Lima", [" Lamas", " Limas"]) == Match(" Limas", same=False)
+    assert match_typo("Lama", [" Lima", " Lamu"]) is None
+    assert match_typo("Lima", [" Lamas", " Limas"]) == Match(" Limas", same=False)
 
 
 @given(st.text("abc", min_size=4, max_size=9), st.lists(st.text("abc", min_size=1, max_size=9), max_size=6))
 def test_a_slip_is_the_nearest_by_the_textbook_distance(word, texts):
     distances = sorted((osa(word, text), text) for text in set(texts))
     near = [text for distance, text in distances if distance == distances[0][0] <= len(word) // 4]
-    found = match_slip(word, texts)
+    found = match_typo(word, texts)
     assert (found.text if found else None) == (near[0] if len(near) == 1 else None)
 
 

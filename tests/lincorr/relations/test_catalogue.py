@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput
-from lincorr.relations.catalogue import CATALOGUE, Catalogue, load_catalogue
+from lincorr.relations.catalogue import Catalogue, load_catalogue
 from lincorr.relations.lists import read_answers, read_pairs
+from lincorr.relations.reading import SHIPPED as FOLDER
 from lincorr.relations.relation import Relation, Side, Template
 
 # Others code against these names, and stores have them.
@@ -126,7 +127,7 @@ def test_most_promised_relations_have_a_truth(shipped):
 
 
 def templates_of(file: str) -> dict[str, str]:
-    return yaml.safe_load((CATALOGUE / f"{file}.yaml").read_text("utf-8"))["templates"]
+    return yaml.safe_load((FOLDER / f"{file}.yaml").read_text("utf-8"))["templates"]
 
 
 @pytest.mark.parametrize(

@@ -387,7 +387,7 @@ def test_a_plan_names_what_is_no_answer_in_a_truth(printed, flags, tmp_path):
     catalogue = yaml.safe_load((tmp_path / "toy.yaml").read_text())
     catalogue["relations"]["toy"]["truth"] += [["Tokio", "Japan"], ["Paris", "Nowhere"]]
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(catalogue))
-    note = "Relation 'toy': 2 names of the truth are no answers and left out: 'Tokio' ('Tokyo'?), 'Nowhere'."
+    note = "Relation 'toy': 2 names of the truth are not answers and ignored: 'Tokio' ('Tokyo'?), 'Nowhere'."
     assert note in printed("plan", *flags)
     document = json.loads(printed("run", *flags, "--json"))
     assert document["notes"] == [note]

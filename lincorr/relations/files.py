@@ -1,0 +1,90 @@
+"""Reading the user's text, CSV, JSON and YAML files: what cannot be read is refused in one line."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lincorr.errors import BadInput
+from lincorr.relations.messages import one_line, short
+from lincorr.strict import load_strict
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file, with line ends as ``\\n``.
+
+    Raises:
+        BadInput: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{path}: byte {error.object[error.start]:#04x} at {error.start} is not UTF-8: "
+            "save the file with the encoding UTF-8"
+        ) from None
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file: check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"{path}: cannot be read: {one_line(reason)}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the value of a YAML file.
+
+    Raises:
+        BadInput: it cannot be read, is not valid YAML, or gives a key two values.
+    """
+    text = read_text(path)
+    try:
+        return load_strict(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise BadInput(f"{path}: {where}not valid YAML: {one_line(error.problem)}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: not valid YAML: {one_line(error)}") from None
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file.
+
+    Raises:
+        BadInput: it cannot be read, is not valid JSON, or gives a key two values.
+    """
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if found.setdefault(key, value) != value:
+                raise BadInput(f"{path}: {short(key)} is given twice: write one list of names")
+        return found
+
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=members)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise BadInput(f"{path}: {where}: not valid JSON: {error.msg}") from None
+    except RecursionError:
+        raise BadInput(f"{path}: not valid JSON: nested too deep") from None
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file that are not blank, each with the number of its last line.
+
+    Raises:
+        BadInput: it cannot be read, or is not valid CSV.
+    """
+    reader = csv.reader(io.StringIO(read_text(path)), strict=True)
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise BadInput(f"{path}: line {reader.line_num}: not valid CSV: {one_line(error)}") from None
