@@ -22,7 +22,7 @@ from lincorr.solvers.choose import choose
 from lincorr.solvers.direct import direct
 from lincorr.solvers.factored import factored
 from lincorr.solvers.spectrum import ridge_path, solve
-from lincorr.store.store import LogitStore
+from lincorr.store.shards import Shards
 from lincorr.testing import CITIES, COUNTRIES, hidden_problem
 from pipeline.cli.main import main
 from pipeline.config import load_config
@@ -263,14 +263,14 @@ def test_bytes_are_those_of_a_store_on_disk(flags, tmp_path, monkeypatch):
     assert size(store / "head") == work.head_bytes + 4
 
     read: list[int] = []
-    verified = LogitStore._verified
+    verified = Shards._verified
 
-    def watched(self: LogitStore, *args: Any) -> Any:
+    def watched(self: Shards, *args: Any) -> Any:
         data = verified(self, *args)
         read.append(data.nbytes)
         return data
 
-    monkeypatch.setattr(LogitStore, "_verified", watched)
+    monkeypatch.setattr(Shards, "_verified", watched)
     run.fit()
     costs = [fit_cost(*fit) for fit in work.fits.values()]
     assert sum(read) == pytest.approx(sum(cost.read_bytes for cost in costs), rel=0.02)
