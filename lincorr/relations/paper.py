@@ -7,6 +7,7 @@ from pathlib import Path
 from lincorr.strict import load_strict
 
 FIGURES = Path(__file__).parent / "shipped" / "paper.yaml"
+GRADIENT = "gradient"  # the measure of the gradient correlation
 
 
 @dataclass(frozen=True, slots=True)

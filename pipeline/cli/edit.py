@@ -46,11 +46,12 @@ def edit(
 ) -> None:
     """Teach a copy of the model new source facts; do its target answers follow, as W says?"""
     from pipeline.experiments.edit import EditOptions
+    from pipeline.experiments.edit import edit as edit_facts
 
     options = EditOptions(
         **given(edits=edits, seed=seed, rate=rate, steps=steps, layers=layers, confidence=confidence)
     )
-    document = job(config, overrides, as_json).edit(options)
+    document = edit_facts(job(config, overrides, as_json), options)
     if as_json:
         print_json(document)
     else:

@@ -32,9 +32,10 @@ def gradients(
 ) -> None:
     """Correlate gradients of target logits with W times the gradients of source logits."""
     from pipeline.experiments.gradients import GradientOptions
+    from pipeline.experiments.gradients import gradients as correlate
 
     options = GradientOptions(**given(subjects=subjects, targets=targets, entries=entries, seed=seed))
-    found = job(config, overrides, as_json).gradients(options)
+    found = correlate(job(config, overrides, as_json), options)
     if as_json:
         print_json(found)
     else:

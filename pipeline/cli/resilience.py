@@ -7,7 +7,7 @@ import typer
 
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, figure, print_json
-from pipeline.cli.settings import settings_of
+from pipeline.cli.settings import job
 
 
 @with_settings
@@ -33,16 +33,12 @@ def resilience(
     as_json: JsonFlag = False,
 ) -> None:
     """Fit W on a model before and after training, and test each on both: does it outlive the training?"""
+    from pipeline.experiments.resilience import ResilienceOptions
     from pipeline.experiments.resilience import resilience as compare
-    from pipeline.experiments.resilience import settings_after
-    from pipeline.run import Run
-    from pipeline.runtime.console import Narrator
 
     if before is not None:
         overrides = overrides | {"model.source": before}
-    settings = settings_of(config, overrides)
-    narrator = Narrator(quiet=as_json)
-    document = compare(Run(settings, narrator), Run(settings_after(settings, after, after_store), narrator))
+    document = compare(job(config, overrides, as_json), ResilienceOptions(after, after_store))
     if as_json:
         print_json(document)
     else:

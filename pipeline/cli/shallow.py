@@ -7,7 +7,7 @@ import typer
 
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, figure, given, print_json
-from pipeline.cli.settings import settings_of
+from pipeline.cli.settings import job
 
 
 @with_settings
@@ -32,10 +32,9 @@ def shallow(
     """Train bag-of-words networks on the model's embeddings and head; do they generalise?"""
     from pipeline.experiments.shallow import ShallowOptions
     from pipeline.experiments.shallow import shallow as train_all
-    from pipeline.runtime.console import Narrator
 
     options = ShallowOptions(**given(taught=taught, held_out=held_out, runs=runs, seed=seed))
-    document = train_all(settings_of(config, overrides), options, Narrator(quiet=as_json))
+    document = train_all(job(config, overrides, as_json), options)
     if as_json:
         print_json(document)
     else:

@@ -58,11 +58,12 @@ def study(
     from pipeline.report.tables import write_results
     from pipeline.run import Run
     from pipeline.runtime.console import Narrator
-    from pipeline.study.study import chosen_relations, names_of, study_of
+    from pipeline.study.study import StudyOptions, chosen_relations, names_of
+    from pipeline.study.study import study as study_of
 
     settings = chosen_relations(settings_of(config, overrides), paraphrases=paraphrases)
     job = Run(settings, Narrator(quiet=as_json))
-    document = study_of(job, growth=_followed(growth, names_of(job)), compare=compare_paper)
+    document = study_of(job, StudyOptions(_followed(growth, names_of(job)), compare_paper))
     page = write_results(document, settings.report_folder())
     if as_json:
         print_json(document)
@@ -111,7 +112,7 @@ def print_study(document: Json) -> None:
 
 
 def print_generalisation(found: Mapping[str, Any], fits: Sequence[str], console: Console) -> None:
-    """Print what `pipeline.experiments.generalisation` found over relations, and the same of the paper."""
+    """Print what `pipeline.evaluate.generalisation` found over relations, and the same of the paper."""
     for title, told, shown in (
         ("hit@1, r and generalisation of edits", found, fits),
         ("the same of the paper (Llama 3 8B)", found["paper"], list(found["paper"]["fits"])),

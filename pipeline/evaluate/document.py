@@ -1,21 +1,77 @@
 """Scores, settings and provenance as one document."""
 
-from collections.abc import Sequence
+import os
+import platform
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
-from pipeline.prepare.prepare import RelationInputs
+from lincorr.model.files import model_name
+from lincorr.store.store import LogitStore
+from pipeline.config import RunConfig
+from pipeline.fit.inputs import Split
+from pipeline.prepare.prepare import Inputs, RelationInputs
 
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
 
 
-def title_of(relations: Sequence[RelationInputs]) -> str:
+def document_of(
+    config: RunConfig,
+    inputs: Inputs,
+    store: LogitStore,
+    split: Split,
+    seconds: Mapping[str, float],
+    idle: float | None,
+) -> dict[str, Any]:
+    """Return the stored scores of a run with its settings and provenance, as JSON values.
+
+    Args:
+        split: positions of the subjects that were fitted and held out.
+        seconds: of each stage.
+        idle: share of extraction in which the device did not compute; None where nothing was extracted.
+    """
+    identity, subjects = store.identity, inputs.subjects
+    return {
+        "title": f"{_title(inputs.relations)} on {model_name(identity.source)}",
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "versions": _versions(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "model": {
+            "name": model_name(identity.source),
+            "source": identity.source,
+            "revision": identity.revision,
+            "fingerprint": inputs.fingerprint.short,
+            "dtype": identity.compute,
+            "device": store.device or config.model.device,
+            "head": identity.head,
+        },
+        "store": store.url,
+        "seconds": seconds,
+        "device_waited": idle,
+        "subjects": {
+            "from": config.subjects.kind,
+            "count": len(subjects),
+            "fit": len(split[0]),
+            "test": len(split[1]),
+            "split": config.subjects.split,
+            "seed": config.subjects.seed,
+            "classes": subjects.class_counts(),
+            "left_out": subjects.left_out,
+        },
+        "notes": list(inputs.notes),
+        "relations": [store.maps.load_scores(relation.name) for relation in inputs.relations],
+    }
+
+
+def _title(relations: Sequence[RelationInputs]) -> str:
     """The relations by name, or how many they are where that would make no title."""
     names = [relation.name for relation in relations]
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} relations"
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """The versions of what computes; lincorr itself has none where it runs from a folder of sources."""
     found = {}
     for name in _VERSIONS:

@@ -1,23 +1,22 @@
-"""Copies of the model that take gradients, on the workers: what is asked of them is kept beside the maps.
+"""Copies of the model that take gradients, on the workers.
 
-A copy is in float32 and of the worker's own; nothing is written but scores.
+A copy is in float32, since small steps would be lost in half precision, and the worker's own; nothing is
+written but scores.
 """
 
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError
-from lincorr.model.files import ModelSpec
+from lincorr.model.files import ModelSpec, float32_bytes
 from lincorr.model.fingerprint import Fingerprint
-from lincorr.model.load import load_model, release_model
+from lincorr.model.load import load_model, release_model, visible_gpus
 from lincorr.prompts.subjects import Subjects
 from lincorr.prompts.tokens import Tokenizer
 from lincorr.prompts.trees import prompt_ids, prompt_template
@@ -25,22 +24,22 @@ from lincorr.readout import Readout
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.extract.shard import require_model
-from pipeline.fit.inputs import FIT_NAMES, FitInputs
+from pipeline.fit.inputs import FitInputs
+from pipeline.prepare.prepare import RelationInputs
+from pipeline.run import Run
+from pipeline.runtime.lock import sole_writer
 
 if TYPE_CHECKING:
     from lincorr.model.language_model import LanguageModel
 
 
-_TRAINING_COPIES = 3  # weights, their originals, and gradients
+_MODEL_COPIES = 3  # weights, their originals, and gradients
 
 
 Prompts = list[list[int]]
 
 
 T_co = TypeVar("T_co", covariant=True)
-
-
-_FITS = "maps"  # under which a document remembers the maps that it was made with
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,35 @@ class Options(Protocol[T_co]):
     def on(self, model: "LanguageModel") -> T_co:
         """Return what asks the copy."""
         ...
+
+
+def ask_copies(
+    run: Run,
+    stage: str,
+    unit: str,
+    per_relation: int,
+    ask: Callable[..., dict[str, Any]],
+    relations: Sequence[RelationInputs],
+) -> list[dict[str, Any]]:
+    """Evaluate a run, then have `ask` test the maps of each relation on copies of its model.
+
+    Args:
+        stage, unit, per_relation: what the progress bar counts.
+        ask: (store, inputs, model, fingerprint, executor, advance) -> what it found.
+        relations: of the run's templates.
+    """
+    run.evaluate()
+    store = run.store(write=True)
+    spec, fingerprint = replace(run.config.model.spec(), dtype="float32"), run.inputs.fingerprint
+    worker_bytes, gpus = _MODEL_COPIES * float32_bytes(run.inputs.folder), visible_gpus(spec.device)
+    with (
+        run.timed(stage),
+        sole_writer(store.url, or_read=True),
+        run.executor_on_demand(worker_bytes, gpus, keep_memory=True) as executor,
+    ):
+        chosen = list(run.fit_inputs(store, relations))
+        with run.narrator.progress(stage.capitalize(), per_relation * len(chosen), unit) as advance:
+            return [ask(store, inputs, spec, fingerprint, executor, advance) for inputs in chosen]
 
 
 # --- in the workers -----------------------------------------------------------------------------------
@@ -147,39 +175,6 @@ def enough_memory() -> Iterator[None]:
             "edit, gradients: the device has no memory for a float32 copy of the model and its gradients; "
             "edit fewer layers (--layers), use fewer workers (cluster.workers), or a larger device"
         ) from problem
-
-
-# --- what is kept -------------------------------------------------------------------------------------
-
-
-def kept_or_made(
-    store: LogitStore, relation: str, name: str, told: Any, make: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """Return what is kept under a name, made anew and kept where what it depends on is other than `told`.
-
-    Args:
-        told: JSON values.
-    """
-    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    if store.maps.score_inputs(name) != digest:
-        found = make()
-        store.maps.save_scores(name, found | {_FITS: _map_digests(store, relation)}, digest)
-    return store.maps.load_scores(name)
-
-
-def kept(store: LogitStore, relations: Sequence[str], name: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Return what is kept of relations, where it was made with the maps that the store has now."""
-    found = []
-    for relation in relations:
-        if store.maps.score_inputs(name(relation)) is not None:
-            document = store.maps.load_scores(name(relation))
-            if document.get(_FITS) == _map_digests(store, relation):
-                found.append(document)
-    return found
-
-
-def _map_digests(store: LogitStore, relation: str) -> dict[str, str]:
-    return {fit: digest for fit in FIT_NAMES if (digest := store.maps.inputs(relation, fit)) is not None}
 
 
 def pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ nothing is written but scores.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
-from pipeline.experiments.copies import About, enough_memory, kept_or_made, on_copy, open_maps, prompts_of
+from pipeline.evaluate.experiments import edit_name, kept_or_made
+from pipeline.evaluate.generalisation import across_relations
+from pipeline.experiments.copies import About, ask_copies, enough_memory, on_copy, open_maps, prompts_of
 from pipeline.experiments.edit_scores import Outcome, edit_scores
-from pipeline.experiments.generalisation import edit_name
 from pipeline.fit.inputs import FitInputs, input_digest
 from pipeline.prepare.prepare import RelationInputs
+from pipeline.run import Run
 from pipeline.runtime.executor import Executor, Stage
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
@@ -87,6 +90,24 @@ class EditTask:
     def key(self) -> str:
         """Names the task."""
         return f"{self.about.relation}-{self.edits[0].row}"
+
+
+def edit(run: Run, options: EditOptions) -> dict[str, Any]:
+    """Teach a copy of the model new source facts where the store has no results; return what all edits show.
+
+    Relations that are not asked for by name, as in `all`, are left out where no truth is known.
+
+    Raises:
+        BadInput: no edits can be made of a relation.
+    """
+    asked_for = run.config.relations
+    relations = [one for one in run.inputs.relations if one.truth or one.name in asked_for]
+    require_editable(relations, len(run.split()[1]))
+    ask = partial(edit_relation, options, run.inputs.token_texts)
+    edited = ask_copies(run, "edit", "edits", options.edits, ask, relations)
+    store = run.store()
+    scores = [store.maps.load_scores(relation.name) for relation in relations]
+    return {"relations": edited, "across": across_relations(edited, scores)}
 
 
 def require_editable(relations: Sequence[RelationInputs], n_held_out: int) -> None:

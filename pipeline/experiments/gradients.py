@@ -7,6 +7,7 @@ column (T4) is not known: the choice of subjects, answers and weights is ours.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,15 +16,15 @@ from numpy.typing import NDArray
 from lincorr.errors import BadInput
 from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint
-from lincorr.relations.paper import paper_figures
+from lincorr.relations.paper import GRADIENT, paper_figures
 from lincorr.scores.moments import finite_mean
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
+from pipeline.evaluate.experiments import gradients_name, kept_or_made
 from pipeline.experiments.copies import (
     About,
+    ask_copies,
     enough_memory,
-    kept,
-    kept_or_made,
     on_copy,
     open_maps,
     pearson,
@@ -31,6 +32,7 @@ from pipeline.experiments.copies import (
 )
 from pipeline.fit.inputs import FIT_NAMES, FitInputs, input_digest
 from pipeline.prepare.prepare import RelationInputs
+from pipeline.run import Run
 from pipeline.runtime.executor import Executor, Stage
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
@@ -40,7 +42,6 @@ if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
 Floats = NDArray[np.floating]
 
 _GRADIENTS = 1  # raised when other things are found: kept results are then made again
-GRADIENT = "gradient"  # its name among the paper's measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +100,15 @@ class Correlations:
     other: dict[str, float]
 
 
-def gradients_name(relation: str) -> str:
-    """Return the name under which a relation's gradient correlation is kept among the scores."""
-    return f"{relation}--gradients"
+def gradients(run: Run, options: GradientOptions) -> list[dict[str, Any]]:
+    """Correlate gradients with what W makes of them where the store has no results; return all scores.
 
-
-def kept_gradients(store: LogitStore, relations: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the gradient correlations of those relations that have them, of the maps that the store has."""
-    return kept(store, relations, gradients_name)
+    Raises:
+        BadInput: fewer subjects are held out than asked for, or a relation has one target answer.
+    """
+    require_gradients(run.inputs.relations, options, len(run.split()[1]))
+    ask = partial(gradients_of, options)
+    return ask_copies(run, "gradients", "subjects", options.subjects, ask, run.inputs.relations)
 
 
 def require_gradients(relations: Sequence[RelationInputs], options: GradientOptions, n_held_out: int) -> None:

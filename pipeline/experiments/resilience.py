@@ -5,6 +5,7 @@ map of either is tested on the held-out subjects of both.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,26 @@ _PAPER = "pearson after post-training"
 _BLOCK_ROWS = 8192  # of W at once
 
 
-def settings_after(config: RunConfig, after: str, store: str | None) -> RunConfig:
-    """Return the same settings for the model after.
+@dataclass(frozen=True, slots=True)
+class ResilienceOptions:
+    """The model after.
 
-    Args:
+    Attributes:
         after: its source; a folder with an adapter is taken on top of the model before.
         store: its store; None: as `RunConfig.store_url` names it.
+    """
+
+    after: str
+    store: str | None = None
+
+
+def settings_after(config: RunConfig, options: ResilienceOptions) -> RunConfig:
+    """Return the same settings for the model after.
 
     Raises:
         BadInput: both models would have one store, or an adapter on an adapter is asked for.
     """
+    after = options.after
     if is_adapter(after):
         if config.model.adapter is not None:
             raise BadInput(
@@ -50,7 +61,7 @@ def settings_after(config: RunConfig, after: str, store: str | None) -> RunConfi
         model = config.model.model_copy(update={"adapter": after})
     else:
         model = config.model.model_copy(update={"source": after, "adapter": None, "revision": None})
-    stores = config.store.model_copy(update={"path": store})
+    stores = config.store.model_copy(update={"path": options.store})
     found = config.model_copy(update={"model": model, "store": stores})
     if found.store_url() == config.store_url():
         raise BadInput(
@@ -85,25 +96,29 @@ def require_same_tokens(before: Run, after: Run) -> None:
         )
 
 
-def resilience(before: Run, after: Run) -> dict[str, Any]:
-    """Extract and fit what both stores lack; return how every map does on both models, as JSON values.
+def resilience(run: Run, options: ResilienceOptions) -> dict[str, Any]:
+    """Extract and fit what the store of either model is missing; return how every map does on both models.
+
+    Args:
+        run: of the model before.
 
     Raises:
         BadInput: the tokenizers differ, or a setting cannot be met.
-        LincorrError: a run failed; what was done is kept.
+        LincorrError: a run failed; what was done is stored.
     """
+    before, after = run, Run(settings_after(run.config, options), run.narrator)
     require_same_tokens(before, after)
-    for side, run in zip(SIDES, (before, after), strict=True):
-        run.narrator.tell(f"The model {side}: {run.config.model.spec().described}")
-        run.extract()
-        run.fit()
+    for side, one in zip(SIDES, (before, after), strict=True):
+        one.narrator.tell(f"The model {side}: {one.config.model.spec().described}")
+        one.extract()
+        one.fit()
     stores = before.store(), after.store()
     shared = Decompositions(stores[0]), Decompositions(stores[1])
     relations = zip(before.fit_inputs(stores[0]), after.fit_inputs(stores[1]), strict=True)
     return {
         **{
-            side: {"model": run.config.model.spec().described, "store": store.url}
-            for side, run, store in zip(SIDES, (before, after), stores, strict=True)
+            side: {"model": one.config.model.spec().described, "store": store.url}
+            for side, one, store in zip(SIDES, (before, after), stores, strict=True)
         },
         "subjects": [len(rows) for rows in before.split()],
         "relations": [_relation(stores, inputs, shared) for inputs in relations],

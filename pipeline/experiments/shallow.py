@@ -22,10 +22,9 @@ from lincorr.prompts.subjects import vocabulary_subjects
 from lincorr.prompts.tokens import Tokenizer
 from lincorr.prompts.trees import prompt_ids, prompt_template
 from lincorr.relations.paper import paper_figures
-from pipeline.config import RunConfig
 from pipeline.extract.shard import require_model
 from pipeline.prepare.prepare import RelationInputs, prepare_relations
-from pipeline.runtime.console import Narrator
+from pipeline.run import Run
 from pipeline.runtime.executor import Stage
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
@@ -118,16 +117,15 @@ class Generalised:
     of_three: float
 
 
-def shallow(config: RunConfig, options: ShallowOptions, narrator: Narrator) -> dict[str, Any]:
-    """Train and ask networks for every relation of the configuration; return a document of JSON values.
+def shallow(run: Run, options: ShallowOptions) -> dict[str, Any]:
+    """Train and ask networks for every relation of a run; return a document of JSON values.
 
     Relations that are not asked for by name, as in `all`, are left out where they have no three pairs.
 
     Raises:
         BadInput: a relation has no three pairs to map.
     """
-    from pipeline.runtime.dask_executor import open_executor  # Dask is imported only where it is used
-
+    config = run.config
     relations, texts = prepare_relations(config)
     spec = replace(config.model.spec(), dtype="float32")
     folder = locate(spec)
@@ -143,8 +141,8 @@ def shallow(config: RunConfig, options: ShallowOptions, narrator: Narrator) -> d
     if not tasks:
         raise BadInput("relations: none of them has three sources with different right targets")
     with (
-        open_executor(config.cluster, model_bytes=float32_bytes(folder), tell=narrator.tell) as executor,
-        narrator.progress("Training", options.runs * len(tasks), "networks") as advance,
+        run.executor(float32_bytes(folder), 0, keep_memory=True) as executor,
+        run.narrator.progress("Training", options.runs * len(tasks), "networks") as advance,
     ):
         found = executor.run(
             Stage("shallow", train_and_ask, tasks, on_device=True), lambda runs: advance(len(runs))

@@ -15,7 +15,18 @@ from lincorr.store.store import LogitStore
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """What a worker found out about the model: sizes, precision, and which short cuts may be taken."""
+    """What a worker found out about the model.
+
+    Attributes:
+        vocabulary_size, width: of the output head and of the hidden state.
+        compute: precision of the weights.
+        device: cpu or cuda:N.
+        head: the read-out, described.
+        linear: whether logits are a linear function of hidden states.
+        passes: the forward-pass strategy that reproduces plain prompts.
+        batch_tokens, shard_rows: as set, or as tried out.
+        difference: largest difference between read-out and the model's own logits.
+    """
 
     vocabulary_size: int
     width: int
@@ -31,7 +42,7 @@ class ModelCheck:
 
 @dataclass(frozen=True, slots=True)
 class CheckTask:
-    """Load the model and find out what it can do."""
+    """Load the model and find out which shortcuts it allows."""
 
     model: ModelSpec
     batch_tokens: int | None
@@ -41,7 +52,7 @@ class CheckTask:
 
 @dataclass(frozen=True, slots=True)
 class HeadTask:
-    """Load the model and keep its output head in a store."""
+    """Load the model and write its output head into a store."""
 
     model: ModelSpec
     store: str
@@ -49,7 +60,7 @@ class HeadTask:
 
 
 def check_model(task: CheckTask) -> ModelCheck:
-    """Compare the short cuts with the model's own way, and try out how many tokens a pass should have."""
+    """Compare the shortcuts with the model's own logits, and try out how many tokens a pass should have."""
     model = shared_model(task.model)
     check = model.check_readout()
     passes: Passes = "whole"
@@ -78,6 +89,6 @@ def check_model(task: CheckTask) -> ModelCheck:
     )
 
 
-def keep_head(task: HeadTask) -> None:
+def store_head(task: HeadTask) -> None:
     """Write the model's output head into a store."""
     LogitStore.open(task.store, write=True).head.write(shared_model(task.model).host_readout())

@@ -1,11 +1,154 @@
-"""Make every forward pass that the store lacks."""
+"""Make every forward pass that a store is missing: the store itself, its subjects, then shard by shard."""
 
-from lincorr.store.identity import Passes
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
 
-# What a user is told of the way that a model takes.
+from lincorr.errors import BadInput
+from lincorr.model.files import ModelSpec, Precision
+from lincorr.store.identity import Identity, Passes
+from lincorr.store.store import LogitStore
+from pipeline.config import RunConfig
+from pipeline.extract.check import CheckTask, HeadTask, ModelCheck, check_model, store_head
+from pipeline.extract.shard import ExtractTask, extract_shard
+from pipeline.plan.plan import shards_to_do
+from pipeline.prepare.prepare import Inputs
+from pipeline.runtime.console import Narrator
+from pipeline.runtime.executor import Executor, Receipt, Stage, idle_share
+
+# Message shown for each forward-pass strategy.
 _HOW: dict[Passes, str] = {
-    "trunk": "Prompts are merged where they begin alike",
-    "trees": "Prompts are merged where they begin alike; a constant beginning is computed for every subject",
-    "plain": "Prompts that begin alike cannot be merged for this model; slower",
+    "trunk": "Prompts that begin alike are merged",
+    "trees": "Prompts that begin alike are merged; a constant beginning is computed for every subject",
+    "plain": "Prompts that begin alike cannot be merged for this model; extraction is slower",
     "whole": "Hidden states do not lead to this model's logits; every pass computes all of them",
 }
+
+
+def require_identity(store: LogitStore, config: RunConfig, inputs: Inputs) -> None:
+    """Refuse a store that was made from other settings or another model.
+
+    Raises:
+        BadInput: names the first setting that differs.
+    """
+    made, model, cluster = store.identity, config.model, config.cluster
+    store.require(
+        replace(
+            made,
+            config=inputs.fingerprint.config,
+            weights=inputs.fingerprint.weights,
+            tokenizer=inputs.fingerprint.tokenizer,
+            compute=made.compute if model.dtype == "auto" else model.dtype,
+            precision=config.store.precision,
+            hidden=made.hidden if config.store.hidden is None else config.store.hidden,
+            shard_rows=config.store.shard_rows or made.shard_rows,
+            batch_tokens=cluster.batch_tokens or made.batch_tokens,
+        )
+    )
+
+
+def create_store(executor: Executor, config: RunConfig, inputs: Inputs, narrator: Narrator) -> None:
+    """Have a worker check the model, then create the store that remembers what it found.
+
+    Raises:
+        BadInput: hidden states are asked for, and do not lead to the model's logits.
+    """
+    task = CheckTask(config.model.spec(), config.cluster.batch_tokens, config.store.shard_rows)
+    check = executor.run(Stage("check", check_model, [task], on_device=True))[0]
+    if config.store.hidden and not check.linear:
+        raise BadInput(
+            "store.hidden: this model's logits are not a linear function of its hidden states "
+            f"(largest difference {check.difference:.3g}); leave it out"
+        )
+    if not check.linear:
+        narrator.tell("Hidden states do not lead to logits in this model; only logits are stored")
+    store = LogitStore.create(config.store_url(), _identity(check, config, inputs))
+    store.save_device(check.device)
+    narrator.tell(f"{_HOW[check.passes]}; {check.batch_tokens:,} tokens a pass")
+
+
+def _identity(check: ModelCheck, config: RunConfig, inputs: Inputs) -> Identity:
+    wanted = config.store.hidden
+    return Identity(
+        source=config.model.spec().described,
+        revision=config.model.revision,
+        config=inputs.fingerprint.config,
+        weights=inputs.fingerprint.weights,
+        tokenizer=inputs.fingerprint.tokenizer,
+        compute=check.compute,
+        head=check.head,
+        linear=check.linear,
+        vocabulary_size=check.vocabulary_size,
+        width=check.width,
+        precision=config.store.precision,
+        hidden=check.linear if wanted is None else wanted,
+        shard_rows=check.shard_rows,
+        batch_tokens=check.batch_tokens,
+        passes=check.passes,
+    )
+
+
+def register(store: LogitStore, config: RunConfig, inputs: Inputs) -> None:
+    """Give the run's subjects and templates their rows and arrays in the store.
+
+    Raises:
+        BadInput: the store was made from other settings, or has another template of the same name; nothing
+            was changed.
+    """
+    require_identity(store, config, inputs)
+    for name, template in inputs.templates.items():
+        store.check_template(template, inputs.columns[name].ids)
+    store.add_subjects(inputs.subjects)
+    for name, template in inputs.templates.items():
+        store.add_template(template, inputs.columns[name])
+    store.save_settings(config.to_remember())
+
+
+def missing_shards(store: LogitStore, config: RunConfig, inputs: Inputs) -> list[ExtractTask]:
+    """Return a task for each shard of the run that is not whole and right."""
+    todo = shards_to_do(store, list(inputs.templates), store.rows_of(inputs.subjects))
+    spec = _spec(store, config)
+    return [
+        ExtractTask(store.url, spec, inputs.fingerprint, templates, shard)
+        for shard, templates in todo.items()
+    ]
+
+
+def head_is_missing(store: LogitStore) -> bool:
+    """Whether hidden states are stored without the output head that reads them."""
+    return store.identity.hidden and not store.head.exists()
+
+
+def extract_head(executor: Executor, store: LogitStore, config: RunConfig) -> None:
+    """Have a worker store the model's output head, unless it is there or not needed."""
+    if head_is_missing(store):
+        task = HeadTask(_spec(store, config), store.url)
+        executor.run(Stage("head", store_head, [task], on_device=True))
+
+
+def extract_shards(
+    executor: Executor, store: LogitStore, tasks: Sequence[ExtractTask], narrator: Narrator
+) -> tuple[list[Receipt], float]:
+    """Run the model on every task's shard; return the receipts and the device's share of idle time."""
+    stage = Stage("extract", extract_shard, tasks, overlapping=True, on_device=True)
+    with narrator.progress("Extracting", sum(_prompts(store, task) for task in tasks), "prompts") as advance:
+        receipts = executor.run(stage, lambda receipt: advance(receipt.rows))
+    idle = idle_share(receipts)
+    narrator.tell(f"The device was idle {idle:.0%} of the time")
+    if cut := sum(receipt.cut_batches for receipt in receipts):
+        narrator.tell(
+            f"Out of memory: {cut} batches were cut in two, and their last bits may differ; set "
+            "cluster.batch_tokens lower next time"
+        )
+    return receipts, idle
+
+
+def _spec(store: LogitStore, config: RunConfig) -> ModelSpec:
+    """The model to load, in the store's precision."""
+    return replace(config.model.spec(), dtype=cast(Precision, store.identity.compute))
+
+
+def _prompts(store: LogitStore, task: ExtractTask) -> int:
+    """Count the prompts that a task has to run."""
+    rows = store.shards.rows(task.shard)
+    return sum(rows.stop - rows.start - store.shards.whole_rows(name, task.shard) for name in task.templates)

@@ -2,17 +2,23 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.errors import LincorrError
 from lincorr.solvers.choose import Choice
 from lincorr.store.store import LogitStore
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.config import RunConfig
+from pipeline.plan.memory import fit_memory
+from pipeline.plan.plan import choices
+from pipeline.prepare.prepare import Inputs, RelationInputs
 
 Source = Literal["domain", "vocabulary"]
+Split: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of subjects: fitted, held out
 
 
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
@@ -64,6 +70,60 @@ class FitInputs:
     def source_ids(self, source: Source) -> NDArray[np.int64]:
         """Token ids of the source columns."""
         return self.relation.source.ids if source == "domain" else np.arange(self.n_tokens)
+
+
+def fit_inputs(
+    store: LogitStore,
+    config: RunConfig,
+    inputs: Inputs,
+    split: Split,
+    relations: Sequence[RelationInputs] | None = None,
+) -> Iterator[FitInputs]:
+    """Yield what each relation is fitted from; relations that share a source prompt follow each other.
+
+    Args:
+        relations: others than the configuration's, of its templates.
+
+    Raises:
+        LincorrError: a subject or template is not in the store.
+    """
+    rows = store.rows_of(inputs.subjects)
+    _require_extracted(store, inputs, rows)
+    fit, test = split
+    settings, identity = config.fit, store.identity
+    if relations is not None:
+        inputs = replace(inputs, relations=tuple(relations))
+    chosen = choices(settings, inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear)
+    for relation in _by_source(inputs.relations):
+        yield FitInputs(
+            relation=relation,
+            fit_rows=rows[fit],
+            test_rows=rows[test],
+            choices={s: c for (name, s), c in chosen.items() if name == relation.name},  # type: ignore[misc]
+            n_tokens=identity.vocabulary_size,
+            rcond=settings.rcond,
+            root_penalty=settings.penalty,
+            memory_bytes=fit_memory(settings),
+            device=settings.device,
+        )
+
+
+def _require_extracted(store: LogitStore, inputs: Inputs, rows: NDArray[np.int64]) -> None:
+    missing = set(inputs.templates) - {t.name for t in store.templates()}
+    if (rows < 0).any() or missing:
+        raise LincorrError(
+            f"store: {store.url!r} is missing {int((rows < 0).sum()):,} of the subjects and "
+            f"{len(missing)} of the templates; run `lincorr extract` first, or name the settings that "
+            "it was made with"
+        )
+
+
+def _by_source(relations: Sequence[RelationInputs]) -> list[RelationInputs]:
+    """Order relations by the first appearance of their source prompt."""
+    by_source: dict[str, list[RelationInputs]] = {}
+    for relation in relations:
+        by_source.setdefault(relation.relation.source.template.name, []).append(relation)
+    return [relation for group in by_source.values() for relation in group]
 
 
 def input_digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:

@@ -45,8 +45,8 @@ def this_worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def waiting_share(receipts: Sequence[Receipt]) -> float:
-    """Return which part of the time between a worker's first and last task its device did not compute."""
+def idle_share(receipts: Sequence[Receipt]) -> float:
+    """Return the share of the time between a worker's first and last task that its device was idle."""
     spans: dict[str, tuple[float, float]] = {}
     for receipt in receipts:
         first, last = spans.get(receipt.worker, (receipt.began, receipt.ended))

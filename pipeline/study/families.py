@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lincorr.relations.paper import paper_figures
+from lincorr.relations.paper import GRADIENT, paper_figures
 from lincorr.scores.results import DIRECTIONS, RANKS, chance, hit
-from pipeline.experiments.gradients import GRADIENT
 
 REPLICATES = 2000
 

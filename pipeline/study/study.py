@@ -1,18 +1,19 @@
 """A study: many relations of one model in one pass; families, matrices, growth, the paper's figures.
 
-`study_of` carries a run through its verbs and adds to its document the key ``study``: JSON values that
+`study` carries a run through its verbs and adds to its document the key ``study``: JSON values that
 `pipeline.report.pages` draws and `pipeline.report.tables` writes as tables.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.relation import ALL, EVERY_WORDING
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.experiments.generalisation import across_relations, kept_edits
-from pipeline.experiments.gradients import kept_gradients
+from pipeline.evaluate.experiments import kept_edits, kept_gradients
+from pipeline.evaluate.generalisation import across_relations
 from pipeline.fit.sources import Decompositions
 from pipeline.run import Run
 from pipeline.runtime.lock import sole_writer
@@ -45,31 +46,40 @@ def chosen_relations(config: RunConfig, *, paraphrases: bool = False) -> RunConf
     return config.model_copy(update={"relations": tuple(f"{name}{EVERY_WORDING}" for name in names)})
 
 
-def study_of(job: Run, *, growth: Sequence[str] | None = None, compare: bool = False) -> dict[str, Any]:
-    """Do everything of a study that is not yet done; return its document.
+@dataclass(frozen=True, slots=True)
+class StudyOptions:
+    """What a study shows beside the scores of its relations.
 
-    Args:
+    Attributes:
         growth: relations to follow along the number of subjects; None is all of them.
-        compare: set the paper's figures beside those of the study.
+        compare: whether to set the paper's figures beside those of the study.
+    """
+
+    growth: Sequence[str] | None = None
+    compare: bool = False
+
+
+def study(run: Run, options: StudyOptions) -> dict[str, Any]:
+    """Do everything of a study that is not yet done; return its document.
 
     Raises:
         BadInput: a setting cannot be met; nothing was changed then.
-        LincorrError: a part failed; what was done is kept, and the same study goes on from there.
+        LincorrError: a part failed; what was done is stored, and the same study resumes from there.
     """
-    job.extract()
-    job.fit()
-    document = job.evaluate()
-    store = job.store(write=True)
+    run.extract()
+    run.fit()
+    document = run.evaluate()
+    store = run.store(write=True)
     with sole_writer(store.url, or_read=True):
-        shared = job.decompositions(store, list(job.fit_inputs(store)))
-        with job.timed("matrices"):
-            matrices = _matrices(job, store, shared)
-        with job.timed("growth"):
-            grown = _growth(job, store, shared, growth)
-    names = names_of(job)
-    kept = kept_edits(store, names), kept_gradients(store, names)
-    study = study_document(document["relations"], matrices, grown, *kept, compare=compare)
-    return document | {"seconds": job.seconds, "study": study}
+        shared = run.decompositions(store, list(run.fit_inputs(store)))
+        with run.timed("matrices"):
+            matrices = _matrices(run, store, shared)
+        with run.timed("growth"):
+            grown = _growth(run, store, shared, options.growth)
+    names = names_of(run)
+    cached = kept_edits(store, names), kept_gradients(store, names)
+    found = study_document(document["relations"], matrices, grown, *cached, compare=options.compare)
+    return document | {"seconds": run.seconds, "study": found}
 
 
 def study_document(
@@ -114,31 +124,31 @@ def _generalisation(edited: Sequence[Json], scores: Sequence[Json]) -> dict[str,
     return across_relations(edited, scores) if edited else None
 
 
-def names_of(job: Run) -> list[str]:
+def names_of(run: Run) -> list[str]:
     """Return the relations of a run, in order: those of its settings that the model has answers of."""
-    return [relation.name for relation in job.inputs.relations]
+    return [relation.name for relation in run.inputs.relations]
 
 
 # --- parts ---------------------------------------------------------------------------------------------
 
 
-def _matrices(job: Run, store: LogitStore, shared: Decompositions) -> list[dict[str, Any]]:
-    names = names_of(job)
-    families = prompts_of(r for r in job.inputs.relations if first_wording(r.name, names) == r.name)
+def _matrices(run: Run, store: LogitStore, shared: Decompositions) -> list[dict[str, Any]]:
+    names = names_of(run)
+    families = prompts_of(r for r in run.inputs.relations if first_wording(r.name, names) == r.name)
     found: list[dict[str, Any]] = []
     total = sum(map(len, families.values()))
-    with job.narrator.progress("Every prompt to every other", total, "sources") as advance:
+    with run.narrator.progress("Every prompt to every other", total, "sources") as advance:
         for family, prompts in families.items():
-            sources = list(job.fit_inputs(store, as_relations(family, prompts)))
+            sources = list(run.fit_inputs(store, as_relations(family, prompts)))
             found += family_matrix(store, family, sources, shared, advance)
     return found
 
 
 def _growth(
-    job: Run, store: LogitStore, shared: Decompositions, names: Sequence[str] | None
+    run: Run, store: LogitStore, shared: Decompositions, names: Sequence[str] | None
 ) -> dict[str, list[dict[str, Any]]]:
-    asked = [one for one in job.fit_inputs(store) if names is None or one.relation.name in names]
-    taken = steps(store.rows_of(job.inputs.subjects), job.split()[0], COUNTS)
-    with job.narrator.progress("More and more subjects", len(asked), "relations") as advance:
+    asked = [one for one in run.fit_inputs(store) if names is None or one.relation.name in names]
+    taken = steps(store.rows_of(run.inputs.subjects), run.split()[0], COUNTS)
+    with run.narrator.progress("More and more subjects", len(asked), "relations") as advance:
         found = growth_of(store, asked, taken, shared, advance)
-    return {name: found[name] for name in names_of(job) if name in found}
+    return {name: found[name] for name in names_of(run) if name in found}

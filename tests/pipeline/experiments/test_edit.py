@@ -21,15 +21,15 @@ from lincorr.prompts.columns import Columns
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
+from pipeline.evaluate.experiments import kept_edits
+from pipeline.evaluate.generalisation import (
+    across_paper,
+    across_relations,
+    partial_correlation,
+)
 from pipeline.experiments import edit as editing
 from pipeline.experiments.edit import require_editable
 from pipeline.experiments.edit_scores import Outcome, auc, edit_scores
-from pipeline.experiments.generalisation import (
-    across_paper,
-    across_relations,
-    kept_edits,
-    partial_correlation,
-)
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 EDITS = 6
@@ -155,7 +155,9 @@ def test_workers_find_the_same(edit: Callable[..., dict[str, Any]]) -> None:
     edit("--edits", "3")
     again = edit("--cluster-kind", "local", "--cluster-workers", "2")["relations"][0]
     assert [case["after"] for case in again["cases"]] == [case["after"] for case in first["cases"]]
-    assert again["fits"]["domain"]["movement_r"] == pytest.approx(first["fits"]["domain"]["movement_r"])
+    r = first["fits"]["domain"]["movement_r"]
+    # training is in float32, and a worker's sums run in another order: it has one thread
+    assert again["fits"]["domain"]["movement_r"] == pytest.approx(r, rel=1e-4)
 
 
 def test_a_relation_without_a_truth_is_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
+from pipeline.evaluate.experiments import kept_gradients
 from pipeline.experiments import gradients as measured
 from pipeline.experiments.copies import pearson
-from pipeline.experiments.gradients import Correlations, GradientOptions, gradient_scores, kept_gradients
+from pipeline.experiments.gradients import Correlations, GradientOptions, gradient_scores
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 

@@ -23,10 +23,9 @@ from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, toy_relation
 from pipeline.cli.main import main
 from pipeline.cli.study import print_study
-from pipeline.experiments.copies import kept_or_made
-from pipeline.experiments.generalisation import edit_name
+from pipeline.evaluate.experiments import edit_name, kept_or_made
 from pipeline.report import tables as exports
-from pipeline.study import growth, matrix, study
+from pipeline.study import families, growth, matrix, study
 from pipeline.study.families import (
     beside_paper,
     first_wording,
@@ -494,7 +493,7 @@ def test_a_dataset_has_the_documents_figures(done: Study) -> None:
 def test_a_study_is_of_scores_alone() -> None:
     """The document's part can be made of scores without matrices, growth or edits."""
     relation = scored("a", 0.5, 0.2)
-    fit = relation["fits"][0] | {"label": "domain"} | dict.fromkeys(study._CONTROLS, 0.1)
+    fit = relation["fits"][0] | {"label": "domain"} | dict.fromkeys(families._CONTROLS, 0.1)
     sides = {
         role: {"text": "{}", "coverage": {"whole": 3, "phrase": 1, "subword": 0}}
         for role in ("source", "target")

@@ -6,23 +6,11 @@ from typing import Any
 
 from lincorr.relations.paper import paper_figures
 from lincorr.scores.ranks import rank_correlation
-from lincorr.store.store import LogitStore
-from pipeline.experiments.copies import kept
 
 Json = Mapping[str, Any]
 
 FEWEST_EDITS = 5  # of a relation whose success rate counts
 _PAPER_MODEL = "llama-3-8b"
-
-
-def edit_name(relation: str) -> str:
-    """Return the name under which a relation's edits are kept among the scores; no relation's own."""
-    return f"{relation}--edit"
-
-
-def kept_edits(store: LogitStore, relations: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what edits showed, of those relations that were edited, with the maps that the store has."""
-    return kept(store, relations, edit_name)
 
 
 def across_relations(edited: Sequence[Json], scores: Sequence[Json]) -> dict[str, Any]:
