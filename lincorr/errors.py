@@ -1,8 +1,8 @@
-"""The two ways in which lincorr says no: bad input, and a run that failed."""
+"""What lincorr raises for bad input and for a run that failed, and the first line of others' errors."""
 
 
 class LincorrError(Exception):
-    """A failure with one clear line to say: what is wrong, and what mends it."""
+    """A failure; its message is one line that says what is wrong and what to do about it."""
 
     exit_code = 1
 
@@ -14,12 +14,17 @@ class BadInput(LincorrError):
 
 
 class ReadOnly(BadInput):
-    """A place may be read, and not written."""
+    """A location that may be read but not written."""
 
 
 class Unlockable(LincorrError):
-    """A server that does not know conditional PUTs."""
+    """An object store whose server does not support conditional PUTs."""
 
 
 class StoreDamaged(LincorrError):
-    """Something that a store says it has is not there, or not what was written."""
+    """Something that a store should contain is missing, or is not what was written."""
+
+
+def first_line(problem: BaseException) -> str:
+    """Return the first line of an error's text, or the name of its class if it has no text."""
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]

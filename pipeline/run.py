@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lincorr.model.load import visible_gpus
+from lincorr.model.device import visible_gpus
 from lincorr.prompts.subjects import split_rows
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig

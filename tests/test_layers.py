@@ -73,14 +73,15 @@ def room_of(module: str) -> str | None:
 
 
 MODEL_ROOMS = {
-    *(f"lincorr.model.{name}" for name in ("editing", "files", "gradients", "language_model", "load")),
-    *("lincorr.model.shallow", "lincorr.model.transfer", "lincorr.testing"),
+    *(f"lincorr.model.{name}" for name in ("device", "editing", "gguf", "gradients", "huggingface")),
+    *(f"lincorr.model.{name}" for name in ("language_model", "load", "shallow", "transfer", "tree_inputs")),
+    "lincorr.testing",
 }
 CLUSTERS = "pipeline.runtime.clusters"
 LIBRARIES = {  # heavy library -> the modules that may import it
     "torch": MODEL_ROOMS | {"pipeline.plan.model_sizes"},  # which counts parameters on no device
     "transformers": MODEL_ROOMS | {"pipeline.plan.model_sizes"},
-    "peft": {"lincorr.model.load"},
+    "peft": {"lincorr.model.adapter"},
     "tokenizers": {"lincorr.testing"},
     "zarr": {
         f"lincorr.store.{name}"

@@ -7,18 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lincorr.errors import BadInput
-from lincorr.model.files import _ADAPTER_FILES, ModelSpec, locate, locate_adapter
+from lincorr.model.files import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, ModelSpec, locate, locate_adapter
 
 # Facts about where a model came from, not what it computes.
 _INCIDENTAL_CONFIG = {"_name_or_path", "transformers_version", "_commit_hash"}
 
-
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
-
-
 # What decides tokens in tokenizer_config.json: the same tokenizer.json under another class splits otherwise.
 _TOKENIZER_SETTINGS = ("tokenizer_class", "add_bos_token", "add_eos_token", "add_prefix_space", "legacy")
-
 
 # Facts about how an adapter was made.
 _INCIDENTAL_ADAPTER = {"base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type"}
@@ -39,21 +35,25 @@ class Fingerprint:
 
 
 def fingerprint_of(spec: ModelSpec) -> Fingerprint:
-    """Locate a model and its adapter, and hash them (see `fingerprint`)."""
+    """Locate a model and its adapter, and hash them (see `fingerprint`).
+
+    Raises:
+        BadInput: there is no such model or adapter.
+    """
     return fingerprint(locate(spec), locate_adapter(spec))
 
 
 def fingerprint(folder: Path, adapter: Path | None = None) -> Fingerprint:
-    """Hash what decides the logits: configuration, weight files and tokenizer files; an adapter's, too.
+    """Hash what decides the logits: configuration, weight files and tokenizer files, also of an adapter.
 
-    Where the files lie and which version of transformers wrote them does not count.
+    The folder and the version of transformers that wrote the files do not count.
 
     Raises:
-        BadInput: the folder holds no weights.
+        BadInput: the folder has no weights, or its configuration is not valid JSON.
     """
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     if not weights:
-        raise BadInput(f"model: the folder {str(folder)!r} holds no weights (*.safetensors)")
+        raise BadInput(f"model: the folder {str(folder)!r} has no weights (*.safetensors)")
     found = Fingerprint(
         config=_hash_settings(folder / "config.json", _INCIDENTAL_CONFIG),
         weights=_hash_files(weights),
@@ -61,11 +61,10 @@ def fingerprint(folder: Path, adapter: Path | None = None) -> Fingerprint:
     )
     if adapter is None:
         return found
-    settings, tensors = (adapter / name for name in _ADAPTER_FILES)
     return replace(
         found,
-        config=_joined(found.config, _hash_settings(settings, _INCIDENTAL_ADAPTER)),
-        weights=_joined(found.weights, _hash_files([tensors])),
+        config=_joined(found.config, _hash_settings(adapter / ADAPTER_SETTINGS, _INCIDENTAL_ADAPTER)),
+        weights=_joined(found.weights, _hash_files([adapter / ADAPTER_WEIGHTS])),
     )
 
 
@@ -73,7 +72,7 @@ def _hash_settings(path: Path, incidental: set[str]) -> str:
     try:
         settings = json.loads(path.read_text("utf-8"))
     except ValueError as problem:
-        raise BadInput(f"model: {str(path)!r} is no valid JSON ({problem}); get it again") from None
+        raise BadInput(f"model: {str(path)!r} is not valid JSON ({problem}); download it again") from None
     kept = {key: value for key, value in settings.items() if key not in incidental}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -16,7 +16,7 @@ from typing import Any
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, WrapperStore
 
-from lincorr.errors import BadInput, LincorrError, ReadOnly, Unlockable
+from lincorr.errors import BadInput, LincorrError, ReadOnly, Unlockable, first_line
 
 _RETRIES: dict[str, Any] = {
     "max_retries": 8,  # 50 s at most: a server that is down for longer ends the run, which goes on later
@@ -145,11 +145,7 @@ def _object_store(url: str) -> Any:
         make: Any = from_url  # its overloads are one for each provider
         return ObjectStore(make(url, retry_config=_RETRIES, **options))
     except Exception as problem:  # obstore has no one class for what it refuses
-        raise BadInput(f"store.path: {url!r} cannot be used ({_first_line(problem)})") from problem
-
-
-def _first_line(problem: BaseException) -> str:
-    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+        raise BadInput(f"store.path: {url!r} cannot be used ({first_line(problem)})") from problem
 
 
 @contextmanager
@@ -180,7 +176,7 @@ def _telling(url: str, *, writing: bool = False) -> Iterator[None]:
 
 def _unanswered(url: str, problem: BaseException) -> str:
     return (
-        f"store.path: {url!r} cannot be reached ({_first_line(problem)}); see that the endpoint, region and "
+        f"store.path: {url!r} cannot be reached ({first_line(problem)}); see that the endpoint, region and "
         "credentials in the environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, "
         "AWS_SECRET_ACCESS_KEY) are right. What was done is kept: run again to go on"
     )

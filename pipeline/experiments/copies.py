@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError
+from lincorr.model.device import visible_gpus
 from lincorr.model.files import ModelSpec, float32_bytes
 from lincorr.model.fingerprint import Fingerprint
-from lincorr.model.load import load_model, release_model, visible_gpus
+from lincorr.model.load import load_model, release_model
 from lincorr.prompts.subjects import Subjects
 from lincorr.prompts.tokens import Tokenizer
 from lincorr.prompts.trees import prompt_ids, prompt_template

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import psutil
 
+from lincorr.model.checks import check_readout, check_trees, check_trunk
+from lincorr.model.device import threads_in_use
 from lincorr.model.files import ModelSpec
-from lincorr.model.load import shared_model, threads_in_use
+from lincorr.model.load import shared_model
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.store.identity import Passes
 from lincorr.store.shards import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS
@@ -62,12 +64,12 @@ class HeadTask:
 def check_model(task: CheckTask) -> ModelCheck:
     """Compare the shortcuts with the model's own logits, and try out how many tokens a pass should have."""
     model = shared_model(task.model)
-    check = model.check_readout()
+    check = check_readout(model)
     passes: Passes = "whole"
     if check.passed:
         passes = "plain"
-        if model.check_trees().passed:
-            passes = "trunk" if model.check_trunk().passed else "trees"
+        if check_trees(model).passed:
+            passes = "trunk" if check_trunk(model).passed else "trees"
     on_gpu = model.device.startswith("cuda")
     shard_rows = task.shard_rows or (GPU_SHARD_ROWS if on_gpu else DEFAULT_SHARD_ROWS)
     tokens = task.batch_tokens or tune_batch_tokens(

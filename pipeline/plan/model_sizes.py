@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lincorr.errors import BadInput
-from lincorr.model.files import one_line
+from lincorr.errors import BadInput, first_line
 
 _ROUTED = ("num_local_experts", "num_experts", "n_routed_experts")
 
@@ -77,7 +76,7 @@ def model_sizes(config: Any, *, trust_remote_code: bool = False) -> ModelSizes:
         )
     except Exception as problem:  # whatever a configuration lacks
         raise BadInput(
-            f"model: its sizes cannot be read off its config.json ({one_line(problem)})"
+            f"model: its sizes cannot be read off its config.json ({first_line(problem)})"
         ) from problem
 
 

@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from lincorr.errors import BadInput
+from lincorr.model.device import resolve_dtype
 from lincorr.model.files import config_folder
-from lincorr.model.load import load_config, load_tokenizer, resolve_dtype
+from lincorr.model.load import load_config, load_tokenizer
 from lincorr.prompts.columns import NoColumns, answer_columns, has_choice
 from lincorr.prompts.subjects import read_lines
 from lincorr.prompts.trees import PromptTemplate, group_templates, merge_prompts, prompt_template, trunk_of

@@ -9,7 +9,7 @@ import dask
 import psutil
 from distributed import WorkerPlugin
 
-from lincorr.model.load import use_threads
+from lincorr.model.device import use_threads
 from pipeline.config import ClusterSettings
 
 TASKS_AT_ONCE = 2  # of a worker: one computes, the other prepares or writes

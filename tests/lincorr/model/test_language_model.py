@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
 from lincorr.errors import LincorrError
+from lincorr.model.checks import check_readout, check_trees, check_trunk
 from lincorr.model.language_model import LanguageModel
 from lincorr.prompts.trees import PromptTemplate, batches, merge_prompts, trunk_of
 from lincorr.testing import toy_tokenizer
@@ -99,7 +100,7 @@ BRANCHES = [[subject, 40, 41, *end] for subject in range(5) for end in ([42, 43]
 @pytest.mark.parametrize("name", CONFIGS)
 def test_trees_give_the_logits_of_their_prompts(name: str) -> None:
     model = language_model(name)
-    assert model.check_trees().passed
+    assert check_trees(model).passed
     trees = [merge_prompts(BRANCHES[start : start + 3]) for start in range(0, len(BRANCHES), 3)]
     (batch,) = batches(trees, 1000, len(trees))
     head = model.part_of_readout(None)
@@ -130,7 +131,7 @@ def late_templates() -> list[PromptTemplate]:
 def test_a_trunk_gives_the_logits_of_its_prompts(name: str) -> None:
     """What stands before X comes from the cache, and the prompts' logits are the model's own."""
     model = language_model(name)
-    assert model.check_trunk().passed
+    assert check_trunk(model).passed
     trunk = trunk_of(late_templates())
     assert trunk.tokens == (0, 40, 41, 42, 44)
     trees = [merge_prompts(late_prompts(subject), trunk) for subject in range(5)]
@@ -244,9 +245,9 @@ def test_a_gpu_gives_the_logits_of_the_cpu() -> None:
 def test_a_model_that_does_not_take_trees_is_found_out() -> None:
     config = transformers.BloomConfig(vocab_size=len(TOKENIZER), hidden_size=32, n_layer=2, n_head=4)
     model = LanguageModel(AutoModelForCausalLM.from_config(config), TOKENIZER, "cpu")
-    assert model.check_readout().passed
-    assert not model.check_trees().passed
-    assert not model.check_trunk().passed
+    assert check_readout(model).passed
+    assert not check_trees(model).passed
+    assert not check_trunk(model).passed
 
 
 def test_a_window_shorter_than_the_prompt_is_found_out() -> None:
@@ -254,7 +255,7 @@ def test_a_window_shorter_than_the_prompt_is_found_out() -> None:
     torch.manual_seed(0)
     sizes = CONFIGS["mistral"].to_dict() | {"sliding_window": 3, "initializer_range": 0.3}
     model = AutoModelForCausalLM.from_config(transformers.MistralConfig(**sizes))
-    assert not LanguageModel(model, TOKENIZER, "cpu").check_trees().passed
+    assert not check_trees(LanguageModel(model, TOKENIZER, "cpu")).passed
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -290,14 +291,14 @@ def test_head_on_the_host_reads_the_same(name: str) -> None:
 def test_linear_heads_are_known_and_checked(name: str) -> None:
     model = language_model(name)
     assert model.readout.kind == "linear"
-    assert model.check_readout().passed
+    assert check_readout(model).passed
 
 
 def test_soft_capped_head_is_told_from_a_linear_one() -> None:
     model = language_model("gemma2")
     assert model.readout.kind == "soft-capped"
     assert np.abs(model.logits(PROMPTS)).max() <= 3.0
-    assert model.check_readout().passed  # through the cap
+    assert check_readout(model).passed  # through the cap
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_a_wrong_head_does_not_pass_the_check() -> None:
         return output
 
     model.forward = scaled
-    check = LanguageModel(model, TOKENIZER, "cpu").check_readout()
+    check = check_readout(LanguageModel(model, TOKENIZER, "cpu"))
     assert not check.passed
     assert check.difference > check.tolerance
 
@@ -352,6 +353,6 @@ def test_low_precision_models_pass_the_check_and_give_float32(dtype: torch.dtype
     hidden, logits = states_and_logits(model)
     assert {str(hidden.dtype), str(logits.dtype)} == {"float32"}
     assert model.dtype == str(dtype).removeprefix("torch.")
-    assert model.check_readout().passed
-    assert model.check_trees().passed
-    assert model.check_trunk().passed
+    assert check_readout(model).passed
+    assert check_trees(model).passed
+    assert check_trunk(model).passed

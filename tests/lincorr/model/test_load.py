@@ -16,6 +16,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lincorr.errors import BadInput
+from lincorr.model.checks import check_readout
+from lincorr.model.device import resolve_device, resolve_dtype
 from lincorr.model.files import ModelSpec, float32_bytes, is_adapter, locate, model_name, needs_conversion
 from lincorr.model.fingerprint import Fingerprint, fingerprint, fingerprint_of
 from lincorr.model.load import (
@@ -23,8 +25,6 @@ from lincorr.model.load import (
     load_model,
     load_tokenizer,
     release_model,
-    resolve_device,
-    resolve_dtype,
     shared_model,
 )
 
@@ -111,7 +111,7 @@ def test_a_process_loads_a_model_once_until_it_lets_go(toy_model: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("nobody/nothing", "cannot be had from the hub"),
+        ("nobody/nothing", "cannot be downloaded from the hub"),
         ("missing/folder/model.gguf", "is not a file"),
         ("package:no_such_package/model.gguf", "no installed package 'no_such_package'"),
         ("package:not-a-name/model.gguf", "no installed package 'not-a-name'"),
@@ -126,12 +126,12 @@ def test_an_unknown_source_is_refused(source: str, says: str) -> None:
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
-    assert "holds no config.json" in refusal(lambda: locate(ModelSpec(str(tmp_path))))
+    assert "has no config.json" in refusal(lambda: locate(ModelSpec(str(tmp_path))))
 
 
 def test_a_folder_without_weights_is_refused(model_folder: Path) -> None:
     (model_folder / "model.safetensors").unlink()
-    assert "holds no weights" in refusal(lambda: fingerprint(model_folder))
+    assert "has no weights" in refusal(lambda: fingerprint(model_folder))
     assert "cannot be loaded" in refusal(lambda: load_model(ModelSpec(str(model_folder))))
 
 
@@ -279,11 +279,11 @@ def test_what_is_no_adapter_is_refused(toy_model: Path, toy_adapter: Path, tmp_p
     def load(adapter: Path) -> str:
         return refusal(lambda: load_model(ModelSpec(str(toy_model), adapter=str(adapter), device="cpu")))
 
-    assert "holds no adapter_config.json" in load(toy_model)
+    assert "has no adapter_config.json" in load(toy_model)
     pickled = tmp_path / "pickled"  # peft's older files would be unpickled
     shutil.copytree(toy_adapter, pickled)
     (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
-    assert "holds no adapter_model.safetensors" in load(pickled)
+    assert "has no adapter_model.safetensors" in load(pickled)
     other = tmp_path / "other"
     shutil.copytree(toy_adapter, other)
     edit_json(other / "adapter_config.json", target_modules=["no_such_layer"])
@@ -293,9 +293,9 @@ def test_what_is_no_adapter_is_refused(toy_model: Path, toy_adapter: Path, tmp_p
     tensors = safetensors.numpy.load_file(another / "adapter_model.safetensors")
     renamed = {name.replace("layers.1", "layers.7"): tensor for name, tensor in tensors.items()}
     safetensors.numpy.save_file(renamed, another / "adapter_model.safetensors", metadata={"format": "pt"})
-    assert "4 of its tensors have no place, and 4 places have no tensor" in load(another)
+    assert "4 tensors that the model does not expect, and 4 are missing" in load(another)
     (another / "adapter_config.json").write_text("{")
-    assert "is no valid JSON" in refusal(
+    assert "is not valid JSON" in refusal(
         lambda: fingerprint_of(ModelSpec(str(toy_model), adapter=str(another)))
     )
     assert is_adapter(str(toy_adapter))
@@ -341,4 +341,4 @@ def test_a_converted_gguf_is_kept_and_loads(real_model: str, tmp_path: Path) -> 
     model = load_model(spec)
     prompt = np.array([model.tokenizer("The capital of France is")["input_ids"]])
     assert model.tokenizer.decode([model.logits(prompt).argmax()]) == " Paris"
-    assert model.check_readout().passed
+    assert check_readout(model).passed

@@ -114,7 +114,7 @@ def test_an_unknown_model(refusal, flags):
 
 def test_a_folder_that_is_no_model(refusal, flags, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "holds no config.json" in refusal("extract", *flags, "--model", tmp_path / "empty")
+    assert "has no config.json" in refusal("extract", *flags, "--model", tmp_path / "empty")
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_a_worker_has_the_threads_that_are_asked_for():
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])  # Dask's nannies set both to 1
 @pytest.mark.skipif(cores() < 2, reason="torch takes no more threads than there are cores")
 def test_threads_are_those_that_are_asked_for_whatever_the_environment_says(name):
-    program = "from lincorr.model.load import *; use_threads(2); print(threads_in_use())"
+    program = "from lincorr.model.device import *; use_threads(2); print(threads_in_use())"
     environment = os.environ | {name: "1"}
     found = subprocess.run(
         [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True

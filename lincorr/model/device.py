@@ -1,0 +1,54 @@
+"""Where a process computes its models: device, precision of the weights, and threads."""
+
+import os
+import sys
+
+from lincorr.errors import BadInput
+from lincorr.model.files import Precision
+
+
+def resolve_device(device: str) -> str:
+    """Turn "auto" into "cuda" if there is a GPU, else "cpu".
+
+    Raises:
+        BadInput: a GPU is requested, but there is none.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BadInput(f"model.device: {device!r} is requested, but torch finds no GPU; use cpu")
+    return device
+
+
+def resolve_dtype(dtype: Precision, device: str) -> str:
+    """Turn "auto" into float32 on a CPU and bfloat16 on a GPU."""
+    if dtype != "auto":
+        return dtype
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def visible_gpus(device: str) -> int:
+    """Return the number of GPUs that this process sees for a model on `device`: 0 for "cpu"."""
+    import torch
+
+    return 0 if device == "cpu" else torch.cuda.device_count()
+
+
+def use_threads(threads: int) -> None:
+    """Let this process's models compute with so many threads, also those that are loaded later.
+
+    It does not import torch: a process that only fits has no use for its 0.2 GB.
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # torch reads them when it is imported
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def threads_in_use() -> int:
+    """Return the number of threads with which this process's models compute."""
+    import torch
+
+    return torch.get_num_threads()

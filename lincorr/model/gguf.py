@@ -1,0 +1,102 @@
+"""GGUF files: found in a folder or an installed package, and converted once into a folder of safetensors."""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from lincorr.errors import BadInput, first_line
+from lincorr.model.huggingface import quiet_transformers
+
+PACKAGE_PREFIX = "package:"
+
+
+def gguf_file(source: str) -> Path | None:
+    """Return the GGUF file that a model's source names; None if it names something else.
+
+    Raises:
+        BadInput: there is no such file or package.
+    """
+    if source.startswith(PACKAGE_PREFIX):
+        return _package_file(source.removeprefix(PACKAGE_PREFIX))
+    path = Path(source).expanduser()
+    if path.suffix != ".gguf":
+        return None
+    if not path.is_file():
+        raise BadInput(f"model: {source!r} is not a file; give the path of a .gguf file")
+    return path
+
+
+def conversion_folder(gguf: Path, cache: str | None) -> Path:
+    """Return the folder for a GGUF file's conversion, named after its content; it need not exist yet.
+
+    Args:
+        cache: folder for converted models; None is the user's cache folder.
+    """
+    models = Path(cache or platformdirs.user_cache_path("lincorr")) / "models"
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return models / f"{gguf.stem}-{digest}"
+
+
+def convert(gguf: Path, folder: Path) -> Path:
+    """Convert a GGUF file into a folder that transformers can load, unless it exists; return the folder.
+
+    The folder appears complete or not at all, also when several processes convert at once.
+
+    Raises:
+        BadInput: the file cannot be read, or the folder cannot be written.
+    """
+    if folder.is_dir():
+        return folder
+    cache = folder.parent
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{gguf.stem}-", dir=cache))
+    except OSError as problem:
+        raise BadInput(f"model.cache: {str(cache)!r} cannot be written ({problem})") from None
+    try:
+        _write_converted(gguf, partial)
+        os.replace(partial, folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was faster
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _package_file(name: str) -> Path:
+    """Find a file of an installed package, without importing the package."""
+    package, _, file = name.partition("/")
+    mend = f"install the package, or check the name: {PACKAGE_PREFIX}name/file.gguf"
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None:
+        raise BadInput(f"model: there is no installed package {package!r}; {mend}")
+    for folder in found.submodule_search_locations or ():
+        path = Path(folder) / file
+        if path.is_file() and path.suffix == ".gguf":
+            return path
+    raise BadInput(f"model: package {package!r} has no file {file!r}; {mend}")
+
+
+def _write_converted(gguf: Path, folder: Path) -> None:
+    import torch
+
+    transformers = quiet_transformers()
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    except Exception as problem:
+        raise BadInput(f"model: {str(gguf)!r} cannot be read ({first_line(problem)})") from problem
+    # The weights are plain float32 now; transformers refuses to save a model that it calls quantised.
+    model.hf_quantizer = None
+    del model.config.quantization_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

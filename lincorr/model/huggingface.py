@@ -1,0 +1,35 @@
+"""Hugging Face's libraries, imported when they are first needed, and downloads from its hub."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lincorr.errors import BadInput, first_line
+
+
+def quiet_transformers() -> Any:
+    """Import transformers and return it, without its warnings and progress bars."""
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    """Download those files of a repository that match the patterns; return their local folder.
+
+    Raises:
+        BadInput: the hub cannot be reached, or has no such repository or revision.
+    """
+    import huggingface_hub
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(hub_id, revision=revision, allow_patterns=list(patterns))
+        )
+    except Exception as problem:
+        raise BadInput(
+            f"model: {hub_id!r} is not a local folder or a .gguf file, and cannot be downloaded from the "
+            f"hub ({first_line(problem)})"
+        ) from problem
