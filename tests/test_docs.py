@@ -4,6 +4,7 @@ import re
 import shlex
 from collections import Counter
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -44,12 +45,36 @@ def test_every_command_of_the_readme_is_understood(command: str, capsys: pytest.
         assert flag in usage
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
-def test_links_between_documents_lead_somewhere(document: str) -> None:
-    path = ROOT / document
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "deploy").rglob("*.md")),
+    *sorted((ROOT / "lincorr").rglob("*.md")),
+]
+by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@by_document
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text("utf-8")):
         if not target.startswith("http"):
-            assert (path.parent / target).exists(), target
+            assert (document.parent / target).exists(), target
+
+
+_FOLDERS = "lincorr|pipeline|tests|benchmarks|deploy|docs|examples"
+
+
+@by_document
+def test_files_and_names_of_the_code_exist(document: Path) -> None:
+    """Paths, dotted names, and names that are said to be in a file; not those of examples of what to add."""
+    text = re.sub(r"^# \S+\.(py|yaml)$", "", document.read_text("utf-8"), flags=re.MULTILINE)
+    for path in re.findall(rf"(?<![\w/.:@-])(?:{_FOLDERS})/[\w./-]*[\w/]", text):
+        found = [folder / path for folder in (ROOT, document.parent)]
+        assert any(p.exists() or p.with_suffix(".py").exists() for p in found), path
+    for name in re.findall(r"(?<![\w/.(-])(?:lincorr|pipeline)(?:\.\w+)+(?![\w/-])", text):
+        resolve_name(name)
+    for name, path in re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", text):
+        assert re.search(rf"^{name}\b", (ROOT / path).read_text("utf-8"), flags=re.MULTILINE), (name, path)
 
 
 # --- every command of docs/ is run ----------------------------------------------------------------------
@@ -92,6 +117,19 @@ def test_every_command_of_the_pages_runs(
     for kind, text in _BLOCK.findall(page.read_text("utf-8")):
         if kind == "python":
             exec(compile(text, page.name, "exec"), {})
+
+
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the store that `make demo` makes, here of the toy model."""
+    monkeypatch.chdir(tmp_path)
+    flags = ["--model", str(toy_model), "--subjects-count", "100", "--cluster-kind", "serial"]
+    assert main(["run", *flags, "--store", "runs/demo.zarr"]) == 0
+    [program] = [
+        text for kind, text in _BLOCK.findall((ROOT / "README.md").read_text("utf-8")) if kind == "python"
+    ]
+    exec(compile(program, "README.md", "exec"), {})
 
 
 def takes_settings(verb: str) -> bool:

@@ -1,7 +1,8 @@
 """The command line: verbs, exit codes and one-line errors; each verb imports what is heavy itself."""
 
 import sys
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
@@ -54,6 +55,22 @@ relations_app.command("check")(relations_check)
 app.add_typer(relations_app, name="relations")
 
 _INTERRUPTED = 130
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"lincorr {version('lincorr')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Take the flags that stand before a verb."""
 
 
 def main(arguments: list[str] | None = None) -> int:
