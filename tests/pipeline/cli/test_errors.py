@@ -54,7 +54,7 @@ def test_a_store_in_the_place_of_a_file(refusal, flags, tmp_path):
 def test_a_store_in_a_folder_of_other_things(refusal, flags, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"jpg")
-    assert "is no lincorr store" in refusal("run", *flags, "--store", tmp_path / "photos")
+    assert "is not a lincorr store" in refusal("run", *flags, "--store", tmp_path / "photos")
 
 
 @pytest.fixture(scope="session")
@@ -177,7 +177,7 @@ def test_a_defect_is_one_line_and_exits_with_1(flags, capsys, monkeypatch):
 def test_debug_shows_where_a_refusal_came_from(flags):
     with pytest.raises(Exception, match="no/such/model") as caught:
         main(["plan", *flags, "--model", "no/such/model", "--debug"])
-    assert caught.traceback[-1].path.name == "files.py"
+    assert caught.traceback[-1].path.name == "huggingface.py"
 
 
 def test_an_interruption_is_one_line(flags, capsys, monkeypatch):

@@ -11,8 +11,7 @@ from lincorr.solvers.choose import choose
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from lincorr.testing import HiddenProblem, hidden_problem
-from pipeline.fit import relation as fit
-from pipeline.fit.inputs import FitInputs
+from pipeline.fit.inputs import FIT_NAMES, FitInputs
 from pipeline.fit.relation import fit_relation
 from pipeline.prepare.prepare import RelationInputs
 from pipeline.runtime.executor import Executor, Serial
@@ -73,7 +72,7 @@ def weights_of(fitted: LinearMap) -> Any:
 
 def arrays(store: LogitStore) -> dict[str, bytes]:
     """The bits of every map."""
-    maps = [store.maps.load("toy", name) for name in fit.FIT_NAMES if store.maps.inputs("toy", name)]
+    maps = [store.maps.load("toy", name) for name in FIT_NAMES if store.maps.inputs("toy", name)]
     assert maps
     return {m.diagnosis.method + str(i): weights_of(m).tobytes() for i, m in enumerate(maps)}
 

@@ -17,7 +17,7 @@ from lincorr.solvers.direct import direct
 from lincorr.solvers.spectrum import coefficients, ridge_path
 from lincorr.store import scratch as scratch_module
 from lincorr.store.store import LogitStore
-from pipeline.fit import panels
+from pipeline.fit import panels, tiles
 from pipeline.fit import relation as fit
 from pipeline.fit.problem import held_out_moments, set_up
 from pipeline.fit.rows import ROW_BYTES
@@ -54,7 +54,7 @@ def other_device(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(scratch_module, "to_device", to_device)
     monkeypatch.setattr(device_module, "has_gpu", lambda: True)
-    monkeypatch.setattr(panels, "limit_memory", lambda kind, n_bytes: None)
+    monkeypatch.setattr(tiles, "limit_memory", lambda kind, n_bytes: None)
     return put
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.testing import HiddenProblem, planted_store
-from pipeline.fit import panels
+from pipeline.fit import tiles
 from pipeline.fit.problem import set_up
 from tests.pipeline.fit.executors import Before
 from tests.pipeline.fit.planted import P, Q, fit_inputs, planted, run, weights_of
@@ -30,7 +30,7 @@ def test_a_lost_tile_is_named(store_of):
 
     def lose() -> None:
         Path(store.url, "scratch/toy-domain/factor/c/2/1").unlink()
-        panels._opened.cache_clear()
+        tiles._opened.cache_clear()
 
     losing = Before("solve", lose)
     with pytest.raises(StoreDamaged, match=r"tile \(2, 1\) of 'factor' in .* is missing; delete this folder"):

@@ -10,8 +10,8 @@ import pytest
 from lincorr.errors import LincorrError
 from lincorr.store.scratch import Scratch
 from lincorr.testing import hidden_problem, planted_store
-from pipeline.fit import panels
 from pipeline.fit import relation as fit
+from pipeline.fit import tiles
 from tests.pipeline.fit.executors import Before, Disorderly, interrupt
 from tests.pipeline.fit.planted import P, Q, arrays, error, fit_inputs, run, weights_of
 
@@ -52,8 +52,8 @@ def test_a_worker_that_comes_when_the_products_are_there_goes_on(stage, store_of
     run(whole, inputs)
     with pytest.raises(KeyboardInterrupt):
         run(broken, inputs, Before(stage, interrupt))
-    panels._opened.cache_clear()
-    panels._opened_rows.cache_clear()
+    tiles._opened.cache_clear()
+    tiles._opened_rows.cache_clear()
     run(broken, inputs)
     assert arrays(whole) == arrays(broken)
 
