@@ -52,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.model, Path(folder))
         print(f"{bench.machine}; peak {bench.peak:.0f} GFLOP/s\n", flush=True)
-        results = {"machine": bench.machine, "peak_gflops": bench.peak}
+        results: dict[str, Any] = {"machine": bench.machine, "peak_gflops": bench.peak}
         results["ways"] = ways = bench.ways(options.subjects)
         print_table(ways)
         notebook = ways[0]["ms_per_prompt"]

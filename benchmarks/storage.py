@@ -56,7 +56,7 @@ def main() -> None:
         data = (hidden if what == "hidden" else logits).astype(precision)
         exact = worst(kept.astype(np.float64), logits.astype(np.float64))
         for codec, cost in costs(data, logits.nbytes):
-            rows.append({"what": what, "precision": precision, "codec": codec} | cost | exact)
+            rows.append({"what": what, "precision": precision, "codec": codec, **cost, **exact})
     print_table(rows)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2))

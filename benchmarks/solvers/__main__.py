@@ -1,11 +1,11 @@
 """What the solvers cost, whether they are right, and what they read, beside their peers in one run.
 
-    python benchmarks/solvers domain      # small: scikit-learn, scipy, numpy, dask, himalaya, ours
-    python benchmarks/solvers tiled       # logits that do not fit into memory: 16,384 x 8,192 -> 8,192
-    python benchmarks/solvers flagship --store all.zarr   # every token to every token: cost, W, the λ path
-    python benchmarks/solvers thousand --store all.zarr   # fewer subjects than the model is wide
-    python benchmarks/solvers lowrank --store all.zarr    # the same logits without hidden states
-    python benchmarks/solvers cutoff --store all.zarr     # what rounding does to W, and to peers
+    python -m benchmarks.solvers domain      # small: scikit-learn, scipy, numpy, dask, himalaya, ours
+    python -m benchmarks.solvers tiled       # logits that do not fit into memory: 16,384 x 8,192 -> 8,192
+    python -m benchmarks.solvers flagship --store all.zarr   # every token to every token: cost, W, the λ path
+    python -m benchmarks.solvers thousand --store all.zarr   # fewer subjects than the model is wide
+    python -m benchmarks.solvers lowrank --store all.zarr    # the same logits without hidden states
+    python -m benchmarks.solvers cutoff --store all.zarr     # what rounding does to W, and to peers
 
 Each question prints a table and, with --json FILE, adds to that file. The store with all tokens is made by
 
@@ -23,12 +23,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import cutoff
-import domain
-import lowrank
-import tiled
-import vocabulary
-from machine import describe
+from benchmarks.solvers import cutoff, domain, lowrank, tiled, vocabulary
+from benchmarks.solvers.machine import describe
 
 
 def main() -> None:

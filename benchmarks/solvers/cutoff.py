@@ -5,17 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from machine import print_table
 from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
-from vocabulary import OpenRelation
 
+from benchmarks.solvers.machine import print_table
+from benchmarks.solvers.vocabulary import OpenRelation
 from lincorr.scores.hits import hits
 from lincorr.scores.moments import CrossMoments, finite_mean
 from lincorr.solvers.direct import direct
 from lincorr.solvers.spectrum import ridge_path, solve
 
-Doubles = NDArray[np.float64]
+Doubles = NDArray[np.floating]  # float64
 Found = tuple[int, Doubles, Doubles]  # rank, W, intercept
 
 
@@ -44,7 +44,7 @@ def measure(opened: OpenRelation, most_rows: int, n_columns: int) -> dict[str, A
             )
         )
         eps, width = float(np.finfo(precision).eps), opened.store.identity.width
-        kept = {"source_ids": ids, "target_ids": relation.target.ids}
+        kept: dict[str, Any] = {"source_ids": ids, "target_ids": relation.target.ids}
 
         def ours(ridge: bool) -> Found:
             problem = direct(x, y, storage_eps=eps, rank_limit=width, **kept)  # noqa: B023

@@ -7,10 +7,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import scipy.linalg
-from machine import best_seconds, print_table, seconds
 from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
 
+from benchmarks.solvers.machine import best_seconds, print_table, seconds
 from lincorr.solvers.direct import direct
 from lincorr.solvers.spectrum import solve
 from lincorr.testing import hidden_problem
@@ -18,7 +18,7 @@ from lincorr.testing import hidden_problem
 ROWS, SOURCES, TARGETS, WIDTH = 5000, 220, 130, 576
 TURNS, ROUNDS = 3, 5  # the loop over all columns takes turns with five rounds of the others; the best counts
 
-Doubles = NDArray[np.float64]
+Doubles = NDArray[np.floating]  # float64
 
 
 def measure() -> dict[str, Any]:
@@ -46,7 +46,7 @@ def measure() -> dict[str, Any]:
     turns = [(seconds(per_column), best_seconds(ways, ROUNDS)) for _ in range(TURNS)]
     best = {way: min(others[way] for _, others in turns) for way in ways}
     per_column_seconds = min(taken for taken, _ in turns)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"way": way, "ms": 1e3 * taken, "error": error(work(), expected)}
         for way, taken, work in [(loop, per_column_seconds, per_column)]
         + [(way, best[way], work) for way, work in ways.items()]
@@ -61,7 +61,7 @@ def measure() -> dict[str, Any]:
 
 def ours(x: Doubles, y: Doubles) -> Doubles:
     """Solve, with rank decision, intercept and certificates, as a fit does."""
-    ids = {"source_ids": np.arange(SOURCES), "target_ids": np.arange(TARGETS)}
+    ids: dict[str, Any] = {"source_ids": np.arange(SOURCES), "target_ids": np.arange(TARGETS)}
     problem = direct(x, y, storage_eps=float(np.finfo(np.float32).eps), rank_limit=WIDTH, **ids)
     weights = solve(problem).weights
     assert isinstance(weights, np.ndarray)

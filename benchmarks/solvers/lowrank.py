@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import PeakMemory, print_table
-from tiled import Timed
-from vocabulary import OpenRelation, every_output
 
+from benchmarks.solvers.machine import PeakMemory, print_table
+from benchmarks.solvers.tiled import Timed
+from benchmarks.solvers.vocabulary import OpenRelation, every_output
 from lincorr.prompts.columns import Columns
 from lincorr.prompts.subjects import string_subjects
 from lincorr.solvers.choose import choose
@@ -139,8 +139,10 @@ def distance(one: Any, other: Any) -> float:
     """
     assert isinstance(one, Factors)
     assert isinstance(other, Factors)
-    left = np.linalg.qr(np.concatenate([one.left, other.left], axis=1), mode="r")
-    right = np.linalg.qr(np.concatenate([one.right, other.right], axis=1), mode="r")
+    left, right = (
+        np.asarray(np.linalg.qr(np.concatenate(sides, axis=1), mode="r"))
+        for sides in ((one.left, other.left), (one.right, other.right))
+    )
     r, s = one.core.shape
     difference = left[:, :r] @ one.core @ right[:, :s].T - left[:, r:] @ other.core @ right[:, s:].T
     size = np.linalg.norm(left[:, r:] @ other.core @ right[:, s:].T)

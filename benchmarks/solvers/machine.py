@@ -4,7 +4,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def best_seconds(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def best_seconds(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Return the best time of every way; they take turns, so that a busy moment meets all alike.
 
     A turn is three calls: NumPy and SciPy bring a BLAS of their own each, and for a while the threads of the

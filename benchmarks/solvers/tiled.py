@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from machine import PeakMemory, dgemm_peak, print_table
 from numpy.typing import NDArray
 
+from benchmarks.solvers.machine import PeakMemory, dgemm_peak, print_table
 from lincorr.prompts.columns import Columns
 from lincorr.relations.relation import Relation, Side, Template
 from lincorr.solvers.choose import choose

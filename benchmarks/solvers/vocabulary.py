@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from machine import PeakMemory, print_table
 from numpy.typing import NDArray
 
+from benchmarks.solvers.machine import PeakMemory, print_table
 from lincorr.prompts.subjects import split_rows
 from lincorr.scores.moments import CrossMoments, finite_mean
 from lincorr.solvers.factored import Factored

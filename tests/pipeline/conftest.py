@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -54,7 +55,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 def scheduler(tmp_path: Path) -> Iterator[tuple[psutil.Process, str]]:
     """A scheduler in a process of its own, with one worker."""
     file = tmp_path / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     first = psutil.Popen([*command, "--no-dashboard", "--scheduler-file", str(file)], **quiet)
     limit = time.monotonic() + PATIENCE

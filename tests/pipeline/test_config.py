@@ -21,7 +21,8 @@ VERBS = ("run", "plan", "extract", "fit", "evaluate", "report", "show")
 
 @pytest.fixture(scope="module")
 def commands() -> dict[str, Any]:
-    return typer.main.get_command(cli.app).commands
+    group: Any = typer.main.get_command(cli.app)
+    return dict(group.commands)
 
 
 @pytest.fixture

@@ -24,12 +24,8 @@ import numpy as np
 import obstore
 import pytest
 import yaml
-import zarr
 
 from lincorr.errors import BadInput, LincorrError
-from lincorr.prompts.columns import Columns
-from lincorr.relations.relation import Relation, Side, Template
-from lincorr.solvers.choose import choose
 from lincorr.store import locations as places
 from lincorr.store.locations import SharedObject
 from lincorr.store.store import LogitStore
@@ -38,10 +34,11 @@ from pipeline.cli.main import main
 from pipeline.fit import relation as fit
 from pipeline.fit.inputs import FitInputs
 from pipeline.fit.relation import fit_relation
-from pipeline.prepare.prepare import RelationInputs
 from pipeline.runtime import lease
 from pipeline.runtime.executor import Serial
 from pipeline.runtime.lock import sole_writer
+from tests.pipeline.fit.relations import chosen, planted_relation
+from tests.stores import arrays
 
 SERVER = (
     "from moto.server import ThreadedMotoServer as S; import time\n"
@@ -101,13 +98,7 @@ def contents(
     url: str, parts: tuple[str, ...] = ("subjects", "columns", "logits", "hidden", "done", "head", "maps")
 ) -> dict[str, bytes]:
     """Every array of a store, but those of its scratch."""
-    found = {}
-    for part in parts:
-        group = zarr.open_group(places.open_location(url), mode="r", path=part)
-        for name, array in group.members(max_depth=None):
-            if isinstance(array, zarr.Array):
-                found[f"{part}/{name}"] = array[...].tobytes()
-    return found
+    return {name: array.tobytes() for name, array in arrays(places.open_location(url), *parts).items()}
 
 
 @pytest.mark.usefixtures("s3")
@@ -128,11 +119,8 @@ def test_a_fit_with_its_scratch_on_s3_has_the_bits_of_a_local_one(method, p, tmp
     for name, value in {"_PANEL": 32, "_FEWEST_ROWS": 8, "largest_tile": lambda p, memory: 32}.items():
         monkeypatch.setattr(fit, name, value)
     made = hidden_problem(50, 6, p, 12)
-    sides = (Side(Template(name, f"{{}} {name}"), ()) for name in ("source", "target"))
-    columns = [Columns(np.arange(n), (" x",) * n, (" x",) * n, (True,) * n, {}) for n in (p, 12)]
-    relation = RelationInputs(Relation("toy", "test", *sides, ()), *columns, {})
-    choice = choose(50, p, 12, width=6, hidden=False, memory_bytes=10**9, method=method)
-    inputs = FitInputs(relation, np.arange(50), np.arange(2), {"domain": choice}, p, None)
+    choice = chosen(method, 50, p, 12, width=6)
+    inputs = FitInputs(planted_relation(p, 12), np.arange(50), np.arange(2), {"domain": choice}, p, None)
     kept = []
     for url in (str(tmp_path / "run.zarr"), f"s3://runs/scratch/{method}.zarr"):
         store = planted_store(url, made, shard_rows=25)
@@ -293,11 +281,18 @@ def test_a_second_run_on_one_bucket_is_refused_until_the_first_is_dead(holder, f
     assert main(["extract", *flags, "--store", "s3://runs/held.zarr", "--cluster-kind", "serial"]) == 0
 
 
+def read(shared: SharedObject) -> tuple[bytes, str]:
+    """Its content and tag; it must be there."""
+    found = shared.read()
+    assert found is not None
+    return found
+
+
 @pytest.mark.usefixtures("s3")
 def test_a_lock_on_a_bucket_is_free_after_the_run(flags):
     extract = ["extract", *flags, "--store", "s3://runs/free.zarr", "--cluster-kind", "serial"]
     assert main(extract) == 0
-    held = json.loads(SharedObject("s3://runs/free.zarr.lock").read()[0])
+    held = json.loads(read(SharedObject("s3://runs/free.zarr.lock"))[0])
     assert held["holder"] == ""
     assert main(extract) == 0
 
@@ -318,7 +313,7 @@ def test_of_many_who_try_at_once_one_gets_the_lock():
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(attempt, range(6))) == 1
         expired = SharedObject("s3://runs/race.zarr.lock")
-        content, tag = expired.read()
+        content, tag = read(expired)
         expired.replace(json.dumps(json.loads(content) | {"renewed": 0.0}).encode(), tag)
         assert sum(pool.map(attempt, range(6))) == 1  # of an expired one, too
 
@@ -343,14 +338,14 @@ def assert_a_run_whose_lock_was_taken_over_stops(monkeypatch):
 
     def run() -> None:
         with lease.leased("s3://runs/taken.zarr"):
-            while place.replace(theirs, place.read()[1]) is None:  # a renewal came between
+            while place.replace(theirs, read(place)[1]) is None:  # a renewal came between
                 pass
             time.sleep(20)
 
     with pytest.raises(LincorrError, match=r"was cut off from 's3://runs/taken\.zarr' for so long"):
         run()
-    assert place.read()[0] == theirs
-    place.replace(b"", place.read()[1])
+    assert read(place)[0] == theirs
+    place.replace(b"", read(place)[1])
 
 
 @pytest.mark.usefixtures("s3")

@@ -71,10 +71,10 @@ def test_the_gradient_is_a_slope(model: LanguageModel) -> None:
         with torch.no_grad():
             for weight in weights:
                 part = gradient[start : start + weight.numel()].reshape(weight.shape)
-                weight += step * torch.from_numpy(part)
+                weight.add_(step * torch.from_numpy(part))
                 start += weight.numel()
         return value()
 
-    step = 1e-3 / np.linalg.norm(gradient)  # norms compute in float32 whatever the weights are
+    step = float(1e-3 / np.linalg.norm(gradient))  # norms compute in float32 whatever the weights are
     rise = (move(step) - move(-2 * step)) / (2 * step)
     assert rise == pytest.approx(gradient @ gradient, rel=1e-3)

@@ -112,7 +112,7 @@ def test_trees_give_the_logits_of_their_prompts(name: str) -> None:
 
 
 # Three templates whose beginnings are the same for every subject, under one start-of-text token.
-LATE = [[0, 40, 41, 42, "X", 43], [0, 40, 41, 44, "X"], [0, "X", 40, 41]]
+LATE: list[list[Any]] = [[0, 40, 41, 42, "X", 43], [0, 40, 41, 44, "X"], [0, "X", 40, 41]]
 
 
 def late_prompts(subject: int) -> list[list[int]]:
@@ -122,7 +122,7 @@ def late_prompts(subject: int) -> list[list[int]]:
 def late_templates() -> list[PromptTemplate]:
     place = [prompt.index("X") for prompt in LATE]
     return [
-        PromptTemplate(tuple(prompt[:i]), tuple(prompt[i + 1 :]), "")  # type: ignore[arg-type]
+        PromptTemplate(tuple(prompt[:i]), tuple(prompt[i + 1 :]), "")
         for prompt, i in zip(LATE, place, strict=True)
     ]
 

@@ -240,7 +240,7 @@ def test_fingerprint_in_short_is_twelve_hexadecimal_digits(toy_model: Path) -> N
 
 
 def test_weights_are_counted_in_float32(toy_model: Path, tmp_path: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(toy_model)
+    model: Any = AutoModelForCausalLM.from_pretrained(toy_model)
     expected = 4 * sum(weight.numel() for weight in model.parameters())
     assert float32_bytes(toy_model) == expected
     model.to(torch.bfloat16).save_pretrained(tmp_path / "half")

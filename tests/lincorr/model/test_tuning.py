@@ -83,5 +83,5 @@ def test_memory_that_grows_beyond_its_share_ends_the_trials(monkeypatch: pytest.
             self.rss = next(sizes)
             return self
 
-    monkeypatch.setattr(lincorr.model.tuning.psutil, "Process", Process)
+    monkeypatch.setattr("lincorr.model.tuning.psutil.Process", Process)
     assert tuned(monkeypatch, device, memory=200) == 512

@@ -12,7 +12,7 @@ from tests.lincorr.relations.catalogue_files import OWN, one_line, refusal, writ
 
 
 def test_a_relation_has_paraphrases(shipped):
-    first, second, third = [shipped.relation("city-country"), *shipped.paraphrases("city-country")]
+    first, (second, third) = shipped.relation("city-country"), shipped.paraphrases("city-country")
     assert (second.name, third.name) == ("city-country.2", "city-country.3")
     assert (second.source.template.name, second.target.template.name) == ("city.2", "country.2")
     texts = {r.source.template.text for r in (first, second, third)}

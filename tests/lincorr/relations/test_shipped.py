@@ -38,7 +38,8 @@ def test_most_promised_relations_have_a_truth(shipped):
 
 
 def templates_of(file: str) -> dict[str, str]:
-    return yaml.safe_load((FOLDER / f"{file}.yaml").read_text("utf-8"))["templates"]
+    templates: dict[str, str] = yaml.safe_load((FOLDER / f"{file}.yaml").read_text("utf-8"))["templates"]
+    return templates
 
 
 @pytest.mark.parametrize(

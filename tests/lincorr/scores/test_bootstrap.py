@@ -55,7 +55,8 @@ def test_the_interval_is_that_of_scipys_bootstrap() -> None:
     predicted, true = pairs(150, 1)
 
     def r(x: Floats, y: Floats, axis: int) -> Floats:
-        return scipy.stats.pearsonr(x, y, axis=axis).statistic
+        found: Floats = scipy.stats.pearsonr(x, y, axis=axis).statistic
+        return found
 
     expected = scipy.stats.bootstrap(
         (predicted[:, 0], true[:, 0]), r, paired=True, method="percentile", n_resamples=4000, rng=3

@@ -77,7 +77,7 @@ def by_gram(problem: Case, put: Put, *, size: int = 7, **options: Any) -> Reduce
     moments = functools.reduce(
         gram.Moments.merge, (gram.Moments.of(x[block, :], y[block, :]) for block in rows)
     )
-    known = {
+    known: dict[str, Any] = {
         "source_ids": np.arange(x.shape[1]),
         "target_ids": np.arange(y.shape[1]),
         "storage_eps": problem.storage_eps,

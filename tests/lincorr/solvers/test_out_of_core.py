@@ -72,8 +72,8 @@ def test_any_size_and_rank_in_any_blocks(
 @every_method
 def test_rounding_for_storage_does_not_ruin_the_weights(method: str, dtype: Any, n: int, p: int) -> None:
     made = hidden_problem(n, 16, p, 30, noise=0.05)
-    stored = (x.astype(dtype).astype(np.float64) for x in (made.source_logits(), made.target_logits()))
-    problem = Case(*stored, float(np.finfo(dtype).eps))
+    x, y = (x.astype(dtype).astype(np.float64) for x in (made.source_logits(), made.target_logits()))
+    problem = Case(x, y, float(np.finfo(dtype).eps))
     fitted = solve(METHODS[method](problem, np.asarray, size=40))
     cut = fitted.diagnosis.cut
     assert cut.rank == 16 if dtype is np.float32 else 13 <= cut.rank <= 16

@@ -55,7 +55,7 @@ LEFT_OUT = [
 @pytest.mark.parametrize(("name", "root_penalty"), LEFT_OUT)
 def test_leave_one_out_is_leaving_one_out(xp: Any, name: str, root_penalty: float) -> None:
     case = CASES[name]
-    problem = case.problem(xp)
+    problem: Any = case.problem(xp)
     predicted = leave_one_out(problem, root_penalty)
     outputs = predicted if problem.readout is None else predicted @ problem.readout.T
     expected = refitted(case, root_penalty)

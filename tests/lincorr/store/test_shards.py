@@ -21,6 +21,7 @@ from tests.lincorr.store.small_store import (
     truncate,
     write,
 )
+from tests.stores import array
 
 
 def test_a_short_last_shard_grows(url: Path) -> None:
@@ -54,7 +55,7 @@ def test_new_subjects_open_new_shards(url: Path) -> None:
 def test_what_is_not_extracted_reads_as_nan_and_is_refused(url: Path) -> None:
     store = make(url, written=False)
     write(store, 1)
-    raw = np.asarray(zarr.open_group(str(url), mode="r")["logits/city"][...])  # type: ignore[index]
+    raw = array(url, "logits/city")
     assert np.isnan(raw).all(axis=1).tolist() == [True] * 4 + [False] * 4 + [True] * 2
     message = refusal(StoreDamaged, lambda: store.logits("city", COLUMNS.ids, np.array([5, 3])))
     assert "shard 0 of template 'city'" in message

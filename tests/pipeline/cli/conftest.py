@@ -64,7 +64,7 @@ def refusal(tmp_path: Path, toy_model: Path, capsys) -> Callable[..., str]:
         assert len(lines) == 1, told.err
         assert lines[0].startswith("error: ")
         assert files_of(tmp_path, toy_model) == before
-        return lines[0]
+        return str(lines[0])
 
     return refusal
 
@@ -75,6 +75,6 @@ def printed(capsys) -> Callable[..., str]:
 
     def printed(*arguments: object) -> str:
         assert main([str(a) for a in arguments]) == 0, capsys.readouterr().err
-        return capsys.readouterr().out
+        return str(capsys.readouterr().out)
 
     return printed

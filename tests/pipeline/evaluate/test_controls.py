@@ -9,22 +9,21 @@ import pytest
 from scipy.stats import pearsonr
 from sklearn.linear_model import LinearRegression
 
+from lincorr.prompts.columns import Columns
 from lincorr.relations.relation import Relation, Side, Template
 from pipeline.evaluate.controls import line_r, other_prompt, unrelated_pair
 from pipeline.fit.inputs import FitInputs
 from pipeline.prepare.prepare import RelationInputs
 
-TARGET_IDS = np.array([4, 9])
+
+def columns(ids: list[int]) -> Columns:
+    words = tuple(f" {token}" for token in ids)
+    return Columns(np.array(ids), words, words, (True,) * len(ids), {})
 
 
 def relation(name: str, family: str, source: str, target: str) -> RelationInputs:
-    sides = [Side(Template(part, f"{part}: {{}}"), ()) for part in (source, target)]
-    return RelationInputs(
-        Relation(name, family, *sides, ()),
-        SimpleNamespace(ids=TARGET_IDS),
-        SimpleNamespace(ids=TARGET_IDS),
-        {},
-    )
+    asked, answered = (Side(Template(part, f"{part}: {{}}"), ()) for part in (source, target))
+    return RelationInputs(Relation(name, family, asked, answered, ()), columns([4, 9]), columns([4, 9]), {})
 
 
 def store(*, hidden: bool = True, **kept: list[int]) -> Any:
@@ -67,7 +66,7 @@ def test_a_prompt_of_another_family_is_preferred(
 
 def answering(inputs: RelationInputs, ids: list[int]) -> RelationInputs:
     """The same relation with other target columns."""
-    return replace(inputs, target=SimpleNamespace(ids=np.array(ids)))
+    return replace(inputs, target=columns(ids))
 
 
 @pytest.mark.parametrize(

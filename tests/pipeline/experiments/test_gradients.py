@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -69,9 +70,8 @@ def test_it_is_the_correlation_of_whole_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The gradient of every single source logit, times W: all that the product hides."""
-    asked = []
-    correlate = measured.correlate
-    monkeypatch.setattr(measured, "correlate", lambda task: asked.append(task) or correlate(task))
+    correlate = mock.Mock(side_effect=measured.correlate)
+    monkeypatch.setattr(measured, "correlate", correlate)
     [found] = gradients()
     store = LogitStore.open(flags[flags.index("--store") + 1])
     tokenizer = AutoTokenizer.from_pretrained(toy_model)
@@ -86,7 +86,7 @@ def test_it_is_the_correlation_of_whole_gradients(
     for fit in found["fits"]:
         kept = store.maps.load("toy", fit["name"])
         same = []
-        for task in asked:
+        for [task], _ in correlate.call_args_list:
             subject = int(store.subjects().ids[task.row])
             source, target = (
                 [subject, *tokenizer.encode(text.removeprefix("{}"))] for text in TEXTS.values()

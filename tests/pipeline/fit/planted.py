@@ -5,16 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.prompts.columns import Columns
-from lincorr.relations.relation import Relation, Side, Template
-from lincorr.solvers.choose import choose
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from lincorr.testing import HiddenProblem, hidden_problem
 from pipeline.fit.inputs import FIT_NAMES, FitInputs
 from pipeline.fit.relation import fit_relation
-from pipeline.prepare.prepare import RelationInputs
 from pipeline.runtime.executor import Executor, Serial
+from tests.pipeline.fit.relations import chosen, planted_relation
 
 N_FIT, N, WIDTH, Q = 100, 140, 12, 9
 
@@ -29,27 +26,11 @@ def planted(method: str) -> HiddenProblem:
     return hidden_problem(N, WIDTH, P[method], Q, noise=0.05)
 
 
-def columns(count: int) -> Columns:
-    texts = tuple(f" {i}" for i in range(count))
-    return Columns(np.arange(count), texts, texts, (True,) * count, {})
-
-
 def fit_inputs(method: str, **changes: Any) -> FitInputs:
     p = P[method]
-    sides = (Side(Template(name, f"{{}} {name}"), ()) for name in ("source", "target"))
-    relation = RelationInputs(Relation("toy", "test", *sides, ()), columns(p), columns(Q), {})
-    rows = np.random.default_rng(0).permutation(N)
-    choice = choose(
-        N_FIT,
-        p,
-        Q,
-        width=WIDTH,
-        hidden=False,
-        memory_bytes=10**9,
-        method=method,  # type: ignore[arg-type]
-    )
+    rows, choice = np.random.default_rng(0).permutation(N), chosen(method, N_FIT, p, Q, WIDTH)
     known = {"n_tokens": p, "rcond": None, "memory_bytes": 10**8, "root_penalty": None} | changes
-    return FitInputs(relation, rows[:N_FIT], rows[N_FIT:], {"domain": choice}, **known)
+    return FitInputs(planted_relation(p, Q), rows[:N_FIT], rows[N_FIT:], {"domain": choice}, **known)
 
 
 def stored(store: LogitStore, inputs: FitInputs, rows: NDArray[np.int64]) -> tuple[Any, Any]:

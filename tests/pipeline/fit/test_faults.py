@@ -8,25 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 from lincorr.errors import LincorrError
-from lincorr.prompts.columns import Columns
-from lincorr.relations.relation import Relation, Side, Template
-from lincorr.solvers.choose import choose
 from lincorr.store.store import LogitStore
 from lincorr.testing import hidden_problem, planted_store
 from pipeline.config import ClusterSettings
 from pipeline.fit import relation as fit
 from pipeline.fit.inputs import FIT_NAMES, FitInputs
 from pipeline.fit.relation import fit_relation
-from pipeline.prepare.prepare import RelationInputs
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Executor, Result, Serial, Stage, Task, ignore
+from tests.pipeline.fit.relations import chosen, planted_relation
 
 N, WIDTH, Q = 200, 12, 40
 P = {"gram": 60, "lowrank": 100, "tiled": 100, "dual": 260}
@@ -87,16 +83,8 @@ class Disturbing:
         return self.executor.run(replace(stage, function=slowly) if seconds else stage, disturb)
 
 
-def columns(count: int) -> Columns:
-    texts = tuple(f" {i}" for i in range(count))
-    return Columns(np.arange(count), texts, texts, (True,) * count, {})
-
-
 def fit_inputs(method: str) -> FitInputs:
-    sides = (Side(Template(name, f"{{}} {name}"), ()) for name in ("source", "target"))
-    relation = RelationInputs(Relation("toy", "test", *sides, ()), columns(P[method]), columns(Q), {})
-    chosen: Any = method
-    choice = choose(N, P[method], Q, width=WIDTH, hidden=False, memory_bytes=10**9, method=chosen)
+    relation, choice = planted_relation(P[method], Q), chosen(method, N, P[method], Q, WIDTH)
     return FitInputs(relation, np.arange(N), np.arange(2), {"domain": choice}, P[method], None)
 
 

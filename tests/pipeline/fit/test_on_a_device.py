@@ -5,11 +5,8 @@ controls, matrices and growth. The standard's strict array takes the place of a 
 what slips back to the host, or to its default device, raises.
 """
 
-import io
-import json
 import shutil
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
+from lincorr import arrays
 from lincorr.arrays import has_gpu
 from lincorr.testing import CITIES, toy_relation
 from pipeline.cli.main import main
@@ -26,8 +24,9 @@ from pipeline.report import tables as exports
 from pipeline.runtime import device as device_module
 from pipeline.runtime.device import own_device
 from pipeline.study import study
+from tests.commands import json_of
 
-CATALOGUE = {
+CATALOGUE: dict[str, Any] = {
     "templates": {
         "home": "{} lives in the city of",
         "land": "{} lives in the country of",
@@ -78,10 +77,7 @@ def studied(
     def study_on(device: str) -> dict[str, Any]:
         folder = tmp_path / device
         shutil.copytree(extracted, folder)
-        printed = io.StringIO()
-        with redirect_stdout(printed):
-            assert main(["study", *flags(folder, toy_model), f"--fit-device={device}", "--json"]) == 0
-        found: dict[str, Any] = json.loads(printed.getvalue())
+        found: dict[str, Any] = json_of("study", *flags(folder, toy_model), f"--fit-device={device}")
         return found
 
     return study_on
@@ -93,14 +89,13 @@ def arrays_on_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     if request.param == "cupy" and not has_gpu():
         pytest.skip("CuPy finds no GPU")
     moved: list[int] = []
-    to_gpu = decompositions.to_device
 
     def to_device(array: NDArray[Any], kind: str) -> Any:
         if kind == "cpu":
             return array
         moved.append(array.size)
         if request.param == "cupy":
-            return to_gpu(array, kind)
+            return arrays.to_device(array, kind)
         return array_api_strict.asarray(array, device=array_api_strict.Device("device1"))
 
     monkeypatch.setattr(decompositions, "to_device", to_device)

@@ -114,7 +114,7 @@ def test_the_path_and_the_scores_are_those_of_the_direct_solver(method, store_of
     store, inputs = store_of(method), fit_inputs(method)
     run(store, inputs)
     x, y = stored(store, inputs, inputs.fit_rows)
-    ids = {"source_ids": np.arange(P[method]), "target_ids": np.arange(Q)}
+    ids: dict[str, Any] = {"source_ids": np.arange(P[method]), "target_ids": np.arange(Q)}
     other = direct(x, y, storage_eps=float(np.finfo(np.float32).eps), rank_limit=WIDTH, **ids)
     expected = ridge_path(other)
     fitted = store.maps.load("toy", "domain-ridge")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lincorr.solvers.direct import direct
 from lincorr.solvers.factored import basis_of, factored
 from lincorr.solvers.spectrum import coefficients
 from lincorr.testing import hidden_problem, planted_store
@@ -25,7 +26,7 @@ def store(tmp_path: Path) -> Any:
 def decomposed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many source columns each decomposition had."""
     seen: list[int] = []
-    real: Callable[..., Any] = decompositions.direct
+    real: Callable[..., Any] = direct
 
     def counted(source: np.ndarray, *args: Any, **named: Any) -> Any:
         seen.append(source.shape[1])

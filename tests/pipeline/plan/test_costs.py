@@ -66,7 +66,7 @@ SIZES = {
 
 def set_up(method: str, s: FitSizes) -> Any:
     made = hidden_problem(s.n, s.d, s.p, s.q)
-    ids = {"source_ids": np.arange(s.p), "target_ids": np.arange(s.q)}
+    ids: dict[str, Any] = {"source_ids": np.arange(s.p), "target_ids": np.arange(s.q)}
     if method == "direct":
         x, y = counted(made.source_logits()), counted(made.target_logits())
         return direct(x, y, storage_eps=1e-12, **ids)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ class TestIndex:
     @pytest.mark.usefixtures("unplotted")
     def test_a_study_is_part_of_it(self, tmp_path: Path) -> None:
         parts = ("families", "matrices", "paraphrases", "paper", "growth", "growth_by_family")
-        study = {part: [] for part in parts} | {"generalisation": None}
+        study: dict[str, Any] = {**{part: [] for part in parts}, "generalisation": None}
         page = write_report(make_document(make_relation()) | {"study": study}, tmp_path)
         assert 'href="city-country.html"' in page.read_text(encoding="utf-8")
 

@@ -23,7 +23,7 @@ def emptied(value: Any, keep: tuple[str, ...] = ()) -> Any:
 @pytest.fixture(scope="module", params=["city-country.html", "report.html"])
 def every_text(folder: Path, request: pytest.FixtureRequest) -> str:
     """The page of a relation, then the index."""
-    return (folder / request.param).read_text(encoding="utf-8")
+    return (folder / str(request.param)).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

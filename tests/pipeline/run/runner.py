@@ -1,8 +1,5 @@
 """Runs of a toy model in this process, and the same answers by the shortest way."""
 
-import io
-import json
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-import zarr
 from scipy.stats import pearsonr
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
-from pipeline.cli.main import main
+from tests.commands import flags_of, json_of
+from tests.stores import DATA, array, arrays
 
 TEMPLATES = {
     "city": "{} lives in the city of",
@@ -54,11 +51,8 @@ class Runner:
 
     def __call__(self, verb: str, **changes: object) -> dict[str, Any]:
         settings = self.flags | {name.replace("_", "-"): value for name, value in changes.items()}
-        flags = [f"--{name}={value}" for name, value in settings.items()]
-        printed = io.StringIO()
-        with redirect_stdout(printed):
-            assert main([verb, *flags, "--json"]) == 0
-        return json.loads(printed.getvalue())
+        document: dict[str, Any] = json_of(verb, *flags_of(settings))
+        return document
 
     @property
     def store(self) -> LogitStore:
@@ -69,18 +63,11 @@ class Runner:
         return {fit["name"]: fit for fit in self.document["relations"][0]["fits"]}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return arrays_of(self.flags["store"])
+        """Everything that forward passes left, read with plain Zarr."""
+        return arrays(str(self.flags["store"]), *DATA)
 
     def subjects(self) -> list[int]:
-        return self.arrays()["subjects/id"].tolist()
-
-
-def arrays_of(store: object) -> dict[str, np.ndarray]:
-    """Everything that forward passes left in a store, read with plain Zarr."""
-    group = zarr.open_group(str(store), mode="r")
-    names = [name for name, node in group.members(max_depth=None) if isinstance(node, zarr.Array)]
-    kept = ("subjects", "columns", "logits", "hidden", "head")
-    return {name: group[name][...] for name in names if name.startswith(kept)}
+        return [int(token) for token in array(str(self.flags["store"]), "subjects/id")]
 
 
 def runner(folder: Path, model: Path) -> Runner:
@@ -112,7 +99,7 @@ class Reference:
 
     def column(self, word: str) -> int:
         (token,) = self.tokenizer.encode(" " + word)
-        return token
+        return int(token)
 
     @torch.inference_mode()
     def logits(self, prompts: list[list[int]]) -> np.ndarray:

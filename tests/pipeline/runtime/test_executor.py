@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
@@ -152,12 +153,10 @@ def test_a_worker_without_memory_is_one_line(dask_executor):
 def test_a_lost_scheduler_is_one_line_whenever_it_goes(lost):
     """Between two messages, or in the middle of one."""
 
-    class Lost:
-        def gather(self, futures: Any) -> Any:
-            raise lost
+    scheduler: Any = mock.Mock(gather=mock.Mock(side_effect=lost))
 
     with pytest.raises(LincorrError, match=r"^a stage: the Dask scheduler is gone; .* run again to go on$"):
-        DaskExecutor(Lost())._results([], "a stage")
+        DaskExecutor(scheduler)._results([], "a stage")
 
 
 def test_an_executor_works_after_an_error(executor):

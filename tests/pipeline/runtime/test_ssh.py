@@ -12,12 +12,13 @@ import pytest
 
 from lincorr.errors import BadInput
 from pipeline.config import ClusterSettings
-from pipeline.runtime.dask_executor import open_executor
+from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Stage
 
 
-async def run_command(process: "asyncssh.SSHServerProcess") -> None:
+async def run_command(process: "asyncssh.SSHServerProcess[bytes]") -> None:
     """What a login shell does."""
+    assert process.command is not None
     child = subprocess.Popen(
         process.command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -78,6 +79,7 @@ def test_workers_are_started_by_ssh_with_the_settings_of_local_ones(home, monkey
     monkeypatch.setenv("HOME", str(home))
     settings = ClusterSettings(kind="ssh", hosts=("toy", "toy"), host="127.0.0.1", threads=1)
     with open_executor(settings, model_bytes=1, tell=lambda _: None) as executor:
+        assert isinstance(executor, DaskExecutor)
         executor._client.wait_for_workers(2)
         found = set(executor.run(Stage("where", lambda task: where(task), range(20))))
     assert {(threads, memory) for _, threads, memory in found} == {("1", str(2**30))}

@@ -34,10 +34,7 @@ def test_the_interval_over_relations_is_scipys() -> None:
     expected = bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
-    assert interval_over(values) == (
-        pytest.approx(expected.low, abs=0.02),
-        pytest.approx(expected.high, abs=0.02),
-    )
+    assert interval_over(values) == pytest.approx((expected.low, expected.high), abs=0.02)
     assert interval_over(values[:2]) == (None, None)
 
 

@@ -1,23 +1,21 @@
 """A study of the toy model, and its data read with plain Zarr."""
 
-import io
-import json
-from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 from scipy.stats import pearsonr
 
 from lincorr.prompts.subjects import split_rows
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, toy_relation
-from pipeline.cli.main import main
 from pipeline.evaluate.experiments import edit_name, kept_or_made
 from pipeline.report import tables as exports
+from tests.commands import json_of
+from tests.stores import array
 
 FAMILY = "<b>food</b> & more"
 
@@ -25,7 +23,7 @@ COUNTS = (60, 90)
 
 SUBJECTS = 120
 
-CATALOGUE = {
+CATALOGUE: dict[str, Any] = {
     "templates": {
         "home": "{} lives in the city of",
         "land": "{} lives in the country of",
@@ -69,8 +67,8 @@ class Study:
         return LogitStore.open(str(self.folder / "run.zarr"))
 
     def array(self, name: str) -> np.ndarray:
-        group = zarr.open_group(str(self.folder / "run.zarr"), mode="r")
-        return np.asarray(group[name][...], dtype=np.int64 if name.endswith("id") else np.float64)
+        found = array(self.folder / "run.zarr", name)
+        return found if name.startswith("columns") else found.astype(np.float64)
 
     def rows(self, count: int = SUBJECTS) -> tuple[np.ndarray, np.ndarray]:
         """Fit rows among the first `count` subjects, and all held-out rows."""
@@ -80,20 +78,18 @@ class Study:
 
     def logits(self, template: str, words: tuple[str, ...]) -> np.ndarray:
         """Logits of words, made from hidden states and head."""
-        return self.array(f"hidden/{template}") @ self.array("head/weight")[self.ids(template, words)].T
+        hidden = self.array(f"hidden/{template}")
+        return np.asarray(hidden @ self.array("head/weight")[self.ids(template, words)].T)
 
     def ids(self, template: str, words: tuple[str, ...]) -> np.ndarray:
-        group = zarr.open_group(str(self.folder / "run.zarr"), mode="r")
-        texts = [str(text) for text in group[f"columns/{template}/text"][...]]
-        ids = group[f"columns/{template}/id"][...]
+        texts = self.array(f"columns/{template}/text").astype(str).tolist()
+        ids = self.array(f"columns/{template}/id")
         return np.array([ids[texts.index(" " + word)] for word in words])
 
 
 def run_study(flags: list[str]) -> dict[str, Any]:
-    printed = io.StringIO()
-    with redirect_stdout(printed):
-        assert main(["study", *flags, "--json"]) == 0
-    return json.loads(printed.getvalue())
+    document: dict[str, Any] = json_of("study", *flags)
+    return document
 
 
 def study_alone(flags: list[str]) -> dict[str, Any]:
@@ -107,7 +103,7 @@ def keep_edits(store: LogitStore) -> None:
     """Keep what `lincorr edit` would; the second relation has no truth."""
     for name, success in (("home-land", 0.5), ("home-late", 0.25)):
         edits = {"relation": name, "success": success, "edits": 9, "random": 0.1}
-        kept_or_made(store, name, edit_name(name), "digest", lambda edits=edits: edits)
+        kept_or_made(store, name, edit_name(name), "digest", partial(dict, edits))
 
 
 def mean_r(predicted: np.ndarray, true: np.ndarray) -> float:
