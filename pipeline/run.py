@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from lincorr.model.device import visible_gpus
 from lincorr.prompts.subjects import split_rows
+from lincorr.scores.results import Results
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.evaluate.document import document_of
+from pipeline.evaluate.document import results_of
 from pipeline.evaluate.scores import evaluate_relation
 from pipeline.extract.stage import (
     create_store,
@@ -59,12 +59,12 @@ class Run:
 
     # --- the verbs --------------------------------------------------------------------------------
 
-    def run(self) -> tuple[dict[str, Any], Path]:
+    def run(self) -> tuple[Results, Path]:
         """Do everything that is not yet done; return the results and the path of the page."""
         self.extract()
         self.fit()
-        document = self.evaluate()
-        return document, self.report()
+        results = self.evaluate()
+        return results, self.report()
 
     def plan(self) -> Plan:
         """Return what a run would do; write nothing."""
@@ -114,7 +114,7 @@ class Run:
                 done += [f"{inputs.relation.name}/{fit}" for fit in fitted]
         return done
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self) -> Results:
         """Score the maps on held-out subjects where the store has no scores; return all scores.
 
         A store that is read-only, and has all scores, is read.
@@ -127,12 +127,12 @@ class Run:
             for inputs in relations:
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
                 evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
-        return self.document()
+        return self.results()
 
     def report(self) -> Path:
         """Write the page, its plots and tables; return the path of the page."""
         with self.timed("report"):
-            return write_results(self.document(), self.config.report_folder())
+            return write_results(self.results(), self.config.report_folder())
 
     # --- what the verbs, studies and experiments are made of --------------------------------------
 
@@ -145,9 +145,9 @@ class Run:
         settings = self.config.subjects
         return split_rows(self.inputs.subjects.texts, settings.split, seed=settings.seed)
 
-    def document(self) -> dict[str, Any]:
-        """Return scores, settings and provenance as one document of JSON values."""
-        return document_of(self.config, self.inputs, self.store(), self.split(), self.seconds, self.idle)
+    def results(self) -> Results:
+        """Return scores, settings and provenance."""
+        return results_of(self.config, self.inputs, self.store(), self.split(), self.seconds, self.idle)
 
     def fit_inputs(
         self, store: LogitStore, relations: Sequence[RelationInputs] | None = None

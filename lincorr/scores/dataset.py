@@ -1,17 +1,12 @@
 """Scores of many relations as one labelled dataset, to select, average and plot."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xarray
 
-Json = Mapping[str, Any]
-
-FITS = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
-DIRECTIONS = ("influenced target", "influencing source")
-RANKS = (1, 3, 5)
+from lincorr.scores.relation_scores import DIRECTIONS, FITS, RANKS, Figure, FitScores, RelationScores
 
 _OF_FIT = (
     *("r", "r_std", "r_low", "r_high", "r2", "spearman", "r_all"),
@@ -20,14 +15,14 @@ _OF_FIT = (
 )
 
 
-def scores_dataset(relations: Sequence[Json]) -> xarray.Dataset:
+def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
     """Return the scores of relations with their labels.
 
     Args:
-        relations: scores as `lincorr evaluate` keeps them (`MapStore.load_scores`).
+        relations: scores as `lincorr evaluate` stores them (`MapStore.load_scores`).
 
     Returns:
-        Variables over (relation, fit), float64, NaN where a relation lacks a fit or a figure: r and r_std
+        Variables over (relation, fit), float64, NaN where a relation has no such fit or figure: r and r_std
         (mean and standard deviation over output columns), r_low and r_high (95 % interval), r2, spearman,
         r_all, the controls r_shuffled, r_shuffled_std, r_mean_logit, r_other_prompt and r_unrelated,
         root_penalty (√λ/σ₁) and rank; over (relation, fit, direction, k): hit and chance; over relation:
@@ -37,13 +32,13 @@ def scores_dataset(relations: Sequence[Json]) -> xarray.Dataset:
     figures = {name: np.full((len(relations), len(FITS)), math.nan) for name in _OF_FIT}
     shape = (len(relations), len(FITS), len(DIRECTIONS), len(RANKS))
     hit, chance = np.full(shape, math.nan), np.full(shape, math.nan)
-    for row, fits in enumerate(relation["fits"] for relation in relations):
-        for fit in fits:
-            column = FITS.index(fit["name"])
+    for row, relation in enumerate(relations):
+        for fit in relation.fits:
+            column = FITS.index(fit.name)
             for name in _OF_FIT:
-                figures[name][row, column] = _number(fit.get(name))
-            for place, share, random in _hits(fit):
-                hit[row, column, *place], chance[row, column, *place] = share, random
+                figures[name][row, column] = _number(getattr(fit, name))
+            for at, share, random in _hits(fit):
+                hit[row, column, *at], chance[row, column, *at] = share, random
     return xarray.Dataset(
         {
             **{name: (("relation", "fit"), values) for name, values in figures.items()},
@@ -51,35 +46,33 @@ def scores_dataset(relations: Sequence[Json]) -> xarray.Dataset:
             "chance": (("relation", "fit", "direction", "k"), chance),
             "r_identity": (
                 "relation",
-                [_number((relation.get("identity") or {}).get("r")) for relation in relations],
+                [_number(relation.identity.r) for relation in relations],
             ),
         },
         {
-            "relation": [relation["name"] for relation in relations],
+            "relation": [relation.name for relation in relations],
             "fit": list(FITS),
             "direction": list(DIRECTIONS),
             "k": list(RANKS),
-            "family": ("relation", [relation["family"] for relation in relations]),
+            "family": ("relation", [relation.family for relation in relations]),
             **{
-                role: ("relation", [relation[role]["template"] for relation in relations])
+                role: ("relation", [relation.side(role).template for relation in relations])
                 for role in ("source", "target")
             },
             **{
-                f"{role}_columns": ("relation", [relation[role]["columns"] for relation in relations])
+                f"{role}_columns": ("relation", [relation.side(role).columns for relation in relations])
                 for role in ("source", "target")
             },
         },
     )
 
 
-def _hits(fit: Json) -> Iterator[tuple[tuple[int, int], float, float]]:
-    """Yield (direction, k) places with hit rate and chance, of a fit with a known truth."""
+def _hits(fit: FitScores) -> Iterator[tuple[tuple[int, int], float, float]]:
+    """Yield positions along (direction, k) with hit rate and chance."""
     for i, direction in enumerate(DIRECTIONS):
-        found = (fit["hits"] or {}).get(direction) or {}
         for j, k in enumerate(RANKS):
-            random = (found.get("chance") or {}).get(str(k))
-            yield (i, j), _number(found.get(str(k))), _number(random)
+            yield (i, j), _number(fit.hit(direction, k)), _number(fit.chance(direction, k))
 
 
-def _number(value: float | None) -> float:
+def _number(value: Figure) -> float:
     return math.nan if value is None else float(value)

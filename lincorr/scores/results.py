@@ -1,39 +1,86 @@
-"""How hit rates and coverage are found in the results document."""
+"""The results of a run as types: settings, provenance, and the scores of its relations."""
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
 
-Json = Mapping[str, Any]
-
-
-DIRECTIONS = ("influenced target", "influencing source")
-
-
-RANKS = ("1", "3", "5")
+from lincorr.errors import BadInput
+from lincorr.scores.documents import from_document, key
+from lincorr.scores.relation_scores import RelationScores
+from lincorr.scores.study import Study
 
 
-COVERAGES = (
-    ("whole", "the answer is one token"),
-    ("phrase", "its first word is one token, which stands for it"),
-    ("subword", "its first word is several tokens"),
-)
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """The model and how it was run."""
+
+    name: str
+    source: str
+    revision: str | None
+    fingerprint: str
+    dtype: str
+    device: str
+    head: str
 
 
-def hit(fit: Json, direction: str, rank: str) -> float | None:
-    """The share of known sources (or targets) with a right one among the `rank` strongest."""
-    scores = (fit["hits"] or {}).get(direction) or {}
-    value: float | None = scores.get(rank)
-    return value
+@dataclass(frozen=True, slots=True)
+class SubjectFacts:
+    """The subjects of a run.
+
+    Attributes:
+        kind: the setting subjects.from.
+        count, fit, test: all, and those that were fitted and held out.
+        classes, left_out: how many of each class were drawn, and were not eligible.
+    """
+
+    kind: str = field(metadata=key("from"))
+    count: int
+    fit: int
+    test: int
+    split: str
+    seed: int
+    classes: Mapping[str, int]
+    left_out: Mapping[str, int]
 
 
-def chance(fit: Json, direction: str, rank: str) -> float | None:
-    """The share of `hit` that weights in random order would have."""
-    scores = (fit["hits"] or {}).get(direction) or {}
-    value: float | None = (scores.get("chance") or {}).get(rank)
-    return value
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results document of a run or of a study.
+
+    Attributes:
+        created: ISO 8601 time in UTC.
+        versions: of the packages that compute.
+        store: its location.
+        seconds: of each stage.
+        idle: share of extraction in which the device did not compute; None where nothing was extracted.
+        notes: what to know about the subjects.
+        study: what a study adds.
+    """
+
+    title: str
+    created: str
+    versions: Mapping[str, str]
+    machine: str
+    model: ModelFacts
+    store: str
+    seconds: Mapping[str, float]
+    idle: float | None = field(metadata=key("device_waited"))
+    subjects: SubjectFacts
+    notes: tuple[str, ...]
+    relations: tuple[RelationScores, ...]
+    study: Study | None = None
 
 
-def covered(side: Json, kind: str) -> int | None:
-    """How many of a side's answers are of a kind of `COVERAGES`; None where nobody counted."""
-    value: int | None = (side.get("coverage") or {}).get(kind)
-    return value
+def read_results(path: Path) -> Results:
+    """Return the results in a report.json.
+
+    Raises:
+        BadInput: it is no JSON, or another version of lincorr wrote it.
+    """
+    remedy = "run `lincorr report` (or `lincorr study`) again"
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as problem:
+        raise BadInput(f"results: {str(path)!r} cannot be read ({problem}); {remedy}") from problem
+    return from_document(Results, document, f"results: {str(path)!r}", remedy)

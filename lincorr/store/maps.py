@@ -8,7 +8,7 @@ scores/<relation>       what evaluation found, as an attribute
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import xarray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from lincorr.errors import BadInput, StoreDamaged
 from lincorr.readout import Readout
 from lincorr.scores.dataset import scores_dataset
+from lincorr.scores.documents import from_document, to_document
+from lincorr.scores.relation_scores import RelationScores
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import (
     Diagnosis,
@@ -31,6 +33,8 @@ from lincorr.solvers.result import (
 )
 from lincorr.store.chunks import MISSING_ID, checksummed, panel
 from lincorr.strict import finite
+
+T = TypeVar("T")
 
 _FACTORS = ("left", "core", "right")
 _HIDDEN = ("weights", "intercept", "core", "source_mean")
@@ -217,19 +221,20 @@ class MapStore:
                 f"its folder `maps/{relation}/{fit}` and run `lincorr fit` again"
             ) from problem
 
-    def save_scores(self, relation: str, scores: Mapping[str, Any], inputs: str) -> None:
-        """Keep what evaluation found.
+    def save_scores(self, name: str, scores: Any, inputs: str) -> None:
+        """Store a result.
 
         Args:
-            scores: JSON values.
-            inputs: digest of all that they depend on.
+            name: a relation's, or one that no relation can have (with "--").
+            scores: dataclass of `lincorr.scores`.
+            inputs: digest of all that it depends on.
         """
-        group = self._group.require_group(f"scores/{relation}")
-        group.attrs.update({"scores": json.dumps(finite(scores)), "inputs": inputs})
+        group = self._group.require_group(f"scores/{name}")
+        group.attrs.update({"scores": json.dumps(to_document(scores)), "inputs": inputs})
 
-    def score_inputs(self, relation: str) -> str | None:
-        """Return the digest of what the kept scores depend on, None if there are no scores."""
-        key = f"scores/{relation}"
+    def score_inputs(self, name: str) -> str | None:
+        """Return the digest of what a stored result depends on, None if there is none."""
+        key = f"scores/{name}"
         found = self._group[key].attrs.get("inputs") if key in self._group else None
         return None if found is None else str(found)
 
@@ -239,7 +244,7 @@ class MapStore:
         return [name for name in names if "--" not in name]  # with it: growth, matrices, edits of them
 
     def scores_dataset(self, relations: Sequence[str] | None = None) -> xarray.Dataset:
-        """Return the kept scores of relations, or of all that have any, as one dataset (`scores.dataset`).
+        """Return the stored scores of relations, or of all that have any, as one dataset (`scores.dataset`).
 
         Raises:
             BadInput: a relation has none, or none has any.
@@ -247,19 +252,19 @@ class MapStore:
         names = self.scored() if relations is None else relations
         if not names:
             raise BadInput(f"store: {self._url!r} has no scores; run `lincorr evaluate` first")
-        return scores_dataset([self.load_scores(name) for name in names])
+        return scores_dataset([self.load_scores(name, RelationScores) for name in names])
 
-    def load_scores(self, relation: str) -> dict[str, Any]:
-        """Return what evaluation found.
+    def load_scores(self, name: str, kind: type[T]) -> T:
+        """Return a stored result, a dataclass of type `kind`.
 
         Raises:
-            BadInput: nothing was kept.
+            BadInput: there is none, or another version of lincorr stored it.
         """
-        if self.score_inputs(relation) is None:
-            raise BadInput(
-                f"store: {self._url!r} has no scores of {relation!r}; run `lincorr evaluate` first"
-            )
-        return cast(dict[str, Any], json.loads(str(self._group[f"scores/{relation}"].attrs["scores"])))
+        if self.score_inputs(name) is None:
+            raise BadInput(f"store: {self._url!r} has no scores of {name!r}; run `lincorr evaluate` first")
+        stored = json.loads(str(self._group[f"scores/{name}"].attrs["scores"]))
+        what = f"store: the stored result {name!r} in {self._url!r}"
+        return from_document(kind, stored, what, "run `lincorr evaluate` again")
 
 
 def _array(group: zarr.Group, name: str) -> NDArray[Any]:

@@ -1,13 +1,20 @@
 """`lincorr edit`: teach a copy of the model new source facts; do the targets follow?"""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from lincorr.scores.documents import to_document
+from lincorr.scores.experiments import EditResults, EditScores
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, given, print_json
+from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json
 from pipeline.cli.settings import job
+from pipeline.cli.study import print_generalisation
 
 _CASES = 12
 
@@ -51,71 +58,62 @@ def edit(
     options = EditOptions(
         **given(edits=edits, seed=seed, rate=rate, steps=steps, layers=layers, confidence=confidence)
     )
-    document = edit_facts(job(config, overrides, as_json), options)
+    results = edit_facts(job(config, overrides, as_json), options)
     if as_json:
-        print_json(document)
+        print_json(to_document(results))
     else:
-        _print_tables(document)
+        _print_tables(results)
 
 
-def _print_tables(document: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from pipeline.cli.study import print_generalisation
-
+def _print_tables(results: EditResults) -> None:
     console = Console()
-    edited = document["relations"]
+    edited = results.relations
     for table in (_rates(edited), _controls(edited), _predictors(edited), *map(_cases, edited)):
         console.print(table)
-    print_generalisation(document["across"], list(edited[0]["fits"]), console)
+    print_generalisation(results.across, list(edited[0].fits), console)
 
 
-def _rates(edited: list[dict[str, Any]]) -> Any:
-    table = _table("does the target follow from the source that was taught?")
-    for heading in ("edits", "took", "right", "95 %", "before", "gained", "random", "same"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for relation in edited:
+def _rates(edited: Sequence[EditScores]) -> Table:
+    figures = ("edits", "took", "right", "95 %", "before", "gained", "random", "same")
+    table = plain_table("does the target follow from the source that was taught?", ["relation"], figures)
+    for one in edited:
         table.add_row(
-            relation["relation"],
-            str(relation["edits"]),
-            figure(relation["took"], 2),
-            figure(relation["success"], 2),
-            f"{figure(relation['success_low'], 2)}–{figure(relation['success_high'], 2)}",
-            *(figure(relation[key], 2) for key in ("before", "gained", "random", "unchanged")),
+            one.relation,
+            str(one.edits),
+            figure(one.took, 2),
+            figure(one.success, 2),
+            f"{figure(one.success_low, 2)}–{figure(one.success_high, 2)}",
+            *(figure(share, 2) for share in (one.before, one.gained, one.random, one.unchanged)),
         )
     table.caption = (
         "right: the target's answer follows from what was taught; before: it was right before; gained: right "
-        "of those that were wrong before; same: the answer is what it was"
+        "of those that were wrong before; same: the answer did not change"
     )
     return table
 
 
-def _controls(edited: list[dict[str, Any]]) -> Any:
-    table = _table("what became of subjects that the edit is not about")
-    for heading in ("steps", "moved", "changed", "learnt"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for relation in edited:
-        unrelated = (figure(relation["unrelated"][key], 2) for key in ("moved", "changed", "learnt"))
-        table.add_row(relation["relation"], figure(relation["steps"], 1), *unrelated)
+def _controls(edited: Sequence[EditScores]) -> Table:
+    figures = ("steps", "moved", "changed", "learnt")
+    table = plain_table("subjects that the edit is not about", ["relation"], figures)
+    for one in edited:
+        unrelated = (one.unrelated.moved, one.unrelated.changed, one.unrelated.learnt)
+        table.add_row(one.relation, figure(one.steps, 1), *(figure(share, 2) for share in unrelated))
     table.caption = (
         "moved: how far their target logits moved, those of the edited subject being 1; changed: target "
-        "answers that are others now; learnt: source answers that are now what was taught"
+        "answers that changed; learnt: source answers that are now what was taught"
     )
     return table
 
 
-def _predictors(edited: list[dict[str, Any]]) -> Any:
-    table = _table("W as predictor")
-    table.add_column("fit", no_wrap=True)
-    for heading in ("movement r", "other edit", "top", "right", "else", "AUC", "rho"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    keys = ("top_is_right", "success_if_top_is_right", "success_if_not", "auc", "spearman")
-    for relation in edited:
-        for name, found in relation["fits"].items():
-            movement = f"{figure(found['movement_r'], 2)} ± {figure(found['movement_r_std'], 2)}"
-            other = figure(found["movement_r_other_edit"], 2)
-            figures = (figure(found[key], 2) for key in keys)
-            table.add_row(relation["relation"], name, movement, other, *figures)
+def _predictors(edited: Sequence[EditScores]) -> Table:
+    figures = ("movement r", "other edit", "top", "right", "else", "AUC", "rho")
+    table = plain_table("W as predictor", ["relation", "fit"], figures)
+    for one in edited:
+        for name, fit in one.fits.items():
+            movement = f"{figure(fit.movement_r, 2)} ± {figure(fit.movement_r_std, 2)}"
+            shares = (fit.top_is_right, fit.success_if_top_is_right, fit.success_if_not)
+            others = (fit.movement_r_other_edit, *shares, fit.auc, fit.spearman)
+            table.add_row(one.relation, name, movement, *(figure(value, 2) for value in others))
     table.caption = (
         "movement r: of the target logits' movement with that of the source logits times W; other edit: the "
         "same with another edit's movement. top: W's strongest target of what was taught is right; right: "
@@ -125,28 +123,20 @@ def _predictors(edited: list[dict[str, Any]]) -> Any:
     return table
 
 
-def _cases(relation: dict[str, Any]) -> Any:
+def _cases(one: EditScores) -> Table:
     """The paper's table of cases, with the weights of the fit that reads best."""
-    from rich.text import Text
-
-    fit = list(relation["fits"])[-1]
-    table = _table(f"{relation['relation']}: cases (✓ generalised, ✗ hallucinated), W of {fit}", "taught")
+    fit = list(one.fits)[-1]
+    title = f"{one.relation}: cases (✓ generalised, ✗ hallucinated), W of {fit}"
+    table = plain_table(title, ["taught"])
     for heading in ("right", "before", "after"):
         table.add_column(heading)
     for heading in ("W_ref", "W_gen", "W_max"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for case in relation["cases"][:_CASES]:
-        weights = (f"{case['weights'][fit][key]:.2g}" for key in ("reference", "generalised", "largest"))
-        words = (case["source"].strip(), ", ".join(t.strip() for t in case["right"]), case["before"].strip())
-        after = f"{case['after'].strip()} {'✓' if case['generalised'] else '✗'}"
-        table.add_row(*(Text(word) for word in (*words, after)), *weights)
-    return table
-
-
-def _table(title: str, first: str = "relation") -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(first, no_wrap=True)
+    for case in one.cases[:_CASES]:
+        of = case.weights[fit]
+        weights = (f"{weight:.2g}" for weight in (of.reference, of.generalised, of.largest))
+        right = ", ".join(token.strip() for token in case.right)
+        after = f"{case.after.strip()} {'✓' if case.generalised else '✗'}"
+        words = (case.source.strip(), right, case.before.strip(), after)
+        table.add_row(*map(Text, words), *weights)
     return table

@@ -1,12 +1,16 @@
 """`lincorr gradients`: do the gradients of the logits follow W, as the logits do?"""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
+from lincorr.scores.experiments import GradientScores
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, given, print_json
+from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json
 from pipeline.cli.settings import job
 
 
@@ -42,25 +46,17 @@ def gradients(
         _print_table(found)
 
 
-def _print_table(found: list[dict[str, Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    options = found[0]["options"]
-    table = Table(title="gradient correlation", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("relation", no_wrap=True)
-    table.add_column("fit", no_wrap=True)
-    for heading in ("r", "other target", "paper"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def _print_table(found: Sequence[GradientScores]) -> None:
+    options = found[0].options
+    figures = ("r", "other target", "paper")
+    table = plain_table("gradient correlation", ["relation", "fit"], figures)
     for relation in found:
-        for fit in relation["fits"]:
+        for fit in relation.fits:
             table.add_row(
-                *map(Text, (relation["relation"], fit["name"])),
-                f"{figure(fit['r'])} ± {figure(fit['r_std'])}",
-                figure(fit["r_other_target"]),
-                figure(relation["paper"], 2),
+                *map(Text, (relation.relation, fit.name)),
+                f"{figure(fit.r)} ± {figure(fit.r_std)}",
+                figure(fit.r_other_target),
+                figure(relation.paper, 2),
             )
     table.caption = (
         f"over {options['entries']:,} entries of the layers' weights; {options['subjects']} held-out "

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, print_json
+from pipeline.cli.output import JsonFlag, plain_table, print_json
 from pipeline.cli.settings import settings_of
 from pipeline.cli.show import AllSources, MapName
 
@@ -24,7 +26,7 @@ def hubs(
     top: Annotated[int, typer.Option("--top", help="How many hubs to show.", min=1)] = 10,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the sources that are among the strongest of the most targets, beside what chance gives."""
+    """Show the sources that are among the strongest of the most targets, compared with chance."""
     from pipeline.evaluate.hubs import show_hubs
 
     settings = settings_of(config, overrides)
@@ -32,23 +34,13 @@ def hubs(
     if as_json:
         print_json(found)
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    for relation in found:
+    for one in found:
+        print(f"{one.relation}, {one.map}; {one.sources:,} sources: {one.among}")
         print(
-            f"{relation['relation']}, {relation['map']}; {relation['sources']:,} sources: {relation['among']}"
+            f"Targets among whose {one.top} strongest sources it is; by chance {one.expected:.3g}, and "
+            f"hardly ever for any source more than {one.bound:,}"
         )
-        print(
-            f"Targets among whose {relation['top']} strongest sources it is; by chance "
-            f"{relation['expected']:.3g}, and hardly ever for any source more than {relation['bound']:,}"
-        )
-        table = Table(box=SIMPLE_HEAD)
-        table.add_column("source")
-        table.add_column(f"targets, of {relation['targets']:,}", justify="right")
-        table.add_column("right of them", justify="right")
-        for hub in relation["hubs"]:
-            table.add_row(Text(repr(hub["token"])), f"{hub['targets']:,}", f"{hub['right']:,}")
+        table = plain_table(None, ["source"], [f"targets, of {one.targets:,}", "right of them"])
+        for hub in one.hubs:
+            table.add_row(Text(repr(hub.token)), f"{hub.targets:,}", f"{hub.right:,}")
         Console().print(table)

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lincorr.errors import BadInput
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, print_json
+from pipeline.cli.output import JsonFlag, plain_table, print_json
 from pipeline.cli.settings import job, settings_of
 from pipeline.config import RunConfig
 from pipeline.plan.estimate import Estimate, estimate
@@ -62,16 +61,8 @@ def print_estimates(found: Sequence[Estimate]) -> None:
 
 
 def _table(found: Estimate) -> Table:
-    table = Table(
-        title=f"Estimate: {found.gpus} x {found.device}",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("stage", no_wrap=True)
-    table.add_column("on", no_wrap=True)
-    for heading in ("time", "to store", "scratch", "network", "a GPU", "a process"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    figures = ("time", "to store", "scratch", "network", "a GPU", "a process")
+    table = plain_table(f"Estimate: {found.gpus} x {found.device}", ["stage", "on"], figures)
     for stage in found.stages:
         sizes = (
             stage.store_bytes,

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.output import JsonFlag, print_json
+from pipeline.cli.output import JsonFlag, plain_table, print_json
 
 if TYPE_CHECKING:
     from pipeline.prepare.coverage import RelationCoverage, SideCoverage
@@ -43,13 +41,7 @@ def relations_check(
 
 
 def _print(rows: "list[RelationCoverage]") -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.title = "Answers in the model's vocabulary"
-    table.add_column("relation", no_wrap=True)
+    table = plain_table("Answers in the model's vocabulary", ["relation"])
     for heading in ("source whole", "phrase", "subword", "target whole", "phrase", "subword", "known"):
         table.add_column(heading, justify="right")
     for row, following in zip(rows, [*rows[1:], None], strict=True):
@@ -97,9 +89,7 @@ def relations_list(
             ]
         )
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("relation", no_wrap=True)
-    table.add_column("wordings", justify="right")
+    table = plain_table(None, ["relation"], ["wordings"])
     for heading in ("source template", "target template"):
         table.add_column(heading)
     for family in known.families():

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, print_json
+from pipeline.cli.output import JsonFlag, figure, plain_table, print_json
 from pipeline.cli.settings import job
 
 
@@ -49,35 +51,20 @@ _PAIRS = (("before", "before"), ("before", "after"), ("after", "before"), ("afte
 
 
 def _print_table(document: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     fitted, tested = document["subjects"]
-    table = Table(
-        title=f"held-out r: A {document['before']['model']}, B {document['after']['model']}",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("relation", no_wrap=True)
-    table.add_column("fit", no_wrap=True)
-    for heading in ("A→A", "A→B", "B→A", "B→B", "cosine", "chance", "hit@1 A", "B", "paper"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    figures = ("A→A", "A→B", "B→A", "B→B", "cosine", "chance", "hit@1 A", "B", "paper")
+    title = f"held-out r: A {document['before']['model']}, B {document['after']['model']}"
+    table = plain_table(title, ["relation", "fit"], figures)
     for relation in document["relations"]:
         for fit in relation["fits"]:
             r = {(score["fitted"], score["tested"]): score["r"] for score in fit["scores"]}
-            hits = [
-                (fit["hits"][side] or {}).get("influenced target", {}).get("1")
-                for side in ("before", "after")
-            ]
+            hits = [hits and hits.influenced_target for hits in fit["hits"].values()]
             table.add_row(
                 *map(Text, (relation["relation"], fit["name"])),
                 *(figure(r[pair]) for pair in _PAIRS),
                 figure(fit["cosine"], 2),
                 figure(fit["cosine_permuted"], 2),
-                *(figure(hit, 2) for hit in hits),
+                *(figure(rates and rates.at(1), 2) for rates in hits),
                 figure(relation["paper"]),
             )
     table.caption = (

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, given, print_json
+from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json
 from pipeline.cli.settings import job
 
 
@@ -42,18 +44,8 @@ def shallow(
 
 
 def _print_table(document: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     options = document["options"]
-    table = Table(
-        title=f"Held-out subjects whose target answer follows, {options['runs']} networks each",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    table = plain_table(f"Held-out subjects whose target answer follows, {options['runs']} networks each")
     for heading in ("relation", "mapping", "words"):
         table.add_column(heading)
     for heading in ("learnt", "follows", "of three", "paper"):

@@ -4,14 +4,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, print_json
+from pipeline.cli.output import JsonFlag, plain_table, print_json
 from pipeline.cli.settings import settings_of
 
 MapName = Annotated[
     str | None,
-    typer.Option("--map", help="domain, domain-ridge, vocabulary, vocabulary-ridge. Default: the last kept."),
+    typer.Option(
+        "--map", help="domain, domain-ridge, vocabulary, vocabulary-ridge. Default: the last stored."
+    ),
 ]
 AllSources = Annotated[
     bool,
@@ -44,21 +48,13 @@ def show(
     if as_json:
         print_json(found)
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    for relation in found:
-        print(f"{relation['relation']}, {relation['map']}: {relation['word']!r}")
-        if relation["note"]:
-            print(relation["note"])
+    for one in found:
+        print(f"{one.relation}, {one.map}: {one.word!r}")
+        if one.note:
+            print(one.note)
         if target:
-            print(f"of {relation['of']:,} sources: {relation['among']}")
-        table = Table(box=SIMPLE_HEAD)
-        table.add_column("source" if target else "target")
-        table.add_column("weight", justify="right")
-        for link in relation["links"]:
-            mark = " ✓" if link["right"] else ""
-            table.add_row(Text(repr(link["token"]) + mark), f"{link['weight']:+.3g}")
+            print(f"of {one.of:,} sources: {one.among}")
+        table = plain_table(None, ["source" if target else "target"], ["weight"])
+        for link in one.links:
+            table.add_row(Text(repr(link.token) + (" ✓" if link.right else "")), f"{link.weight:+.3g}")
         Console().print(table)

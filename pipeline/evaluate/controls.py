@@ -15,7 +15,6 @@ fits share its decomposed source.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from lincorr.arrays import Array, like, namespace
 from lincorr.relations.relation import Side
 from lincorr.scores.bootstrap import SHUFFLES
 from lincorr.scores.moments import Correlation, CrossMoments, finite_mean
+from lincorr.scores.relation_scores import IdentityScore
 from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.reduced import Reduced
@@ -165,25 +165,25 @@ def _mean_r(problem: WithTargets, targets: Array, root_penalty: float, moments: 
     return finite_mean(exchanged.score(coefficients(exchanged, root_penalty), moments).pearson())
 
 
-def identity_r(store: LogitStore, inputs: FitInputs) -> dict[str, Any]:
+def identity_r(store: LogitStore, inputs: FitInputs) -> IdentityScore:
     """Score the same token's logit after the source's prompt as prediction of each target column.
 
     Returns:
         r, r_std over columns, and columns: how many targets have a logit after the source's prompt, which is
-        all of them where hidden states are kept.
+        all of them where hidden states are stored.
     """
     ids = inputs.relation.target.ids
     if not store.identity.hidden:
         ids = ids[np.isin(ids, store.column_ids(inputs.source_template))]
     if not len(ids):
-        return {"r": None, "r_std": None, "columns": 0}
+        return IdentityScore(r=None, r_std=None, columns=0)
     same, target = (
         store.logits(name, ids, inputs.test_rows).astype(np.float64)
         for name in (inputs.source_template, inputs.target_template)
     )
     r = Correlation.of(same, target).pearson()
     known = r[~np.isnan(r)]
-    return {"r": finite_mean(r), "r_std": float(known.std()) if len(known) else None, "columns": len(ids)}
+    return IdentityScore(finite_mean(r), float(known.std()) if len(known) else None, len(ids))
 
 
 def mean_logit_r(store: LogitStore, inputs: FitInputs, source: Source) -> float:

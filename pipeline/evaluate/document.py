@@ -1,4 +1,4 @@
-"""Scores, settings and provenance as one document."""
+"""Scores, settings and provenance together: the results of a run."""
 
 import os
 import platform
@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from lincorr.model.files import model_name
+from lincorr.scores.relation_scores import RelationScores
+from lincorr.scores.results import ModelFacts, Results, SubjectFacts
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.fit.inputs import Split
@@ -17,15 +18,15 @@ from pipeline.prepare.prepare import Inputs, RelationInputs
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
 
 
-def document_of(
+def results_of(
     config: RunConfig,
     inputs: Inputs,
     store: LogitStore,
     split: Split,
     seconds: Mapping[str, float],
     idle: float | None,
-) -> dict[str, Any]:
-    """Return the stored scores of a run with its settings and provenance, as JSON values.
+) -> Results:
+    """Return the stored scores of a run with its settings and provenance.
 
     Args:
         split: positions of the subjects that were fitted and held out.
@@ -33,36 +34,38 @@ def document_of(
         idle: share of extraction in which the device did not compute; None where nothing was extracted.
     """
     identity, subjects = store.identity, inputs.subjects
-    return {
-        "title": f"{_title(inputs.relations)} on {model_name(identity.source)}",
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "versions": _versions(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        "model": {
-            "name": model_name(identity.source),
-            "source": identity.source,
-            "revision": identity.revision,
-            "fingerprint": inputs.fingerprint.short,
-            "dtype": identity.compute,
-            "device": store.device or config.model.device,
-            "head": identity.head,
-        },
-        "store": store.url,
-        "seconds": seconds,
-        "device_waited": idle,
-        "subjects": {
-            "from": config.subjects.kind,
-            "count": len(subjects),
-            "fit": len(split[0]),
-            "test": len(split[1]),
-            "split": config.subjects.split,
-            "seed": config.subjects.seed,
-            "classes": subjects.class_counts(),
-            "left_out": subjects.left_out,
-        },
-        "notes": list(inputs.notes),
-        "relations": [store.maps.load_scores(relation.name) for relation in inputs.relations],
-    }
+    return Results(
+        title=f"{_title(inputs.relations)} on {model_name(identity.source)}",
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        versions=_versions(),
+        machine=f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        model=ModelFacts(
+            name=model_name(identity.source),
+            source=identity.source,
+            revision=identity.revision,
+            fingerprint=inputs.fingerprint.short,
+            dtype=identity.compute,
+            device=store.device or config.model.device,
+            head=identity.head,
+        ),
+        store=store.url,
+        seconds=dict(seconds),
+        idle=idle,
+        subjects=SubjectFacts(
+            kind=config.subjects.kind,
+            count=len(subjects),
+            fit=len(split[0]),
+            test=len(split[1]),
+            split=config.subjects.split,
+            seed=config.subjects.seed,
+            classes=subjects.class_counts(),
+            left_out=subjects.left_out,
+        ),
+        notes=tuple(inputs.notes),
+        relations=tuple(
+            store.maps.load_scores(relation.name, RelationScores) for relation in inputs.relations
+        ),
+    )
 
 
 def _title(relations: Sequence[RelationInputs]) -> str:

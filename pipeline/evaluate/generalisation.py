@@ -1,81 +1,81 @@
 """Over relations: does generalisation of edits go with precision of W (hit@1), or with r alone?"""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lincorr.relations.paper import paper_figures
+from lincorr.scores.experiments import EditScores
 from lincorr.scores.ranks import rank_correlation
-
-Json = Mapping[str, Any]
+from lincorr.scores.relation_scores import INFLUENCED_TARGET, Figure, FitScores, RelationScores
+from lincorr.scores.study import EditedFit, EditedRelation, Generalisation, RankCorrelations
 
 FEWEST_EDITS = 5  # of a relation whose success rate counts
 _PAPER_MODEL = "llama-3-8b"
 
 
-def across_relations(edited: Sequence[Json], scores: Sequence[Json]) -> dict[str, Any]:
-    """Set generalisation beside hit@1 and r.
+def across_relations(edited: Sequence[EditScores], scores: Sequence[RelationScores]) -> Generalisation:
+    """Compare the generalisation of edits with hit@1 and r.
 
     Args:
-        edited: what edits of each relation showed.
+        edited: the edits of each relation.
         scores: the scores of the maps of the same relations, in any order, and perhaps of others.
 
     Returns:
         A row for each relation, and for each fit Spearman's rho, over the relations with `FEWEST_EDITS` edits
-        or more, of the success rate with hit@1, with r, and with what chance would have (1 over the number of
-        targets): a relation with few targets does well in everything. So also the partial rank correlations
-        given chance. Under ``paper`` the same of the paper's relations.
+        or more, of the success rate with hit@1, with r, and with the chance level (1 over the number of
+        targets): a relation with few targets does well in everything. Hence also the partial rank
+        correlations given chance. Under `paper` the same of the paper's relations.
     """
-    by_name = {relation["name"]: relation for relation in scores}
-    rows = [_row(edits, by_name[edits["relation"]]["fits"]) for edits in edited]
-    return _document(rows) | {"paper": across_paper()}
+    by_name = {relation.name: relation for relation in scores}
+    rows = [_row(edits, by_name[edits.relation].fits) for edits in edited]
+    return Generalisation(tuple(rows), _by_fit(rows), across_paper())
 
 
-def across_paper() -> dict[str, Any]:
+def across_paper() -> Generalisation:
     """Return the same of the paper's relations that have generalisation, hit@1 and r (T5, T2, T4)."""
     rows = []
     for name in dict.fromkeys(figure.relation for figure in paper_figures()):
         of = {f.measure: f.value for f in reversed(paper_figures(name)) if f.model == _PAPER_MODEL}
         if {"generalisation", "influenced target@1", "pearson"} <= set(of):
-            fit = {"hit1": of["influenced target@1"], "r": of["pearson"]}
-            rates = {"success": of["generalisation"], "random": of["random"], "edits": None}
-            rows.append({"relation": name, **rates, "fits": {"domain": fit}})
-    return _document(rows)
+            fit = EditedFit(hit1=of["influenced target@1"], r=of["pearson"])
+            rows.append(EditedRelation(name, of["generalisation"], of["random"], None, {"domain": fit}))
+    return Generalisation(tuple(rows), _by_fit(rows))
 
 
-def _row(edits: Json, fits: Sequence[Json]) -> dict[str, Any]:
-    return {
-        "relation": edits["relation"],
-        **{key: edits[key] for key in ("success", "random", "edits")},
-        "fits": {
-            fit["name"]: {"hit1": (fit["hits"] or {}).get("influenced target", {}).get("1"), "r": fit["r"]}
-            for fit in fits
-        },
-    }
+def _row(edits: EditScores, fits: Sequence[FitScores]) -> EditedRelation:
+    of_fits = {fit.name: EditedFit(hit1=fit.hit(INFLUENCED_TARGET, 1), r=fit.r) for fit in fits}
+    return EditedRelation(edits.relation, edits.success, edits.random, edits.edits, of_fits)
 
 
-def _document(rows: Sequence[Json]) -> dict[str, Any]:
-    fits = dict.fromkeys(fit for row in rows for fit in row["fits"])
-    return {"relations": list(rows), "fits": {fit: _correlations(rows, fit) for fit in fits}}
+def _by_fit(rows: Sequence[EditedRelation]) -> dict[str, RankCorrelations]:
+    fits = dict.fromkeys(fit for row in rows for fit in row.fits)
+    return {fit: _correlations(rows, fit) for fit in fits}
 
 
-def _correlations(rows: Sequence[Json], fit: str) -> dict[str, float | int]:
-    enough = [row for row in rows if row["edits"] is None or row["edits"] >= FEWEST_EDITS]
-    known = [{key: row[key] for key in ("success", "random")} | row["fits"].get(fit, {}) for row in enough]
-    whole = [row for row in known if "r" in row and None not in row.values()]
+def _correlations(rows: Sequence[EditedRelation], fit: str) -> RankCorrelations:
+    enough = [row for row in rows if row.edits is None or row.edits >= FEWEST_EDITS]
+    figures = [
+        (row.success, row.random, row.fits[fit].hit1, row.fits[fit].r) for row in enough if fit in row.fits
+    ]
+    known = [[x for x in row if x is not None] for row in figures if None not in row]
+    success, random, hit1, r = zip(*known, strict=True) if known else ((), (), (), ())
+    chance = rank_correlation(random, success)
+    of_hit1, of_r = rank_correlation(hit1, success), rank_correlation(r, success)
+    return RankCorrelations(
+        relations=len(known),
+        random=_known(chance),
+        hit1=_known(of_hit1),
+        hit1_given_random=_known(partial_correlation(of_hit1, rank_correlation(hit1, random), chance)),
+        r=_known(of_r),
+        r_given_random=_known(partial_correlation(of_r, rank_correlation(r, random), chance)),
+    )
 
-    def rho(a: str, b: str) -> float:
-        return rank_correlation([row[a] for row in whole], [row[b] for row in whole])
 
-    chance = rho("random", "success")
-    found: dict[str, float | int] = {"relations": len(whole), "random": chance}
-    for key in ("hit1", "r"):
-        found[key] = rho(key, "success")
-        found[f"{key}_given_random"] = partial_correlation(found[key], rho(key, "random"), chance)
-    return found
+def _known(value: float) -> Figure:
+    return None if math.isnan(value) else value
 
 
 def partial_correlation(ab: float, ac: float, bc: float) -> float:
-    """Return the correlation of a with b given c, from the three of pairs; NaN where c tells one of them."""
+    """Return the correlation of a with b given c, from those of the pairs; NaN where c determines a or b."""
     rest = (1 - ac**2) * (1 - bc**2)
     return (ab - ac * bc) / math.sqrt(rest) if rest > 0 else math.nan

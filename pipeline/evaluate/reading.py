@@ -1,12 +1,14 @@
 """Read W against the truth: hit rates, the strongest links of well-known sources, and a block to draw."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, to_host
-from lincorr.scores.hits import Hits, hits
+from lincorr.scores.hits import Hits as FoundHits
+from lincorr.scores.hits import hits
+from lincorr.scores.relation_scores import Heatmap, HitRates, Hits, HubTable, Link, Shares, SourceLinks
 from lincorr.solvers.result import LinearMap
 from lincorr.solvers.spectrum import Problem
 from pipeline.evaluate.hubs import hubs_of
@@ -16,7 +18,7 @@ _STRONGEST = 5
 _HUBS = 12
 
 
-def hit_rates(fitted: LinearMap, inputs: FitInputs) -> dict[str, Any] | None:
+def hit_rates(fitted: LinearMap, inputs: FitInputs) -> Hits | None:
     """Return hit@k both ways: a source's row of W, and a target's column among the domain's sources."""
     if not inputs.relation.truth:
         return None
@@ -24,23 +26,20 @@ def hit_rates(fitted: LinearMap, inputs: FitInputs) -> dict[str, Any] | None:
     return hits_both_ways(fitted.block(sources, fitted.target_ids.tolist()), inputs)
 
 
-def hits_both_ways(domain: NDArray[np.floating], inputs: FitInputs) -> dict[str, Any]:
+def hits_both_ways(domain: NDArray[np.floating], inputs: FitInputs) -> Hits:
     """Return the same of W (p, q) between a relation's answers."""
     by_source, by_target = truth_positions(inputs)
-    return {
-        "influenced target": hits_as_json(hits(domain, by_source)),
-        "influencing source": hits_as_json(hits(domain.T, by_target)),
-    }
+    return Hits(_rates(hits(domain, by_source)), _rates(hits(domain.T, by_target)))
 
 
 def hits_of_solution(
     problem: Problem, solution: Array, fitted: LinearMap, inputs: FitInputs
 ) -> dict[int, float]:
-    """Return hit@k of the sources with a known target, of a solution that was not made a map; {} without."""
+    """Return hit@k of the sources with a known target, of a solution that is no map; {} if there are none."""
     if not inputs.relation.truth:
         return {}
-    place = {token: i for i, token in enumerate(fitted.source_ids.tolist())}
-    rows = np.array([place[token] for token in inputs.relation.truth], dtype=np.int64)
+    position = {token: i for i, token in enumerate(fitted.source_ids.tolist())}
+    rows = np.array([position[token] for token in inputs.relation.truth], dtype=np.int64)
     by_source, _ = truth_positions(inputs)
     return hits(to_host(problem.rows(solution, rows)), dict(enumerate(by_source.values()))).at
 
@@ -57,45 +56,41 @@ def truth_positions(inputs: FitInputs) -> tuple[dict[int, list[int]], dict[int, 
     return by_source, by_target
 
 
-def hits_as_json(found: Hits) -> dict[str, Any]:
-    """Return hit rates as JSON values: k -> share, `of`, and `chance`."""
-    chance = {str(k): share for k, share in found.chance.items()}
-    return {str(k): share for k, share in found.at.items()} | {"of": found.of, "chance": chance}
+def _rates(found: FoundHits) -> HitRates:
+    at, chance = found.at, found.chance
+    return HitRates(at[1], at[3], at[5], of=found.of, chance=Shares(chance[1], chance[3], chance[5]))
 
 
-def strongest(maps: dict[str, LinearMap], inputs: FitInputs, token: int, texts: list[str]) -> dict[str, Any]:
+def strongest(
+    maps: Mapping[str, LinearMap], inputs: FitInputs, token: int, texts: Sequence[str]
+) -> SourceLinks:
     """Return the strongest targets of a source in each map."""
-    right = set(inputs.relation.truth.get(token, ()))
-    return {
-        "source": texts[token],
-        "truth": [texts[t] for t in inputs.relation.truth.get(token, ())],
-        "by_fit": {
-            name: [
-                {"token": texts[target], "weight": weight, "right": target in right}
-                for target, weight in fitted.strongest_targets(token, _STRONGEST)
-            ]
-            for name, fitted in maps.items()
-        },
+    right = inputs.relation.truth.get(token, ())
+    by_fit = {
+        name: tuple(
+            Link(texts[target], weight, target in right)
+            for target, weight in fitted.strongest_targets(token, _STRONGEST)
+        )
+        for name, fitted in maps.items()
     }
+    return SourceLinks(texts[token], tuple(texts[target] for target in right), by_fit)
 
 
-def hubs(fitted: LinearMap, inputs: FitInputs, texts: list[str]) -> dict[str, Any]:
+def hubs(fitted: LinearMap, inputs: FitInputs, texts: list[str]) -> HubTable:
     """Return the answers that are among the strongest sources of the most targets (see `hubs.py`)."""
     sources = inputs.relation.source.ids.tolist()
     return hubs_of(fitted, sources, inputs.relation.truth, texts, count=_HUBS)
 
 
-def heatmap(
-    name: str, fitted: LinearMap, inputs: FitInputs, sources: list[int], texts: list[str]
-) -> dict[str, Any]:
+def heatmap(name: str, fitted: LinearMap, inputs: FitInputs, sources: list[int], texts: list[str]) -> Heatmap:
     """Return the block of W between some sources and their right targets."""
     truth = inputs.relation.truth
     targets = list(dict.fromkeys(t for token in sources for t in truth.get(token, ())))
     targets = targets or inputs.relation.target.ids[: len(sources)].tolist()
-    return {
-        "fit": name,
-        "sources": [texts[token] for token in sources],
-        "targets": [texts[token] for token in targets],
-        "weights": fitted.block(sources, targets).tolist(),
-        "right": [[t in truth.get(token, ()) for t in targets] for token in sources],
-    }
+    return Heatmap(
+        fit=name,
+        sources=tuple(texts[token] for token in sources),
+        targets=tuple(texts[token] for token in targets),
+        weights=tuple(map(tuple, fitted.block(sources, targets).tolist())),
+        right=tuple(tuple(target in truth.get(token, ()) for target in targets) for token in sources),
+    )

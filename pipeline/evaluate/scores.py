@@ -1,10 +1,8 @@
 """Score fitted maps on held-out subjects, and say what the scores are worth."""
 
-import hashlib
-import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +21,20 @@ from lincorr.scores.bootstrap import (
 )
 from lincorr.scores.moments import CrossMoments, finite_mean
 from lincorr.scores.ranks import spearman
+from lincorr.scores.relation_scores import (
+    ColumnScore,
+    Coverage,
+    FitScores,
+    Interval,
+    OtherRelation,
+    PathPoint,
+    RelationScores,
+    SideFacts,
+)
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.result import Diagnosis, LinearMap, RidgePath
 from lincorr.solvers.spectrum import Problem, coefficients
+from lincorr.store.cached import cached
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.controls import (
     OtherPrompt,
@@ -44,9 +53,6 @@ from pipeline.fit.inputs import FIT_NAMES, FitInputs, Source, input_digest
 from pipeline.fit.problem import held_out_moments, set_up
 from pipeline.fit.sources import Decompositions
 from pipeline.prepare.prepare import RelationInputs
-
-_SCORES = 3  # raised when an evaluation finds more or other things: kept scores are then made again
-
 
 _LABELS = {
     "domain": "domain columns, least squares",
@@ -128,13 +134,13 @@ def evaluate_relation(
     n_sources: int,
     shared: Decompositions | None = None,
 ) -> None:
-    """Score every kept map of a relation and keep the scores (see `pipeline.report`), unless they are there.
+    """Score every map of a relation and store the scores, unless they are there.
 
     Args:
         relations: of the run, of which some may serve as controls.
         token_texts: surface text of every token.
         n_sources: well-known sources to read out.
-        shared: sources that other relations may ask for, too.
+        shared: decomposed sources that other relations may use, too.
 
     Raises:
         StoreDamaged, BadInput: rows or maps are missing, damaged, or fitted for other settings.
@@ -145,10 +151,12 @@ def evaluate_relation(
     for template in (inputs.source_template, inputs.target_template):
         store.shards.require_whole(template, inputs.test_rows)
     others = _Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
-    digest = _digest(store, inputs, others, n_sources)
-    if store.maps.score_inputs(name) != digest:
-        shared = shared or Decompositions(store)
-        store.maps.save_scores(name, _scores(store, inputs, others, token_texts, n_sources, shared), digest)
+
+    def compute() -> RelationScores:
+        return _scores(store, inputs, others, token_texts, n_sources, shared or Decompositions(store))
+
+    depends_on = _depends_on(store, inputs, others, n_sources)
+    cached(store.maps, name, RelationScores, depends_on, compute)
 
 
 def _require_maps(store: LogitStore, inputs: FitInputs, source: Source) -> None:
@@ -164,8 +172,8 @@ def _require_maps(store: LogitStore, inputs: FitInputs, source: Source) -> None:
             )
 
 
-def _digest(store: LogitStore, inputs: FitInputs, others: _Others, n_sources: int) -> str:
-    """Hash all that the scores depend on: what the maps were made of, held-out rows, truth, controls."""
+def _depends_on(store: LogitStore, inputs: FitInputs, others: _Others, n_sources: int) -> list[Any]:
+    """Return all that the scores depend on: the maps' inputs, held-out rows, ground truth, controls."""
     relation = inputs.relation
     templates = [inputs.source_template, inputs.target_template]
     rows = [inputs.test_rows]
@@ -173,19 +181,17 @@ def _digest(store: LogitStore, inputs: FitInputs, others: _Others, n_sources: in
     for other in named:
         templates.append(other.inputs.target_template)
         rows.append(inputs.fit_rows)
-    told = [
-        _SCORES,
+    return [
         [(source, input_digest(store, inputs, source)) for source in inputs.choices],
         [store.shards.digest(template, part) for template in templates for part in rows],
         [part.tolist() for part in rows],
         list(relation.truth.items()),
-        [_side(inputs, role) for role in ("source", "target")],
+        [asdict(_side(inputs, role)) for role in ("source", "target")],
         relation.relation.family,
         [[other.relation, other.inputs.relation.target.ids.tolist()] for other in named],
         templates,
         n_sources,
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _scores(
@@ -195,7 +201,7 @@ def _scores(
     token_texts: list[str],
     n_sources: int,
     shared: Decompositions,
-) -> dict[str, Any]:
+) -> RelationScores:
     counts = row_counts(len(inputs.test_rows))
     sides = {source: _Side(store, inputs, source, others, counts, shared) for source in inputs.choices}
     names = [name for source in inputs.choices for name in inputs.fit_names(source)]
@@ -206,43 +212,45 @@ def _scores(
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
     read_out = {name: maps[name] for name in ("domain", reading) if name in maps}  # the paper's, and the best
-    return {
-        "name": inputs.relation.name,
-        "family": inputs.relation.relation.family,
-        "source": _side(inputs, "source"),
-        "target": _side(inputs, "target"),
-        "interval": {"of": "mean r", "level": LEVEL, "replicates": REPLICATES, "rows": len(inputs.test_rows)},
-        "other_prompt": others.prompt and _other(others.prompt),
-        "unrelated_pair": others.pair and _other(others.pair),
-        "identity": identity_r(store, inputs),
-        "warnings": _warnings(inputs, maps),
-        "fits": [_score(sides[_source_of(name)], name, fitted) for name, fitted in maps.items()],
-        "strongest": [strongest(read_out, inputs, token, token_texts) for token in shown],
-        "hubs": {name: hubs(fitted, inputs, token_texts) for name, fitted in read_out.items()},
-        "heatmap": heatmap(reading, maps[reading], inputs, shown, token_texts),
-    }
+    return RelationScores(
+        name=inputs.relation.name,
+        family=inputs.relation.relation.family,
+        source=_side(inputs, "source"),
+        target=_side(inputs, "target"),
+        interval=Interval(of="mean r", level=LEVEL, replicates=REPLICATES, rows=len(inputs.test_rows)),
+        other_prompt=_other(others.prompt),
+        unrelated_pair=_other(others.pair),
+        identity=identity_r(store, inputs),
+        warnings=tuple(_warnings(inputs, maps)),
+        fits=tuple(_score(sides[_source_of(name)], name, fitted) for name, fitted in maps.items()),
+        strongest=tuple(strongest(read_out, inputs, token, token_texts) for token in shown),
+        hubs={name: hubs(fitted, inputs, token_texts) for name, fitted in read_out.items()},
+        heatmap=heatmap(reading, maps[reading], inputs, shown, token_texts),
+    )
 
 
 def _source_of(name: str) -> Source:
     return "vocabulary" if name.startswith("vocabulary") else "domain"
 
 
-def _side(inputs: FitInputs, role: str) -> dict[str, Any]:
+def _side(inputs: FitInputs, role: str) -> SideFacts:
     side = getattr(inputs.relation.relation, role)
     columns = getattr(inputs.relation, role)
-    return {
-        "template": side.template.name,
-        "text": side.template.text,
-        "columns": len(columns),
-        "answers": len(columns) + len(columns.dropped),
-        "dropped": len(columns.dropped),
-        "coverage": columns.coverage().as_counts(),
-    }
+    return SideFacts(
+        template=side.template.name,
+        text=side.template.text,
+        columns=len(columns),
+        answers=len(columns) + len(columns.dropped),
+        dropped=len(columns.dropped),
+        coverage=Coverage(**columns.coverage().as_counts()),
+    )
 
 
-def _other(other: OtherPrompt) -> dict[str, Any]:
+def _other(other: OtherPrompt | None) -> OtherRelation | None:
+    if other is None:
+        return None
     template = other.inputs.relation.relation.target.template
-    return {"relation": other.relation, "template": template.name, "text": template.text}
+    return OtherRelation(other.relation, template.name, template.text)
 
 
 def _warnings(inputs: FitInputs, maps: dict[str, LinearMap]) -> list[str]:
@@ -268,44 +276,42 @@ def _interpolates(diagnosis: Diagnosis) -> str | None:
     )
 
 
-def _score(side: _Side, name: str, fitted: LinearMap) -> dict[str, Any]:
+def _score(side: _Side, name: str, fitted: LinearMap) -> FitScores:
     diagnosis = fitted.diagnosis
     solution = coefficients(side.problem, diagnosis.root_penalty)
     correlation = side.problem.score(solution, side.moments)
     r, cut = to_host(correlation.pearson()), diagnosis.cut
     rho, low, high = _of_predictions(side, fitted)
     columns = zip(side.inputs.relation.target.texts, r, rho, strict=True)
-    return {
-        "name": name,
-        "label": _LABELS[name],
-        "source_columns": len(fitted.source_ids),
-        "target_columns": len(fitted.target_ids),
-        "method": diagnosis.method,
-        "reason": diagnosis.reason,
-        "root_penalty": diagnosis.root_penalty,
-        "penalty": diagnosis.penalty,
-        "rank": cut.rank,
-        "sigma_1": cut.sigma_1,
-        "sigma_r": cut.sigma_r,
-        "sigma_next": cut.sigma_next or None,
-        "noise_floor": cut.noise_floor,
-        "identified": diagnosis.warning() is None,
-        "normal_residual": diagnosis.normal_residual,
-        "min_norm_residual": diagnosis.min_norm_residual,
-        "r": finite_mean(r),
-        "r_std": float(np.nanstd(r)) if not np.isnan(r).all() else math.nan,
-        "r_low": low,
-        "r_high": high,
-        "r2": finite_mean(correlation.r2()),
-        "spearman": finite_mean(rho),
+    return FitScores(
+        name=name,
+        label=_LABELS[name],
+        source_columns=len(fitted.source_ids),
+        target_columns=len(fitted.target_ids),
+        method=diagnosis.method,
+        reason=diagnosis.reason,
+        root_penalty=diagnosis.root_penalty,
+        penalty=diagnosis.penalty,
+        rank=cut.rank,
+        sigma_1=cut.sigma_1,
+        sigma_r=cut.sigma_r,
+        sigma_next=cut.sigma_next or None,
+        noise_floor=cut.noise_floor,
+        identified=diagnosis.warning() is None,
+        normal_residual=diagnosis.normal_residual,
+        min_norm_residual=diagnosis.min_norm_residual,
+        r=finite_mean(r),
+        r_std=float(np.nanstd(r)) if not np.isnan(r).all() else math.nan,
+        r_low=low,
+        r_high=high,
+        r2=finite_mean(correlation.r2()),
+        spearman=finite_mean(rho),
         **_all_outputs(side, fitted, solution),
         **_controls(side, diagnosis.root_penalty),
-        "r_by_target": [
-            {"token": text, "r": float(pearson), "spearman": float(rank)} for text, pearson, rank in columns
-        ],
-        "hits": hit_rates(fitted, side.inputs),
-        "path": _path(side, fitted),
-    }
+        r_by_target=tuple(ColumnScore(text, float(of_r), float(of_rho)) for text, of_r, of_rho in columns),
+        hits=hit_rates(fitted, side.inputs),
+        path=tuple(_path(side, fitted)),
+    )
 
 
 def _of_predictions(side: _Side, fitted: LinearMap) -> tuple[Floats, float, float]:
@@ -351,26 +357,22 @@ def _controls(side: _Side, root_penalty: float) -> dict[str, Any]:
     }
 
 
-def _path(side: _Side, fitted: LinearMap) -> list[dict[str, Any]]:
-    """Follow the ridge path that chose a map's penalty on held-out rows and truth."""
+def _path(side: _Side, fitted: LinearMap) -> Iterator[PathPoint]:
+    """Follow the ridge path that chose a map's penalty on held-out rows and ground truth."""
     path = fitted.diagnosis.path
     if path is None:
-        return []
-    points = []
+        return
     for point in path.points:
         solution = coefficients(side.problem, point.root_penalty)
         at = hits_of_solution(side.problem, solution, fitted, side.inputs)
-        points.append(
-            {
-                "root_penalty": point.root_penalty,
-                "loo_r": point.score,
-                "r": finite_mean(side.problem.score(solution, side.moments).pearson()),
-                "hit1": at.get(1),
-                "hit5": at.get(5),
-                "chosen": _chosen(path, point.root_penalty),
-            }
+        yield PathPoint(
+            root_penalty=point.root_penalty,
+            loo_r=point.score,
+            r=finite_mean(side.problem.score(solution, side.moments).pearson()),
+            hit1=at.get(1),
+            hit5=at.get(5),
+            chosen=_chosen(path, point.root_penalty),
         )
-    return points
 
 
 def _chosen(path: RidgePath, root_penalty: float) -> str | None:

@@ -1,12 +1,31 @@
 """Look a word up in fitted maps: its strongest targets, or its strongest sources."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from lincorr.errors import BadInput
 from lincorr.prompts.words import Match, match_typo, match_word, nearest
+from lincorr.scores.relation_scores import Link
 from pipeline.config import RunConfig
 from pipeline.evaluate.kept_maps import KeptMap, kept_maps
+
+
+@dataclass(frozen=True, slots=True)
+class ShownWord:
+    """The strongest links of a word in one map.
+
+    Attributes:
+        word: the token that was found.
+        note: what to know where it is not the word that was asked for.
+        among, of: what the sources are of, and how many tokens the links were chosen from.
+    """
+
+    relation: str
+    map: str
+    word: str
+    note: str | None
+    among: str
+    of: int
+    links: tuple[Link, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +55,15 @@ class _Found:
 
 def show_word(
     config: RunConfig, word: str, *, target: bool, map_name: str | None, top: int, all_sources: bool = False
-) -> list[dict[str, Any]]:
-    """Return the strongest links of a word, as JSON values.
+) -> list[ShownWord]:
+    """Return the strongest links of a word.
 
-    The relations are those that have the word among their answers, else all that have its token. A slip
-    of the pen is looked for where no map has the word.
+    The relations are those that have the word among their answers, else all that have its token. A word that
+    no map has is matched as a typo.
 
     Args:
         target: the word is a target; show its strongest sources.
-        map_name: which fit; default the best-reading one that is kept.
+        map_name: which fit; default the best-reading one that is stored.
         all_sources: a target's sources are every token of the vocabulary, not only the answers.
 
     Raises:
@@ -103,9 +122,7 @@ def _refusal(word: str, known: list[_Words], *, target: bool) -> str:
     return f"word: {word!r} is no {'target' if target else 'source'} token{hint}"
 
 
-def _shown(
-    found: _Found, word: str, texts: list[str], *, target: bool, top: int, every: bool
-) -> dict[str, Any]:
+def _shown(found: _Found, word: str, texts: list[str], *, target: bool, top: int, every: bool) -> ShownWord:
     kept, token = found.words.kept, found.token
     truth = kept.inputs.truth
     if target:
@@ -118,15 +135,15 @@ def _shown(
         strongest = kept.fitted.strongest_targets(token, top)
         links = [(t, weight, t in truth.get(token, ())) for t, weight in strongest]
         of = len(kept.fitted.target_ids)
-    return {
-        "relation": kept.inputs.name,
-        "map": kept.name,
-        "word": texts[token],
-        "note": _note(word, found, texts[token]),
-        "among": "every token" if every else "the answers",
-        "of": of,
-        "links": [{"token": texts[t], "weight": weight, "right": right} for t, weight, right in links],
-    }
+    return ShownWord(
+        relation=kept.inputs.name,
+        map=kept.name,
+        word=texts[token],
+        note=_note(word, found, texts[token]),
+        among="every token" if every else "the answers",
+        of=of,
+        links=tuple(Link(texts[t], weight, right) for t, weight, right in links),
+    )
 
 
 def _note(word: str, found: _Found, text: str) -> str | None:

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ Prompts = list[list[int]]
 
 
 T_co = TypeVar("T_co", covariant=True)
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,9 @@ def ask_copies(
     stage: str,
     unit: str,
     per_relation: int,
-    ask: Callable[..., dict[str, Any]],
+    ask: Callable[..., Found],
     relations: Sequence[RelationInputs],
-) -> list[dict[str, Any]]:
+) -> list[Found]:
     """Evaluate a run, then have `ask` test the maps of each relation on copies of its model.
 
     Args:

@@ -5,7 +5,7 @@ nothing is written but scores.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from lincorr.errors import BadInput
 from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint
+from lincorr.scores.experiments import EditResults, EditScores
+from lincorr.scores.relation_scores import RelationScores
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
-from pipeline.evaluate.experiments import edit_name, kept_or_made
+from pipeline.evaluate.experiments import cached_experiment, edit_name
 from pipeline.evaluate.generalisation import across_relations
 from pipeline.experiments.copies import About, ask_copies, enough_memory, on_copy, open_maps, prompts_of
 from pipeline.experiments.edit_scores import Outcome, edit_scores
@@ -32,7 +34,6 @@ if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
 
 Floats = NDArray[np.floating]
 
-_EDITS = 2  # raised when an edit finds more or other things: kept results are then made again
 _TASK_EDITS = 4
 _UNRELATED = 4  # subjects that no edit is about
 _READ = ("domain", "vocabulary-ridge", "domain-ridge")  # the paper's fit, and the one that reads best
@@ -92,7 +93,7 @@ class EditTask:
         return f"{self.about.relation}-{self.edits[0].row}"
 
 
-def edit(run: Run, options: EditOptions) -> dict[str, Any]:
+def edit(run: Run, options: EditOptions) -> EditResults:
     """Teach a copy of the model new source facts where the store has no results; return what all edits show.
 
     Relations that are not asked for by name, as in `all`, are left out where no truth is known.
@@ -106,8 +107,8 @@ def edit(run: Run, options: EditOptions) -> dict[str, Any]:
     ask = partial(edit_relation, options, run.inputs.token_texts)
     edited = ask_copies(run, "edit", "edits", options.edits, ask, relations)
     store = run.store()
-    scores = [store.maps.load_scores(relation.name) for relation in relations]
-    return {"relations": edited, "across": across_relations(edited, scores)}
+    scores = [store.maps.load_scores(relation.name, RelationScores) for relation in relations]
+    return EditResults(tuple(edited), across_relations(edited, scores))
 
 
 def require_editable(relations: Sequence[RelationInputs], n_held_out: int) -> None:
@@ -140,8 +141,8 @@ def edit_relation(
     fingerprint: Fingerprint,
     executor: Callable[[], Executor],
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Make a relation's edits unless they are kept; return and keep what they show (see `edit_scores`).
+) -> EditScores:
+    """Make a relation's edits unless they are stored; return and store their scores (see `edit_scores`).
 
     Args:
         executor: opens one; not called where nothing is to be done.
@@ -150,15 +151,15 @@ def edit_relation(
     relation = inputs.relation
     tasks = edit_tasks(store, inputs, options, model, fingerprint)
 
-    def make() -> dict[str, Any]:
+    def make() -> EditScores:
         stage = Stage(f"edit {relation.name}", edit_facts, tasks, on_device=True)
         done = executor().run(stage, lambda outcomes: advance(len(outcomes)))
         outcomes = [outcome for part in done for outcome in part]
         maps = {fit: store.maps.load(relation.name, fit) for fit in tasks[0].about.fits}
-        return edit_scores(relation, outcomes, maps, token_texts) | {"options": asdict(options)}
+        return replace(edit_scores(relation, outcomes, maps, token_texts), options=asdict(options))
 
-    told = _depends_on(store, inputs, tasks)
-    return kept_or_made(store, relation.name, edit_name(relation.name), told, make)
+    depends_on = _depends_on(store, inputs, tasks)
+    return cached_experiment(store, edit_name(relation.name), EditScores, depends_on, make)
 
 
 def edit_tasks(
@@ -201,7 +202,6 @@ def _depends_on(store: LogitStore, inputs: FitInputs, tasks: list[EditTask]) -> 
     """Return all that the edits depend on: what the maps were made of, model, subjects, facts and recipe."""
     subjects = store.subjects(np.array([*tasks[0].unrelated, *(e.row for t in tasks for e in t.edits)]))
     return [
-        _EDITS,
         [(source, input_digest(store, inputs, source)) for source in inputs.choices],
         asdict(tasks[0].about.fingerprint),
         tasks[0].about.fits,

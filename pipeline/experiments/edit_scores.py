@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from lincorr.scores.experiments import CaseWeights, EditCase, EditPredictor, EditScores, UnrelatedScores
 from lincorr.scores.moments import finite_mean
 from lincorr.scores.ranks import average_ranks, rank_correlation
 from lincorr.solvers.result import LinearMap
@@ -74,8 +75,8 @@ class Reading:
 
 def edit_scores(
     relation: RelationInputs, outcomes: Sequence[Outcome], maps: Mapping[str, LinearMap], texts: Sequence[str]
-) -> dict[str, Any]:
-    """Return the scores of a relation's edits as JSON values.
+) -> EditScores:
+    """Return the scores of a relation's edits, without options and digests of maps.
 
     Rates and readings are over the edits that took; the others taught nothing that could generalise.
 
@@ -89,33 +90,37 @@ def edit_scores(
     success = np.array([outcome.generalised for outcome in taken], dtype=bool)
     was_right = np.array([outcome.before in outcome.right for outcome in taken], dtype=bool)
     low, high = _interval(success)
-    return {
-        "relation": relation.name,
-        "edits": len(outcomes),
-        "took": _share([outcome.took for outcome in outcomes]),
-        "steps": _mean([outcome.steps for outcome in taken]),
-        "success": _share(success),
-        "success_low": low,
-        "success_high": high,
-        "before": _share(was_right),
-        "gained": _share(success[~was_right]),
-        "random": 1 / len(relation.target),
-        "unchanged": _share([outcome.after == outcome.before for outcome in taken]),
-        "target_columns": len(relation.target),
-        "unrelated": {
-            "moved": _mean([outcome.unrelated_moved / _spread(outcome) for outcome in taken]),
-            "changed": _mean([outcome.unrelated_changed for outcome in taken]),
-            "learnt": _mean([outcome.unrelated_learnt for outcome in taken]),
-        },
-        "fits": {
-            name: _predictor(relation, taken, found, movement[name]) for name, found in readings.items()
-        },
-        "cases": [
-            _case(outcome, {name: found[i] for name, found in readings.items()}, texts)
-            | {"movement_r": {name: float(r[i, i]) for name, r in movement.items()}}
+    return EditScores(
+        relation=relation.name,
+        edits=len(outcomes),
+        took=_share([outcome.took for outcome in outcomes]),
+        steps=_mean([outcome.steps for outcome in taken]),
+        success=_share(success),
+        success_low=low,
+        success_high=high,
+        before=_share(was_right),
+        gained=_share(success[~was_right]),
+        random=1 / len(relation.target),
+        unchanged=_share([outcome.after == outcome.before for outcome in taken]),
+        target_columns=len(relation.target),
+        unrelated=UnrelatedScores(
+            moved=_mean([outcome.unrelated_moved / _spread(outcome) for outcome in taken]),
+            changed=_mean([outcome.unrelated_changed for outcome in taken]),
+            learnt=_mean([outcome.unrelated_learnt for outcome in taken]),
+        ),
+        fits={name: _predictor(relation, taken, found, movement[name]) for name, found in readings.items()},
+        cases=tuple(
+            _case(
+                outcome,
+                {name: found[i] for name, found in readings.items()},
+                {name: float(r[i, i]) for name, r in movement.items()},
+                texts,
+            )
             for i, outcome in enumerate(taken)
-        ],
-    }
+        ),
+        options={},
+        maps={},
+    )
 
 
 def read(fitted: LinearMap, relation: RelationInputs, outcome: Outcome) -> Reading:
@@ -139,25 +144,25 @@ def movement_r(taken: Sequence[Outcome], fit: str) -> Floats:
 
 def _predictor(
     relation: RelationInputs, taken: Sequence[Outcome], readings: Sequence[Reading], movement: Floats
-) -> dict[str, Any]:
-    """Say how well a map tells beforehand what an edit leads to."""
+) -> EditPredictor:
+    """Say how well a map predicts what an edit leads to."""
     success = np.array([outcome.generalised for outcome in taken], dtype=bool)
     reference = np.array([reading.reference for reading in readings])
     top_right = np.array([r.top in o.right for r, o in zip(readings, taken, strict=True)], dtype=bool)
     r, others = np.diag(movement), movement[~np.eye(len(taken), dtype=bool)]
-    return {
-        "movement_r": _mean(r),
-        "movement_r_std": float(np.nanstd(r)) if np.isfinite(r).any() else float("nan"),
-        "movement_r_other_edit": _mean(others),
-        "top_is_right": _share(top_right),
-        "top_is_answer": _share([r.top == o.after for r, o in zip(readings, taken, strict=True)]),
-        "success_if_top_is_right": _share(success[top_right]),
-        "success_if_not": _share(success[~top_right]),
-        "reference_if_generalised": _mean(reference[success]),
-        "reference_if_hallucinated": _mean(reference[~success]),
-        "auc": auc(reference, success),
-        "spearman": rank_correlation(reference.tolist(), [_standing(relation, o) for o in taken]),
-    }
+    return EditPredictor(
+        movement_r=_mean(r),
+        movement_r_std=float(np.nanstd(r)) if np.isfinite(r).any() else float("nan"),
+        movement_r_other_edit=_mean(others),
+        top_is_right=_share(top_right),
+        top_is_answer=_share([r.top == o.after for r, o in zip(readings, taken, strict=True)]),
+        success_if_top_is_right=_share(success[top_right]),
+        success_if_not=_share(success[~top_right]),
+        reference_if_generalised=_mean(reference[success]),
+        reference_if_hallucinated=_mean(reference[~success]),
+        auc=auc(reference, success),
+        spearman=rank_correlation(reference.tolist(), [_standing(relation, o) for o in taken]),
+    )
 
 
 def auc(values: Floats, positive: NDArray[np.bool_]) -> float:
@@ -184,25 +189,23 @@ def _spread(outcome: Outcome) -> float:
     return float(np.std(outcome.moved)) or float("nan")
 
 
-def _case(outcome: Outcome, readings: Mapping[str, Reading], texts: Sequence[str]) -> dict[str, Any]:
-    return {
-        "source": texts[outcome.source],
-        "subject": outcome.subject,
-        "right": [texts[token] for token in outcome.right],
-        "before": texts[outcome.before],
-        "after": texts[outcome.after],
-        "generalised": outcome.generalised,
-        "steps": outcome.steps,
-        "weights": {
-            name: {
-                "reference": found.reference,
-                "generalised": found.generalised,
-                "largest": found.largest,
-                "top": texts[found.top],
-            }
+def _case(
+    outcome: Outcome, readings: Mapping[str, Reading], movement_r: Mapping[str, float], texts: Sequence[str]
+) -> EditCase:
+    return EditCase(
+        source=texts[outcome.source],
+        subject=outcome.subject,
+        right=tuple(texts[token] for token in outcome.right),
+        before=texts[outcome.before],
+        after=texts[outcome.after],
+        generalised=outcome.generalised,
+        steps=outcome.steps,
+        weights={
+            name: CaseWeights(found.reference, found.generalised, found.largest, texts[found.top])
             for name, found in readings.items()
         },
-    }
+        movement_r=movement_r,
+    )
 
 
 def _interval(success: NDArray[np.bool_]) -> tuple[float, float]:

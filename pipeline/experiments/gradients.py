@@ -8,7 +8,7 @@ column (T4) is not known: the choice of subjects, answers and weights is ours.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,11 @@ from lincorr.errors import BadInput
 from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint
 from lincorr.relations.paper import GRADIENT, paper_figures
+from lincorr.scores.experiments import GradientFit, GradientScores
 from lincorr.scores.moments import finite_mean
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
-from pipeline.evaluate.experiments import gradients_name, kept_or_made
+from pipeline.evaluate.experiments import cached_experiment, gradients_name
 from pipeline.experiments.copies import (
     About,
     ask_copies,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.model.language_model import LanguageModel
 
 Floats = NDArray[np.floating]
-
-_GRADIENTS = 1  # raised when other things are found: kept results are then made again
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class Correlations:
     other: dict[str, float]
 
 
-def gradients(run: Run, options: GradientOptions) -> list[dict[str, Any]]:
+def gradients(run: Run, options: GradientOptions) -> list[GradientScores]:
     """Correlate gradients with what W makes of them where the store has no results; return all scores.
 
     Raises:
@@ -135,8 +134,8 @@ def gradients_of(
     fingerprint: Fingerprint,
     executor: Callable[[], Executor],
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Correlate a relation's gradients unless that is kept; return and keep the scores as JSON values.
+) -> GradientScores:
+    """Correlate a relation's gradients unless that is stored; return and store the scores.
 
     Args:
         executor: opens one; not called where nothing is to be done.
@@ -144,8 +143,7 @@ def gradients_of(
     """
     relation = inputs.relation.name
     tasks = gradient_tasks(store, inputs, options, model, fingerprint)
-    told = [
-        _GRADIENTS,
+    depends_on = [
         [(source, input_digest(store, inputs, source)) for source in inputs.choices],
         asdict(fingerprint),
         [[task.row, task.targets, task.about.fits] for task in tasks],
@@ -153,11 +151,11 @@ def gradients_of(
         asdict(options),
     ]
 
-    def make() -> dict[str, Any]:
+    def make() -> GradientScores:
         stage = Stage(f"gradients {relation}", correlate, tasks, on_device=True)
         return gradient_scores(relation, executor().run(stage, lambda _: advance(1)), options)
 
-    return kept_or_made(store, relation, gradients_name(relation), told, make)
+    return cached_experiment(store, gradients_name(relation), GradientScores, depends_on, make)
 
 
 def gradient_tasks(
@@ -202,24 +200,19 @@ def _correlate(task: GradientTask, store: LogitStore, maps: dict[str, LinearMap]
     return Correlations(same, other)
 
 
-def gradient_scores(relation: str, found: Sequence[Correlations], options: GradientOptions) -> dict[str, Any]:
-    """Gather what subjects show, as JSON values: r is the mean over targets of the mean over subjects."""
+def gradient_scores(relation: str, found: Sequence[Correlations], options: GradientOptions) -> GradientScores:
+    """Gather the correlations of subjects: r is the mean over targets of the mean over subjects."""
     fits = []
     for name in found[0].same:
         by_target = np.array([one.same[name] for one in found]).mean(axis=0)
-        fits.append(
-            {
-                "name": name,
-                "r": finite_mean(by_target),
-                "r_std": float(np.std(by_target)),
-                "r_other_target": finite_mean(np.array([one.other[name] for one in found])),
-            }
-        )
+        other = finite_mean(np.array([one.other[name] for one in found]))
+        fits.append(GradientFit(name, finite_mean(by_target), float(np.std(by_target)), other))
     reported = [figure.value for figure in paper_figures(relation) if figure.measure == GRADIENT]
-    return {
-        "relation": relation,
-        "options": asdict(options),
-        "targets": len(next(iter(found[0].same.values()))),
-        "fits": fits,
-        "paper": reported[0] if reported else None,
-    }
+    return GradientScores(
+        relation=relation,
+        options=asdict(options),
+        targets=len(next(iter(found[0].same.values()))),
+        fits=tuple(fits),
+        paper=reported[0] if reported else None,
+        maps={},
+    )

@@ -1,7 +1,7 @@
-"""A results document as tables for other programs: CSV, and Parquet with the same names and rows.
+"""Results as tables for other programs: CSV, and Parquet with the same names and rows.
 
 Every table is in long form, one observation a row. Parquet keeps types, and pandas, polars, DuckDB and R read
-it without guessing; token text that UTF-8 cannot say (a lone surrogate) is its escape there, as in the CSV.
+it without guessing; token text that UTF-8 cannot encode (a lone surrogate) is escaped there, as in the CSV.
 """
 
 import os
@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from lincorr.scores.results import DIRECTIONS, RANKS, hit
-from lincorr.strict import finite
-from pipeline.report.plots.figure import Json
+from lincorr.scores.relation_scores import DIRECTIONS, RANKS, WithHits
+from lincorr.scores.results import Results
+from lincorr.scores.study import Spread, Study
 from pipeline.report.write import (
     LINK_COLUMNS,
     SCORE_COLUMNS,
@@ -29,25 +29,23 @@ from pipeline.report.write import (
 Rows = list[dict[str, Any]]
 
 
-def write_results(document: Mapping[str, Any], folder: Path) -> Path:
-    """Write a document's pages, plots and tables into `folder`; return the page to begin with."""
-    page = write_report(document, folder)
-    write_tables(document, folder)
+def write_results(results: Results, folder: Path) -> Path:
+    """Write pages, plots and tables into `folder`; return the page to begin with."""
+    page = write_report(results, folder)
+    write_tables(results, folder)
     return page
 
 
-def write_tables(document: Mapping[str, Any], folder: Path) -> None:
-    """Write a document's tables: Parquet of scores and links, and both forms of what a study adds.
+def write_tables(results: Results, folder: Path) -> None:
+    """Write the tables: Parquet of scores and links, and both forms of what a study adds.
 
     A table without rows is not written, and one left by an earlier report is removed.
     """
-    document = finite(document)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_parquet(folder / "scores.parquet", list(score_rows(document)), SCORE_COLUMNS)
-    _write_parquet(folder / "links.parquet", list(link_rows(document)), LINK_COLUMNS)
-    study = document.get("study") or {}
+    _write_parquet(folder / "scores.parquet", list(score_rows(results)), SCORE_COLUMNS)
+    _write_parquet(folder / "links.parquet", list(link_rows(results)), LINK_COLUMNS)
     for name, make in _STUDY_TABLES.items():
-        rows = make(study) if study else []
+        rows = make(results.study) if results.study else []
         for suffix in (".csv", ".parquet"):
             if not rows:
                 (folder / (name + suffix)).unlink(missing_ok=True)
@@ -57,7 +55,7 @@ def write_tables(document: Mapping[str, Any], folder: Path) -> None:
             _write_parquet(folder / f"{name}.parquet", rows, columns)
 
 
-def _write_parquet(path: Path, rows: Sequence[Json], columns: Sequence[str]) -> None:
+def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
@@ -84,99 +82,109 @@ def _array(values: Sequence[Any]) -> Any:
 # --- what a study adds ---------------------------------------------------------------------------------
 
 
-def family_rows(study: Json) -> Rows:
+def family_rows(study: Study) -> Rows:
     """One row for each family and fit."""
     return [
         {
-            "family": family["family"],
-            "fit": fit["name"],
-            "relations": fit["relations"],
-            **{name: fit[name] for name in ("r", "r_std", "r_low", "r_high")},
-            **{name: fit[name] for name in ("r_shuffled", "r_mean_logit", "r_other_prompt", "r_unrelated")},
-            "r_identity": family["r_identity"],
+            "family": family.family,
+            "fit": fit.name,
+            "relations": fit.relations,
+            **_cells(fit, "r", "r_std", "r_low", "r_high"),
+            **_cells(fit, "r_shuffled", "r_mean_logit", "r_other_prompt", "r_unrelated"),
+            "r_identity": family.r_identity,
             **{
-                f"{role}_{kind}": share
-                for role, shares in family["coverage"].items()
-                for kind, share in shares.items()
+                f"{role}_{kind}": getattr(getattr(family.coverage, role), kind)
+                for role in ("source", "target")
+                for kind in ("whole", "phrase", "subword")
             },
             **_hit_cells(fit),
         }
-        for family in study["families"]
-        for fit in family["fits"]
+        for family in study.families
+        for fit in family.fits
     ]
 
 
-def matrix_rows(study: Json) -> Rows:
+def matrix_rows(study: Study) -> Rows:
     """One row for each family, way of fitting, source and target prompt."""
     return [
         {
-            "family": matrix["family"],
-            "fit": matrix["fit"],
-            "source": source["name"],
-            "target": target["name"],
+            "family": matrix.family,
+            "fit": matrix.fit,
+            "source": source.name,
+            "target": target.name,
             "r": r,
         }
-        for matrix in study["matrices"]
-        for source, row in zip(matrix["templates"], matrix["r"], strict=True)
-        for target, r in zip(matrix["templates"], row, strict=True)
+        for matrix in study.matrices
+        for source, row in zip(matrix.templates, matrix.r, strict=True)
+        for target, r in zip(matrix.templates, row, strict=True)
         if source is not target
     ]
 
 
-def growth_rows(study: Json) -> Rows:
+def growth_rows(study: Study) -> Rows:
     """One row for each relation, number of subjects and fit."""
     return [
         {
-            "relation": one["relation"],
-            **{name: point[name] for name in ("subjects", "fitted", "fit", "root_penalty", "r", "r_std")},
+            "relation": one.relation,
+            **_cells(point, "subjects", "fitted", "fit", "root_penalty", "r", "r_std"),
             **_hit_cells(point),
         }
-        for one in study["growth"]
-        for point in one["points"]
+        for one in study.growth
+        for point in one.points
     ]
 
 
-def paper_rows(study: Json) -> Rows:
+def paper_rows(study: Study) -> Rows:
     """One row for each figure of the paper and fit."""
     return [
         {
-            **{name: row[name] for name in ("relation", "measure", "paper", "model", "table", "note")},
+            **_cells(row, "relation", "measure", "paper", "model", "table", "note"),
             "fit": fit,
             "ours": value,
         }
-        for row in study["paper"] or []
-        for fit, value in row["ours"].items()
+        for row in study.paper or ()
+        for fit, value in row.ours.items()
     ]
 
 
-def paraphrase_rows(study: Json) -> Rows:
+def paraphrase_rows(study: Study) -> Rows:
     """One row for each relation that was asked in several wordings, and fit."""
-    parts = ("mean", "std", "lowest", "highest")
     return [
         {
-            "relation": one["relation"],
-            "wordings": len(one["wordings"]),
-            "fit": fit["name"],
-            **{f"{what}_{part}": (fit[what] or {}).get(part) for what in ("r", "hit1") for part in parts},
+            "relation": one.relation,
+            "wordings": len(one.wordings),
+            "fit": fit.name,
+            **_spread_cells("r", fit.r),
+            **_spread_cells("hit1", fit.hit1),
         }
-        for one in study["paraphrases"]
-        for fit in one["fits"]
+        for one in study.paraphrases
+        for fit in one.fits
     ]
 
 
-def generalisation_rows(study: Json) -> Rows:
+def generalisation_rows(study: Study) -> Rows:
     """One row for each relation that was edited, and fit."""
+    if study.generalisation is None:
+        return []
     return [
-        {**{name: row[name] for name in ("relation", "edits", "success", "random")}, "fit": name, **fit}
-        for row in (study["generalisation"] or {}).get("relations", ())
-        for name, fit in row["fits"].items()
+        {**_cells(row, "relation", "edits", "success", "random"), "fit": name, **_cells(fit, "hit1", "r")}
+        for row in study.generalisation.relations
+        for name, fit in row.fits.items()
     ]
 
 
-def _hit_cells(fit: Json) -> dict[str, float | None]:
-    fit = {"hits": None, **fit}
+def _cells(row: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _spread_cells(name: str, spread: Spread | None) -> dict[str, float | None]:
+    parts = ("mean", "std", "lowest", "highest")
+    return {f"{name}_{part}": None if spread is None else getattr(spread, part) for part in parts}
+
+
+def _hit_cells(fit: WithHits) -> dict[str, float | None]:
     return {
-        f"{direction.replace(' ', '_')}_hit@{rank}": hit(fit, direction, rank)
+        f"{direction.replace(' ', '_')}_hit@{rank}": fit.hit(direction, rank)
         for direction in DIRECTIONS
         for rank in RANKS
     }

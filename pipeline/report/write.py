@@ -1,65 +1,65 @@
-"""A results document as files that people read: pages, plots and tables.
+"""Results as files that people read: pages, plots and tables.
 
-A plain function of the document: nothing is computed here that the document does not hold.
+A pure function of the results: nothing is computed here that they do not hold.
 """
 
 import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lincorr.scores.results import DIRECTIONS, RANKS, chance, hit
-from lincorr.strict import finite
+from lincorr.scores.documents import to_document
+from lincorr.scores.relation_scores import DIRECTIONS, RANKS, FitScores, RelationScores
+from lincorr.scores.results import Results
 from pipeline.report.pages.index import Entry, entries_of, index_view
 from pipeline.report.pages.relation import relation_view
 from pipeline.report.pages.render import index_page, relation_page
-from pipeline.report.plots.figure import Json, Plot
+from pipeline.report.plots.figure import Plot
 from pipeline.report.processes import call_all
 
 
-def write_report(document: Mapping[str, Any], folder: Path) -> Path:
+def write_report(results: Results, folder: Path) -> Path:
     """Write pages, tables and plots into `folder`, and return the path of the page to begin with.
 
     One relation has one page, report.html; with several, or with a study, report.html is an index and
     `<relation>.html` the page of each. Each file appears whole or not at all, and report.html last, so it
     never names a file that is not there. A plot that has nothing to show is not written, and one left by
-    an earlier report of the same relation is removed. Equal documents give equal files.
+    an earlier report of the same relation is removed. Equal results give equal files.
     """
-    document = finite(document)
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
+    text = json.dumps(to_document(results), ensure_ascii=False, allow_nan=False, indent=1)
     replace_file(folder / "report.json", encode(text + "\n"))
-    replace_file(folder / "scores.csv", table_csv(SCORE_COLUMNS, score_rows(document)))
-    replace_file(folder / "links.csv", table_csv(LINK_COLUMNS, link_rows(document)))
-    entries = entries_of(document["relations"])
+    replace_file(folder / "scores.csv", table_csv(SCORE_COLUMNS, score_rows(results)))
+    replace_file(folder / "links.csv", table_csv(LINK_COLUMNS, link_rows(results)))
+    entries = entries_of(results.relations)
     page = folder / "report.html"
-    if len(entries) == 1 and "study" not in document:
-        replace_file(page, _relation_page(document, entries, 0, folder, alone=True))
+    if len(entries) == 1 and results.study is None:
+        replace_file(page, _relation_page(results, entries, 0, folder, alone=True))
         (folder / entries[0].page).unlink(missing_ok=True)
         return page
-    call_all(partial(_write_relation_page, document, entries, folder), len(entries))
-    view = index_view(document, entries)
+    call_all(partial(_write_relation_page, results, entries, folder), len(entries))
+    view = index_view(results, entries)
     _write_plots(view.plots, view.png, folder)
-    replace_file(page, encode(index_page(document, view)))
+    replace_file(page, encode(index_page(results, view)))
     return page
 
 
-def _write_relation_page(document: Json, entries: Sequence[Entry], folder: Path, number: int) -> None:
-    page = _relation_page(document, entries, number, folder, alone=False)
+def _write_relation_page(results: Results, entries: Sequence[Entry], folder: Path, number: int) -> None:
+    page = _relation_page(results, entries, number, folder, alone=False)
     replace_file(folder / entries[number].page, page)
 
 
 def _relation_page(
-    document: Json, entries: Sequence[Entry], number: int, folder: Path, *, alone: bool
+    results: Results, entries: Sequence[Entry], number: int, folder: Path, *, alone: bool
 ) -> bytes:
     """Write a relation's plots, and return its page; one at a time, as forty would fill the memory."""
     view = relation_view(entries[number].data, entries[number].key)
     _write_plots(view.plots, view.png, folder)
-    return encode(relation_page(document, view, None if alone else (entries, number)))
+    return encode(relation_page(results, view, None if alone else (entries, number)))
 
 
 # --- files ----------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def table_csv(columns: Sequence[str], rows: Iterable[Json]) -> bytes:
+def table_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Return a table as CSV, its header first."""
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
@@ -124,35 +124,34 @@ SCORE_COLUMNS = (
 LINK_COLUMNS = ("relation", "fit", "source", "rank", "target", "weight", "right", "truth")
 
 
-def score_rows(document: Json) -> Iterable[dict[str, Any]]:
+def score_rows(results: Results) -> Iterator[dict[str, Any]]:
     """One row for each relation and fit."""
-    for relation in document["relations"]:
-        for fit in relation["fits"]:
-            values = [fit[name] for name in FIT_COLUMNS]
-            hits = [
-                value
-                for side in DIRECTIONS
-                for value in (
-                    *(hit(fit, side, rank) for rank in (*RANKS, "of")),
-                    *(chance(fit, side, rank) for rank in RANKS),
-                )
-            ]
-            others = [
-                (relation["other_prompt"] or {}).get("template"),
-                (relation["unrelated_pair"] or {}).get("relation"),
-                relation["identity"]["r"],
-            ]
-            row = [relation["name"], relation["family"], *others, *values, *hits]
+    for relation in results.relations:
+        for fit in relation.fits:
+            values = [getattr(fit, name) for name in FIT_COLUMNS]
+            row = [relation.name, relation.family, *_others(relation), *values, *_hit_cells(fit)]
             yield dict(zip(SCORE_COLUMNS, row, strict=True))
 
 
-def link_rows(document: Json) -> Iterable[dict[str, Any]]:
+def _others(relation: RelationScores) -> list[Any]:
+    other, unrelated = relation.other_prompt, relation.unrelated_pair
+    return [other and other.template, unrelated and unrelated.relation, relation.identity.r]
+
+
+def _hit_cells(fit: FitScores) -> Iterator[float | None]:
+    for direction in DIRECTIONS:
+        yield from (fit.hit(direction, rank) for rank in RANKS)
+        yield fit.asked(direction)
+        yield from (fit.chance(direction, rank) for rank in RANKS)
+
+
+def link_rows(results: Results) -> Iterator[dict[str, Any]]:
     """One row for each strong link; tokens are exact, `truth` is a JSON list."""
-    for relation in document["relations"]:
-        for source in relation["strongest"]:
-            truth = json.dumps(source["truth"], ensure_ascii=False)
-            for fit, links in source["by_fit"].items():
+    for relation in results.relations:
+        for source in relation.strongest:
+            truth = json.dumps(source.truth, ensure_ascii=False)
+            for fit, links in source.by_fit.items():
                 for rank, link in enumerate(links, start=1):
-                    names = (relation["name"], fit, source["source"], rank)
-                    values = (link["token"], link["weight"], link["right"], truth)
+                    names = (relation.name, fit, source.source, rank)
+                    values = (link.token, link.weight, link.right, truth)
                     yield dict(zip(LINK_COLUMNS, names + values, strict=True))

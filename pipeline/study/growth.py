@@ -4,15 +4,16 @@ The first c subjects of a study are those that a study of c would draw; of them 
 study fits. So every fit's subjects are among those of the next, and all are scored on the same held-out rows.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.scores.study import Growth, GrowthPoint
+from lincorr.store.cached import cached_group
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
 from pipeline.fit.inputs import FitInputs, Source
@@ -22,7 +23,6 @@ from pipeline.study.one_source import Answers, OneSource, fits
 COUNTS = (250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
 """Subjects to try, below those that there are."""
 
-_GROWTH = 1  # raised when growth would come out otherwise: kept ones are then made again
 _FEWEST_ROWS = 8  # to fit
 
 
@@ -58,30 +58,26 @@ def growth_of(
     taken: Sequence[Step],
     shared: Decompositions,
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, list[dict[str, Any]]]:
-    """Return relation -> points of its growth; kept in the store, and found there.
+) -> dict[str, Growth]:
+    """Return relation -> its growth; cached in the store.
+
+    Nothing of a source that does not fit into memory.
 
     Args:
         inputs: of the relations.
         shared: decomposed sources.
-        advance: is told of every relation that is done.
-
-    Returns:
-        Of each point as JSON values: subjects, fitted, fit, root_penalty, r, r_std, hits (as in scores).
-        Nothing of a source that would not fit into memory.
+        advance: called with the number of relations that were finished.
 
     Raises:
         StoreDamaged: a row is missing or damaged.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
-    digests = {one.relation.name: _digest(store, one, taken) for one in inputs}
+    found: dict[str, Growth] = {}
     for group in _by_source(inputs):
-        lacking = [one for one in group if _kept(store, one) != digests[one.relation.name]]
-        for name, points in _points(store, lacking, taken, shared).items():
-            store.maps.save_scores(growth_name(name), {"points": points}, digests[name])
-        for one in group:
-            name = one.relation.name
-            found[name] = store.maps.load_scores(growth_name(name))["points"]
+        by_name = {growth_name(one.relation.name): one for one in group}
+        depends_on = {name: _depends_on(store, one, taken) for name, one in by_name.items()}
+        compute = partial(_grow, store, by_name, taken, shared)
+        for growth in cached_group(store.maps, Growth, depends_on, compute).values():
+            found[growth.relation] = growth
         advance(len(group))
     return found
 
@@ -98,55 +94,55 @@ def _by_source(inputs: Sequence[FitInputs]) -> list[list[FitInputs]]:
     return list(groups.values())
 
 
-def _kept(store: LogitStore, inputs: FitInputs) -> str | None:
-    return store.maps.score_inputs(growth_name(inputs.relation.name))
-
-
-def _points(
-    store: LogitStore, group: Sequence[FitInputs], taken: Sequence[Step], shared: Decompositions
-) -> dict[str, list[dict[str, Any]]]:
-    """Fit every relation of one source prompt at every step."""
-    points: dict[str, list[dict[str, Any]]] = {one.relation.name: [] for one in group}
+def _grow(
+    store: LogitStore,
+    by_name: Mapping[str, FitInputs],
+    taken: Sequence[Step],
+    shared: Decompositions,
+    missing: Sequence[str],
+) -> dict[str, Growth]:
+    """Fit those relations of one source prompt whose growth is missing, at every step."""
+    points: dict[str, list[GrowthPoint]] = {name: [] for name in missing}
     sources: tuple[Source, ...] = ("domain", "vocabulary")
     for step in taken:
-        for whole in group:
-            inputs = replace(whole, fit_rows=step.rows)
+        for name in missing:
+            inputs = replace(by_name[name], fit_rows=step.rows)
             answers = Answers.read(store, inputs.target_template, inputs.relation.target.ids, inputs)
             for source in sources:
                 if fits(inputs, source):
                     one = OneSource.read(store, inputs, source, shared)
-                    points[inputs.relation.name] += _score(one, answers, inputs, source, step)
-    return points
+                    points[name] += _score(one, answers, inputs, source, step)
+    return {name: Growth(by_name[name].relation.name, tuple(found)) for name, found in points.items()}
 
 
 def _score(
     one: OneSource, answers: Answers, inputs: FitInputs, source: Source, step: Step
-) -> list[dict[str, Any]]:
+) -> list[GrowthPoint]:
     solutions = one.solve(answers, (0.0, inputs.root_penalty))
     return [
-        {
-            "subjects": step.subjects,
-            "fitted": len(step.rows),
-            "fit": name,
-            "root_penalty": solution.root_penalty,
-            "r": solution.mean_r,
-            "r_std": solution.std_r,
-            "hits": hits_both_ways(one.weights(solution), inputs) if inputs.relation.truth else None,
-        }
+        GrowthPoint(
+            subjects=step.subjects,
+            fitted=len(step.rows),
+            fit=name,
+            root_penalty=solution.root_penalty,
+            r=solution.mean_r,
+            r_std=solution.std_r,
+            hits=hits_both_ways(one.weights(solution), inputs) if inputs.relation.truth else None,
+        )
         for name, solution in zip(inputs.fit_names(source), solutions, strict=True)
     ]
 
 
-def _digest(store: LogitStore, inputs: FitInputs, taken: Sequence[Step]) -> str:
-    """Hash all that a relation's growth depends on."""
-    told: list[Any] = [_GROWTH, inputs.rcond, inputs.root_penalty]
-    told += [[source, choice.method] for source, choice in inputs.choices.items()]
-    told += [[step.subjects, step.rows.tolist()] for step in taken]
-    told += [inputs.test_rows.tolist(), list(inputs.relation.truth.items())]
+def _depends_on(store: LogitStore, inputs: FitInputs, taken: Sequence[Step]) -> list[Any]:
+    """Return all that a relation's growth depends on."""
+    values: list[Any] = [inputs.rcond, inputs.root_penalty]
+    values += [[source, choice.method] for source, choice in inputs.choices.items()]
+    values += [[step.subjects, step.rows.tolist()] for step in taken]
+    values += [inputs.test_rows.tolist(), list(inputs.relation.truth.items())]
     for name, columns in (
         (inputs.source_template, inputs.relation.source),
         (inputs.target_template, inputs.relation.target),
     ):
-        told += [name, columns.ids.tolist()]
-        told += [store.shards.digest(name, rows) for rows in (inputs.fit_rows, inputs.test_rows)]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        values += [name, columns.ids.tolist()]
+        values += [store.shards.digest(name, rows) for rows in (inputs.fit_rows, inputs.test_rows)]
+    return values

@@ -5,8 +5,6 @@ Two ways of fitting: *domain*, the paper's (the answers' columns, least squares)
 """
 
 import functools
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,13 +14,15 @@ import numpy as np
 
 from lincorr.prompts.columns import Columns
 from lincorr.relations.relation import Relation, Side, Template
+from lincorr.scores.relation_scores import Figure
+from lincorr.scores.study import Matrices, Matrix, MatrixPrompt
+from lincorr.store.cached import cached
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import FitInputs, Source
 from pipeline.fit.sources import Decompositions
 from pipeline.prepare.prepare import RelationInputs, union
 from pipeline.study.one_source import Answers, OneSource, fits
 
-_MATRIX = 1  # raised when a matrix would come out otherwise: kept ones are then made again
 _WAYS: dict[str, tuple[Source, float | None]] = {
     "domain": ("domain", 0.0),
     "vocabulary-ridge": ("vocabulary", None),
@@ -69,18 +69,15 @@ def family_matrix(
     sources: Sequence[FitInputs],
     shared: Decompositions,
     advance: Callable[[int], None] = lambda _: None,
-) -> list[dict[str, Any]]:
-    """Return a family's matrices, one for each way of fitting; kept in the store, and found there.
+) -> tuple[Matrix, ...]:
+    """Return a family's matrices, one for each way of fitting; cached in the store.
+
+    Nothing for a family of one prompt, and no matrix of a way that does not fit into memory.
 
     Args:
         sources: each prompt of the family as a relation to itself (`as_relations`).
         shared: decomposed sources.
-        advance: is told of every source that is done.
-
-    Returns:
-        JSON values: family, fit, templates (name, text, columns), and r, one row for each source and one
-        column for each target; None on the diagonal, and where no answer has an r. Nothing for a family of
-        one prompt, and no matrix of a way that would not fit into memory.
+        advance: called with the number of sources that were finished.
 
     Raises:
         StoreDamaged: a row is missing or damaged.
@@ -88,24 +85,28 @@ def family_matrix(
     ways = [fit for fit, (source, _) in _WAYS.items() if all(fits(inputs, source) for inputs in sources)]
     if len(sources) < _FEWEST or not ways:
         advance(len(sources))
-        return []
-    name, digest = matrix_name(family), _digest(store, family, sources, ways)
-    if store.maps.score_inputs(name) != digest:
-        r = _all_pairs(store, sources, ways, shared, advance)
-        told = [
-            {
-                "name": inputs.source_template,
-                "text": inputs.relation.relation.source.template.text,
-                "columns": len(inputs.relation.source),
-            }
-            for inputs in sources
-        ]
-        found = [{"family": family, "fit": fit, "templates": told, "r": r[fit]} for fit in ways]
-        store.maps.save_scores(name, {"matrices": found}, digest)
-    else:
-        advance(len(sources))
-    kept: list[dict[str, Any]] = store.maps.load_scores(name)["matrices"]
-    return kept
+        return ()
+    finished = 0
+
+    def count(number: int) -> None:
+        nonlocal finished
+        finished += number
+        advance(number)
+
+    def compute() -> Matrices:
+        r = _all_pairs(store, sources, ways, shared, count)
+        prompts = tuple(_described(inputs) for inputs in sources)
+        return Matrices(tuple(Matrix(family, fit, prompts, r[fit]) for fit in ways))
+
+    depends_on = _depends_on(store, family, sources, ways)
+    found = cached(store.maps, matrix_name(family), Matrices, depends_on, compute)
+    advance(len(sources) - finished)
+    return found.matrices
+
+
+def _described(inputs: FitInputs) -> MatrixPrompt:
+    text = inputs.relation.relation.source.template.text
+    return MatrixPrompt(inputs.source_template, text, len(inputs.relation.source))
 
 
 def matrix_name(family: str) -> str:
@@ -119,8 +120,8 @@ def _all_pairs(
     ways: Sequence[str],
     shared: Decompositions,
     advance: Callable[[int], None],
-) -> dict[str, list[list[float | None]]]:
-    r: dict[str, list[list[float | None]]] = {fit: [] for fit in ways}
+) -> dict[str, tuple[tuple[Figure, ...], ...]]:
+    r: dict[str, list[tuple[Figure, ...]]] = {fit: [] for fit in ways}
     answers = _reader(store, sources)
     for inputs in sources:
         for fit in ways:
@@ -128,23 +129,23 @@ def _all_pairs(
             if root_penalty is None:
                 root_penalty = inputs.root_penalty
             one = OneSource.read(store, inputs, source, shared)
-            row: list[float | None] = []
-            for place, target in enumerate(sources):
+            row: list[Figure] = []
+            for position, target in enumerate(sources):
                 if target is inputs:
                     row.append(None)
                 else:
-                    [solution] = one.solve(answers(place), (root_penalty,))
+                    [solution] = one.solve(answers(position), (root_penalty,))
                     row.append(None if np.isnan(solution.mean_r) else solution.mean_r)
-            r[fit].append(row)
+            r[fit].append(tuple(row))
         advance(1)
-    return r
+    return {fit: tuple(rows) for fit, rows in r.items()}
 
 
 def _reader(store: LogitStore, sources: Sequence[FitInputs]) -> Callable[[int], Answers]:
     """Return what reads a prompt's answers; once, where those of all prompts fit into memory together."""
 
-    def read(place: int) -> Answers:
-        inputs = sources[place]
+    def read(position: int) -> Answers:
+        inputs = sources[position]
         return Answers.read(store, inputs.source_template, inputs.relation.source.ids, inputs)
 
     first = sources[0]
@@ -155,16 +156,18 @@ def _reader(store: LogitStore, sources: Sequence[FitInputs]) -> Callable[[int], 
     return functools.cache(read) if size <= first.memory_bytes // 2 else read
 
 
-def _digest(store: LogitStore, family: str, sources: Sequence[FitInputs], ways: Sequence[str]) -> str:
-    """Hash all that a family's matrices depend on."""
-    told: list[Any] = [_MATRIX, family, list(ways)]
+def _depends_on(
+    store: LogitStore, family: str, sources: Sequence[FitInputs], ways: Sequence[str]
+) -> list[Any]:
+    """Return all that a family's matrices depend on."""
+    values: list[Any] = [family, list(ways)]
     for inputs in sources:
         template = inputs.relation.relation.source.template
-        told += [
+        values += [
             [template.name, template.text, inputs.relation.source.ids.tolist()],
             [store.shards.digest(template.name, rows) for rows in (inputs.fit_rows, inputs.test_rows)],
             [inputs.choices[_WAYS[fit][0]].method for fit in ways],
         ]
     first = sources[0]
-    told += [first.rcond, first.root_penalty, first.fit_rows.tolist(), first.test_rows.tolist()]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    values += [first.rcond, first.root_penalty, first.fit_rows.tolist(), first.test_rows.tolist()]
+    return values

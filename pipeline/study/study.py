@@ -1,24 +1,22 @@
-"""A study: many relations of one model in one pass; families, matrices, growth, the paper's figures.
-
-`study` carries a run through its verbs and adds to its document the key ``study``: JSON values that
-`pipeline.report.pages` draws and `pipeline.report.tables` writes as tables.
-"""
+"""A study: many relations of one model in one pass; families, matrices, growth, the paper's figures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.relation import ALL, EVERY_WORDING
+from lincorr.scores.experiments import EditScores, GradientScores
+from lincorr.scores.relation_scores import RelationScores
+from lincorr.scores.results import Results
+from lincorr.scores.study import Growth, GrowthPoint, Matrix, Study
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.evaluate.experiments import kept_edits, kept_gradients
+from pipeline.evaluate.experiments import stored_edits, stored_gradients
 from pipeline.evaluate.generalisation import across_relations
 from pipeline.fit.sources import Decompositions
 from pipeline.run import Run
 from pipeline.runtime.lock import sole_writer
 from pipeline.study.families import (
-    Json,
     beside_paper,
     family_summary,
     first_wording,
@@ -59,8 +57,8 @@ class StudyOptions:
     compare: bool = False
 
 
-def study(run: Run, options: StudyOptions) -> dict[str, Any]:
-    """Do everything of a study that is not yet done; return its document.
+def study(run: Run, options: StudyOptions) -> Results:
+    """Do everything of a study that is not yet done; return its results.
 
     Raises:
         BadInput: a setting cannot be met; nothing was changed then.
@@ -68,7 +66,7 @@ def study(run: Run, options: StudyOptions) -> dict[str, Any]:
     """
     run.extract()
     run.fit()
-    document = run.evaluate()
+    results = run.evaluate()
     store = run.store(write=True)
     with sole_writer(store.url, or_read=True):
         shared = run.decompositions(store, list(run.fit_inputs(store)))
@@ -77,51 +75,47 @@ def study(run: Run, options: StudyOptions) -> dict[str, Any]:
         with run.timed("growth"):
             grown = _growth(run, store, shared, options.growth)
     names = names_of(run)
-    cached = kept_edits(store, names), kept_gradients(store, names)
-    found = study_document(document["relations"], matrices, grown, *cached, compare=options.compare)
-    return document | {"seconds": run.seconds, "study": found}
+    stored = stored_edits(store, names), stored_gradients(store, names)
+    found = study_of(results.relations, matrices, grown, *stored, compare=options.compare)
+    return replace(results, seconds=dict(run.seconds), study=found)
 
 
-def study_document(
-    relations: Sequence[Json],
-    matrices: Sequence[Json] = (),
-    growth: Mapping[str, Sequence[Json]] | None = None,
-    edited: Sequence[Json] = (),
-    gradients: Sequence[Json] = (),
+def study_of(
+    relations: Sequence[RelationScores],
+    matrices: Sequence[Matrix] = (),
+    growth: Sequence[Growth] = (),
+    edited: Sequence[EditScores] = (),
+    gradients: Sequence[GradientScores] = (),
     *,
     compare: bool = False,
-) -> dict[str, Any]:
-    """Gather what a study adds to a document, as JSON values.
+) -> Study:
+    """Gather what a study adds to the results.
 
     Further wordings of a relation count once for its family: as `paraphrases` of the first.
 
     Args:
         relations: scores of every relation.
-        matrices: of `pipeline.study.matrix`.
-        growth: of `pipeline.study.growth`.
-        edited: what edits showed, of the relations that were edited.
+        edited: of the relations that were edited.
         gradients: gradient correlations, of the relations that have them.
         compare: whether to set the paper's figures beside.
     """
-    names = [relation["name"] for relation in relations]
-    first = [relation for relation in relations if first_wording(relation["name"], names) == relation["name"]]
-    families = list(dict.fromkeys(relation["family"] for relation in first))
-    firsts = {relation["name"] for relation in first}
-    return {
-        "families": [
-            family_summary(family, [r for r in first if r["family"] == family]) for family in families
-        ],
-        "paraphrases": paraphrases_of(relations),
-        "matrices": list(matrices),
-        "growth": [{"relation": name, "points": list(points)} for name, points in (growth or {}).items()],
-        "growth_by_family": growth_by_family(first, growth or {}),
-        "paper": beside_paper(relations, gradients) if compare else None,
-        "generalisation": _generalisation([e for e in edited if e["relation"] in firsts], first),
-    }
-
-
-def _generalisation(edited: Sequence[Json], scores: Sequence[Json]) -> dict[str, Any] | None:
-    return across_relations(edited, scores) if edited else None
+    names = [relation.name for relation in relations]
+    first = [relation for relation in relations if first_wording(relation.name, names) == relation.name]
+    families = list(dict.fromkeys(relation.family for relation in first))
+    firsts = {relation.name for relation in first}
+    edited = [edits for edits in edited if edits.relation in firsts]
+    points: Mapping[str, Sequence[GrowthPoint]] = {one.relation: one.points for one in growth}
+    return Study(
+        families=tuple(
+            family_summary(family, [r for r in first if r.family == family]) for family in families
+        ),
+        paraphrases=tuple(paraphrases_of(relations)),
+        matrices=tuple(matrices),
+        growth=tuple(growth),
+        growth_by_family=tuple(growth_by_family(first, points)),
+        paper=tuple(beside_paper(relations, gradients)) if compare else None,
+        generalisation=across_relations(edited, first) if edited else None,
+    )
 
 
 def names_of(run: Run) -> list[str]:
@@ -132,10 +126,10 @@ def names_of(run: Run) -> list[str]:
 # --- parts ---------------------------------------------------------------------------------------------
 
 
-def _matrices(run: Run, store: LogitStore, shared: Decompositions) -> list[dict[str, Any]]:
+def _matrices(run: Run, store: LogitStore, shared: Decompositions) -> list[Matrix]:
     names = names_of(run)
     families = prompts_of(r for r in run.inputs.relations if first_wording(r.name, names) == r.name)
-    found: list[dict[str, Any]] = []
+    found: list[Matrix] = []
     total = sum(map(len, families.values()))
     with run.narrator.progress("Every prompt to every other", total, "sources") as advance:
         for family, prompts in families.items():
@@ -144,11 +138,9 @@ def _matrices(run: Run, store: LogitStore, shared: Decompositions) -> list[dict[
     return found
 
 
-def _growth(
-    run: Run, store: LogitStore, shared: Decompositions, names: Sequence[str] | None
-) -> dict[str, list[dict[str, Any]]]:
+def _growth(run: Run, store: LogitStore, shared: Decompositions, names: Sequence[str] | None) -> list[Growth]:
     asked = [one for one in run.fit_inputs(store) if names is None or one.relation.name in names]
     taken = steps(store.rows_of(run.inputs.subjects), run.split()[0], COUNTS)
     with run.narrator.progress("More and more subjects", len(asked), "relations") as advance:
         found = growth_of(store, asked, taken, shared, advance)
-    return {name: found[name] for name in names_of(run) if name in found}
+    return [found[name] for name in names_of(run) if name in found]

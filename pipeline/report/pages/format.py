@@ -5,7 +5,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report.plots.figure import Json
+from lincorr.scores.relation_scores import FitScores
+from lincorr.scores.study import FamilyFit
 from pipeline.report.plots.text import minus, visible
 
 MISSING = "–"
@@ -19,9 +20,9 @@ def fixed(value: float | None, digits: int = 3) -> str:
     return minus(text.lstrip("-") if float(text) == 0 else text)
 
 
-def interval(fit: Json) -> str:
+def interval(fit: FitScores | FamilyFit) -> str:
     """Both ends of the mean r's interval."""
-    return f"{fixed(fit['r_low'])} to {fixed(fit['r_high'])}"
+    return f"{fixed(fit.r_low)} to {fixed(fit.r_high)}"
 
 
 def short(value: float | None, digits: int = 3) -> str:

@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report.plots.figure import Json, Plot
+from lincorr.scores.relation_scores import FitScores, RelationScores
+from lincorr.scores.results import Results
+from pipeline.report.plots.figure import Plot
 from pipeline.report.plots.growth import growth_plot
 from pipeline.report.plots.matrix import matrix_plot
 
@@ -16,16 +18,12 @@ class Entry:
     """One relation of the document; `key` is safe in an id and in a file name, and no other's."""
 
     key: str
-    data: Json
+    data: RelationScores
 
     @property
     def page(self) -> str:
         """The file name of its page, where it is not alone."""
         return f"{self.key}.html"
-
-    def fit(self, name: str) -> Json | None:
-        """Its fit of this name."""
-        return next((fit for fit in self.data["fits"] if fit["name"] == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class IndexView:
     """
 
     entries: Sequence[Entry]
-    fits: Sequence[Json]
+    fits: Sequence[FitScores]
     warnings: Sequence[tuple[Entry, str]]
     plots: dict[str, Plot | None]
     key: str = "report"
@@ -49,11 +47,11 @@ class IndexView:
         return f"{self.key}-{plot}.png"
 
 
-def entries_of(relations: Sequence[Json]) -> list[Entry]:
+def entries_of(relations: Sequence[RelationScores]) -> list[Entry]:
     """Give each relation a key of its own, made of its name without what a path could hold."""
     entries, taken = [], {INDEX.removesuffix(".html")}
     for relation in relations:
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", relation["name"]).strip("-") or "relation"
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", relation.name).strip("-") or "relation"
         key, number = stem, 1
         while key.lower() in taken:  # some file systems ignore case
             number += 1
@@ -63,25 +61,26 @@ def entries_of(relations: Sequence[Json]) -> list[Entry]:
     return entries
 
 
-def index_view(document: Json, entries: Sequence[Entry]) -> IndexView:
+def index_view(results: Results, entries: Sequence[Entry]) -> IndexView:
     """Gather what the index shows."""
-    fits: dict[str, Json] = {}
+    fits: dict[str, FitScores] = {}
     for entry in entries:
-        for fit in entry.data["fits"]:
-            fits.setdefault(fit["name"], fit)
-    warnings = [(entry, words) for entry in entries for words in entry.data["warnings"]]
-    return IndexView(entries, list(fits.values()), warnings, index_plots(document))
+        for fit in entry.data.fits:
+            fits.setdefault(fit.name, fit)
+    warnings = [(entry, words) for entry in entries for words in entry.data.warnings]
+    return IndexView(entries, list(fits.values()), warnings, index_plots(results))
 
 
-def index_plots(document: Json) -> dict[str, Plot | None]:
-    """Draw what belongs to all relations together: name -> plot, or None for nothing to show."""
-    study = document.get("study") or {"matrices": [], "growth_by_family": []}
+def index_plots(results: Results) -> dict[str, Plot | None]:
+    """Draw the plots of all relations together: name -> plot, or None for nothing to show."""
+    if (study := results.study) is None:
+        return {}
     matrices = {
         f"matrix-{number}": matrix_plot(matrix, f"matrix-{number}")
-        for number, matrix in enumerate(study["matrices"], start=1)
+        for number, matrix in enumerate(study.matrices, start=1)
     }
     growth = {
-        f"growth-{number}": growth_plot({"relation": one["family"]} | one, f"growth-{number}")
-        for number, one in enumerate(study["growth_by_family"], start=1)
+        f"growth-{number}": growth_plot(one.family, one.points, f"growth-{number}")
+        for number, one in enumerate(study.growth_by_family, start=1)
     }
     return matrices | growth

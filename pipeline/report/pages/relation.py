@@ -2,12 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from lincorr.scores.results import DIRECTIONS, RANKS, hit
+from lincorr.scores.relation_scores import (
+    DIRECTIONS,
+    INFLUENCED_TARGET,
+    RANKS,
+    ColumnScore,
+    FitScores,
+    HubTable,
+    RelationScores,
+)
 from pipeline.report.pages.format import percent
 from pipeline.report.plots.bipartite import bipartite_plot
-from pipeline.report.plots.figure import Json, Plot
+from pipeline.report.plots.figure import Plot
 from pipeline.report.plots.path import path_plot
 from pipeline.report.plots.pearson import pearson_plot
 from pipeline.report.plots.weights import weight_map, weights_plot
@@ -22,21 +29,36 @@ EXTREMES = 8
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnRow:
+    """An output column, and its r under each fit."""
+
+    token: str
+    r: list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """The output columns that a fit predicts best, and those that it predicts worst, worst first."""
+
+    fit: FitScores
+    best: list[ColumnScore]
+    worst: list[ColumnScore]
+
+
+@dataclass(frozen=True, slots=True)
 class RelationView:
     """One relation, ready for its page."""
 
     key: str
-    data: Json
+    data: RelationScores
     plots: dict[str, Plot | None]
-    paper: Json | None
-    reading: Json | None
+    paper: FitScores | None
+    reading: FitScores | None
     meaning: str
-    columns: list[dict[str, Any]]
-    """The r of each output column under each fit, as {"token", "r": one for each fit}."""
-    extremes: Json | None
-    """The best and worst predicted output columns of one fit; None where they are too few."""
+    columns: list[ColumnRow]
+    extremes: Extremes | None
     map_note: str
-    hubs: list[tuple[Json, Json]]
+    hubs: list[tuple[FitScores, HubTable]]
     """Each fit that was read, with its hubs."""
 
     def png(self, plot: str) -> str:
@@ -45,20 +67,19 @@ class RelationView:
     @property
     def best(self) -> dict[str, float]:
         """The best score of each kind among the fits, to set in bold."""
-        fits = self.data["fits"]
-        scores = {name: [fit[name] for fit in fits] for name in ("r", "r2", "r_all", "spearman")}
+        fits = self.data.fits
+        scores = {name: [getattr(fit, name) for fit in fits] for name in ("r", "r2", "r_all", "spearman")}
         for direction in DIRECTIONS:
             for rank in RANKS:
-                scores[f"{direction} {rank}"] = [hit(fit, direction, rank) for fit in fits]
+                scores[f"{direction} {rank}"] = [fit.hit(direction, rank) for fit in fits]
         known = {name: [v for v in values if v is not None] for name, values in scores.items()}
         return {name: max(values) for name, values in known.items() if len(values) > 1}
 
 
-def relation_view(relation: Json, key: str) -> RelationView:
+def relation_view(relation: RelationScores, key: str) -> RelationView:
     """Draw a relation's plots and find what its page says; `key` begins the names of its files."""
-    fits = {fit["name"]: fit for fit in relation["fits"]}
-    shown = weight_map(relation["heatmap"])
-    paper, reading = fits.get(PAPER_FIT), fits.get(READING_FIT)
+    shown = weight_map(relation.heatmap)
+    paper, reading = relation.fit(PAPER_FIT), relation.fit(READING_FIT)
     return RelationView(
         key=key,
         data=relation,
@@ -72,21 +93,21 @@ def relation_view(relation: Json, key: str) -> RelationView:
         reading=reading,
         meaning=_meaning(relation, paper, reading),
         columns=_column_rows(relation),
-        extremes=_extremes([reading, paper, *relation["fits"]]),
+        extremes=_extremes([reading, paper, *relation.fits]),
         map_note=shown.left_out if shown else "",
         hubs=_hubs(relation),
     )
 
 
-def _meaning(relation: Json, paper: Json | None, reading: Json | None) -> str:
+def _meaning(relation: RelationScores, paper: FitScores | None, reading: FitScores | None) -> str:
     """The headline in plain words; what is unknown is left unsaid."""
-    source, target = relation["source"]["template"], relation["target"]["template"]
+    source, target = relation.source.template, relation.target.template
     words = (
         f"Mean r says how well the {target} logits follow from the {source} logits through one "
         "matrix, on subjects that the fit has not seen"
     )
-    shares = [(fit, hit(fit, DIRECTIONS[0], "1")) for fit in (paper, reading) if fit]
-    known = [f"{percent(share)} ({fit['label']})" for fit, share in shares if share is not None]
+    shares = [(fit, fit.hit(INFLUENCED_TARGET, 1)) for fit in (paper, reading) if fit]
+    known = [f"{percent(share)} ({fit.label})" for fit, share in shares if share is not None]
     if not known:
         return f"{words}."
     return (
@@ -95,32 +116,31 @@ def _meaning(relation: Json, paper: Json | None, reading: Json | None) -> str:
     )
 
 
-def _hubs(relation: Json) -> list[tuple[Json, Json]]:
-    """The hubs of each fit that was read; scores that were kept by an earlier version have none."""
-    found = relation.get("hubs") or {}
-    return [(fit, found[fit["name"]]) for fit in relation["fits"] if found.get(fit["name"])]
+def _hubs(relation: RelationScores) -> list[tuple[FitScores, HubTable]]:
+    """The hubs of each fit that was read."""
+    return [(fit, relation.hubs[fit.name]) for fit in relation.fits if fit.name in relation.hubs]
 
 
-def _column_rows(relation: Json) -> list[dict[str, Any]]:
+def _column_rows(relation: RelationScores) -> list[ColumnRow]:
     """Joined by token and by which time it occurs, as two columns may share their text."""
     rows: dict[tuple[str, int], list[float | None]] = {}
-    fits = relation["fits"]
+    fits = relation.fits
     for number, fit in enumerate(fits):
         seen: dict[str, int] = {}
-        for score in fit["r_by_target"]:
-            token = score["token"]
+        for score in fit.r_by_target:
+            token = score.token
             seen[token] = seen.get(token, 0) + 1
             row = rows.setdefault((token, seen[token]), [None] * len(fits))
-            row[number] = score["r"]
-    return [{"token": token, "r": rs} for (token, _), rs in rows.items()][:MAX_COLUMN_ROWS]
+            row[number] = score.r
+    return [ColumnRow(token, rs) for (token, _), rs in rows.items()][:MAX_COLUMN_ROWS]
 
 
-def _extremes(fits: Iterable[Json | None]) -> Json | None:
-    """Of the first fit with scores: the columns that it predicts best, and worst first."""
+def _extremes(fits: Iterable[FitScores | None]) -> Extremes | None:
+    """The extremes of the first fit with scores; None where they are too few."""
     for fit in fits:
-        scores = [row for row in fit["r_by_target"] if row["r"] is not None] if fit else []
+        scores = [column for column in fit.r_by_target if column.r is not None] if fit else []
         if fit and len(scores) > 1:
-            ranked = sorted(scores, key=lambda row: float(row["r"]), reverse=True)
+            ranked = sorted(scores, key=lambda column: column.r or 0.0, reverse=True)
             shown = min(EXTREMES, len(ranked) // 2)
-            return {"fit": fit, "best": ranked[:shown], "worst": ranked[: -shown - 1 : -1]}
+            return Extremes(fit, ranked[:shown], ranked[: -shown - 1 : -1])
     return None

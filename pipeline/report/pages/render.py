@@ -6,34 +6,29 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lincorr.scores.results import COVERAGES, DIRECTIONS, RANKS, chance, covered, hit
+from lincorr.scores.relation_scores import COVERAGES, DIRECTIONS, INFLUENCED_TARGET, RANKS
+from lincorr.scores.results import Results
 from pipeline.report.pages import format as words
 from pipeline.report.pages.index import INDEX, Entry, IndexView
 from pipeline.report.pages.relation import MAX_COLUMN_ROWS, RelationView
-from pipeline.report.plots.figure import Json
 from pipeline.report.plots.text import label
 
 
-def relation_page(document: Json, view: RelationView, among: tuple[Sequence[Entry], int] | None) -> str:
-    """The page of one relation; `among` is all relations and its place there, for the links between pages."""
+def relation_page(results: Results, view: RelationView, among: tuple[Sequence[Entry], int] | None) -> str:
+    """The page of one relation; `among` is all relations and its position, for the links between pages."""
     pages = None
     if among is not None:
         entries, at = among
         after = entries[at + 1] if at + 1 < len(entries) else None
         pages = {"index": INDEX, "before": entries[at - 1] if at else None, "after": after}
     template = _environment().get_template("relation.html.jinja")
-    return template.render(document=document, on_model=_on_model(document), view=view, pages=pages)
+    return template.render(results=results, view=view, pages=pages)
 
 
-def index_page(document: Json, view: IndexView) -> str:
+def index_page(results: Results, view: IndexView) -> str:
     """The page that leads to those of all relations."""
     template = _environment().get_template("index.html.jinja")
-    return template.render(document=document, on_model=_on_model(document), view=view)
-
-
-def _on_model(document: Json) -> str:
-    name = document["model"].get("name") or document["model"]["source"]
-    return f" on {name}" if name else ""
+    return template.render(results=results, view=view)
 
 
 @cache
@@ -61,10 +56,8 @@ def _environment() -> Environment:
     environment.globals |= {
         "directions": DIRECTIONS,
         "ranks": RANKS,
-        "hit": hit,
-        "chance": chance,
+        "influenced": INFLUENCED_TARGET,
         "coverages": COVERAGES,
-        "covered": covered,
         "most_rows": MAX_COLUMN_ROWS,
     }
     return environment

@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from pipeline.report.plots.figure import Draw, Json, Palette, Plot, hue_of, to_png, to_svg
+from lincorr.scores.relation_scores import FitScores, RelationScores
+from pipeline.report.plots.figure import Draw, Palette, Plot, hue_of, to_png, to_svg
 from pipeline.report.plots.text import label, signed
 
 MAX_SOURCES, EACH = 24, 2
@@ -23,7 +24,7 @@ _WRONG: Any = (0, (4, 2))
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class DrawnLink:
     """A line of the drawing; `right` is None where nothing is known of the source."""
 
     source: str
@@ -32,42 +33,42 @@ class Link:
     right: bool | None
 
 
-def bipartite_plot(relation: Json, key: str) -> Plot | None:
+def bipartite_plot(relation: RelationScores, key: str) -> Plot | None:
     """Largest weights of each source in each fit: width is the weight, colour and dashes are the truth."""
-    shown = [(fit, links) for fit in relation["fits"] if (links := links_of(relation, fit["name"]))]
+    shown = [(fit, links) for fit in relation.fits if (links := links_of(relation, fit.name))]
     if not shown:
         return None
 
-    def drawing(some: Sequence[tuple[Json, list[Link]]]) -> Draw:
+    def drawing(some: Sequence[tuple[FitScores, list[DrawnLink]]]) -> Draw:
         return lambda palette: _draw(some, palette)
 
     svgs = tuple(
-        to_svg(drawing([(fit, links)]), f"{key}-{fit['name']}", _describe(fit, links), _tooltips(links))
+        to_svg(drawing([(fit, links)]), f"{key}-{fit.name}", _describe(fit, links), _tooltips(links))
         for fit, links in shown
     )
     return Plot(svgs, to_png(drawing(shown)))
 
 
-def links_of(relation: Json, fit: str) -> list[Link]:
+def links_of(relation: RelationScores, fit: str) -> list[DrawnLink]:
     """The links that are drawn of a fit, largest weight first."""
     links = [
-        Link(row["source"], link["token"], link["weight"], bool(link["right"]) if row["truth"] else None)
-        for row in relation["strongest"][:MAX_SOURCES]
-        for link in (row["by_fit"].get(fit) or [])[:EACH]
-        if link["weight"] is not None
+        DrawnLink(row.source, link.token, link.weight, link.right if row.truth else None)
+        for row in relation.strongest[:MAX_SOURCES]
+        for link in row.by_fit.get(fit, ())[:EACH]
+        if link.weight is not None
     ]
     return sorted(links, key=lambda link: -link.weight)
 
 
-def _describe(fit: Json, links: list[Link]) -> str:
-    words = f"Strongest links of {fit['label']}: {len(links)} lines from sources to targets."
+def _describe(fit: FitScores, links: list[DrawnLink]) -> str:
+    words = f"Strongest links of {fit.label}: {len(links)} lines from sources to targets."
     if any(link.right is not None for link in links):
         words += f" {sum(bool(link.right) for link in links)} lead to a true target."
     first = links[0]
     return f"{words} The widest: {label(first.source, 60)} to {label(first.target, 60)}."
 
 
-def _tooltips(links: list[Link]) -> dict[str, str]:
+def _tooltips(links: list[DrawnLink]) -> dict[str, str]:
     return {
         f"link-{number}": f"{label(link.source, 60)} → {label(link.target, 60)}: "
         f"{signed(link.weight, 6)}{' (true)' if link.right else ''}"
@@ -75,7 +76,7 @@ def _tooltips(links: list[Link]) -> dict[str, str]:
     }
 
 
-def _draw(shown: Sequence[tuple[Json, list[Link]]], palette: Palette) -> Figure:
+def _draw(shown: Sequence[tuple[FitScores, list[DrawnLink]]], palette: Palette) -> Figure:
     sides = [_sides(links) for _, links in shown]
     rows = max(len(side) for both in sides for side in both)
     height = _ABOVE + _ROW * rows
@@ -89,7 +90,7 @@ def _draw(shown: Sequence[tuple[Json, list[Link]]], palette: Palette) -> Figure:
     return figure
 
 
-def _sides(links: list[Link]) -> tuple[list[str], list[str]]:
+def _sides(links: list[DrawnLink]) -> tuple[list[str], list[str]]:
     """Both sides from top to bottom, each token near the middle of those that it is linked to."""
     left = list(dict.fromkeys(link.source for link in links))
     right = list(dict.fromkeys(link.target for link in links))
@@ -115,7 +116,7 @@ def _heights(tokens: list[str], rows: int) -> dict[str, float]:
 
 
 def _draw_links(
-    axes: Axes, links: list[Link], left: dict[str, float], right: dict[str, float], palette: Palette
+    axes: Axes, links: list[DrawnLink], left: dict[str, float], right: dict[str, float], palette: Palette
 ) -> None:
     greatest = max(abs(link.weight) for link in links) or 1.0
     for number, link in reversed(list(enumerate(links))):  # the strongest on top
@@ -139,10 +140,10 @@ def _look(right: bool | None, palette: Palette) -> dict[str, Any]:
     return {"edgecolor": palette.negative, "linestyle": _WRONG}
 
 
-def _add_heading(axes: Axes, fit: Json, links: list[Link], palette: Palette) -> None:
-    axes.set_title(fit["label"], color=palette.ink, pad=28)
+def _add_heading(axes: Axes, fit: FitScores, links: list[DrawnLink], palette: Palette) -> None:
+    axes.set_title(fit.label, color=palette.ink, pad=28)
     bar = Line2D([-0.4, 1.4], [1, 1], transform=axes.get_xaxis_transform(), clip_on=False)
-    bar.set(color=hue_of(fit, palette), linewidth=1)
+    bar.set(color=hue_of(fit.name, palette), linewidth=1)
     axes.add_line(bar)
     if all(link.right is None for link in links):
         return

@@ -11,14 +11,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
-from typing import Any
 
 import matplotlib
 from matplotlib import font_manager
 from matplotlib.figure import Figure
-
-Json = Mapping[str, Any]
-"""A JSON object of the results document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +174,6 @@ def _make_inline(element: ET.Element) -> None:
         element.set("style", ";".join(f"{n}:{STYLED.get(v, v)}" for n, v in style.items()))
 
 
-def hue_of(fit: Json, palette: Palette) -> str:
-    """The hue says which source columns, in every plot."""
-    return palette.vocabulary if fit["name"].startswith("vocabulary") else palette.domain
+def hue_of(fit: str, palette: Palette) -> str:
+    """The hue tells the basis of a fit (its name says which), in every plot."""
+    return palette.vocabulary if fit.startswith("vocabulary") else palette.domain

@@ -6,44 +6,45 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.report.plots.figure import Json, Palette, Plot, hue_of, to_png, to_svg
+from lincorr.scores.relation_scores import INFLUENCED_TARGET
+from lincorr.scores.study import FamilyPoint
+from pipeline.report.plots.figure import Palette, Plot, hue_of, to_png, to_svg
 from pipeline.report.plots.text import minus, numbers, signed
 
 
-def growth_plot(one: Json, key: str) -> Plot | None:
-    """A relation's growth; None where there are fewer than two numbers of subjects."""
-    fits = list(dict.fromkeys(point["fit"] for point in one["points"]))
-    lines = {fit: [point for point in one["points"] if point["fit"] == fit] for fit in fits}
+def growth_plot(name: str, points: Sequence[FamilyPoint], key: str) -> Plot | None:
+    """The growth of a family of this name; None where there are fewer than two numbers of subjects."""
+    fits = list(dict.fromkeys(point.fit for point in points))
+    lines = {fit: [point for point in points if point.fit == fit] for fit in fits}
     if max((len(points) for points in lines.values()), default=0) < 2:
         return None
 
     def draw(palette: Palette) -> Figure:
         return _draw(lines, palette)
 
-    return Plot((to_svg(draw, key, _describe(one["relation"], lines)),), to_png(draw))
+    return Plot((to_svg(draw, key, _describe(name, lines)),), to_png(draw))
 
 
-def _describe(relation: str, lines: dict[str, list[Json]]) -> str:
-    words = [f"{relation}: scores against the number of subjects."]
+def _describe(name: str, lines: dict[str, list[FamilyPoint]]) -> str:
+    words = [f"{name}: scores against the number of subjects."]
     for fit, points in lines.items():
         first, last = points[0], points[-1]
         words.append(
-            f"{fit}: r {signed(first['r'], 3)} with {first['subjects']} subjects, {signed(last['r'], 3)} "
-            f"with {last['subjects']}; hit@1 {signed(_hit1(first), 2)} and {signed(_hit1(last), 2)}."
+            f"{fit}: r {signed(first.r, 3)} with {first.subjects} subjects, {signed(last.r, 3)} "
+            f"with {last.subjects}; hit@1 {signed(_hit1(first), 2)} and {signed(_hit1(last), 2)}."
         )
     return " ".join(words)
 
 
-def _hit1(point: Json) -> float | None:
-    value: float | None = ((point["hits"] or {}).get("influenced target") or {}).get("1")
-    return value
+def _hit1(point: FamilyPoint) -> float | None:
+    return point.hit(INFLUENCED_TARGET, 1)
 
 
-def _draw(lines: dict[str, list[Json]], palette: Palette) -> Figure:
+def _draw(lines: dict[str, list[FamilyPoint]], palette: Palette) -> Figure:
     hits = any(_hit1(point) is not None for points in lines.values() for point in points)
     figure = Figure((4.2 * (1 + hits), 2.7), layout="constrained")
     panels = figure.subplots(1, 1 + hits, squeeze=False)[0]
-    _panel(panels[0], lines, [[p["r"] for p in points] for points in lines.values()], "held-out r", palette)
+    _panel(panels[0], lines, [[p.r for p in points] for points in lines.values()], "held-out r", palette)
     if hits:
         found = [[_hit1(point) for point in points] for points in lines.values()]
         _panel(panels[1], lines, found, "hit@1", palette)
@@ -56,15 +57,15 @@ def _draw(lines: dict[str, list[Json]], palette: Palette) -> Figure:
 
 def _panel(
     axes: Axes,
-    lines: dict[str, list[Json]],
+    lines: dict[str, list[FamilyPoint]],
     values: Sequence[Sequence[float | None]],
     words: str,
     palette: Palette,
 ) -> None:
-    counts = sorted({point["subjects"] for points in lines.values() for point in points})
+    counts = sorted({point.subjects for points in lines.values() for point in points})
     for (fit, points), ys in zip(lines.items(), values, strict=True):
-        xs = [point["subjects"] for point, y in zip(points, ys, strict=True) if y is not None]
-        style: dict[str, Any] = {"color": hue_of({"name": fit}, palette), "markersize": 3.5}
+        xs = [point.subjects for point, y in zip(points, ys, strict=True) if y is not None]
+        style: dict[str, Any] = {"color": hue_of(fit, palette), "markersize": 3.5}
         style |= {"marker": "o"} if fit.endswith("ridge") else {"marker": "s", "linestyle": (0, (3, 2))}
         axes.plot(xs, numbers(ys), label=fit, **style)
     axes.set_xscale("log")

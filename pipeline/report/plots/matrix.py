@@ -6,17 +6,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline.report.plots.figure import Json, Palette, Plot, to_png, to_svg
+from lincorr.scores.study import Matrix
+from pipeline.report.plots.figure import Palette, Plot, to_png, to_svg
 from pipeline.report.plots.text import label, minus, numbers, signed
 
 MOST_WITH_FIGURES = 14
 """Prompts to a side up to which a cell has its r written in it; beyond, they could not be read."""
 
 
-def matrix_plot(matrix: Json, key: str) -> Plot | None:
+def matrix_plot(matrix: Matrix, key: str) -> Plot | None:
     """Source prompts down, target prompts across; None where no pair has an r."""
-    names = [template["name"] for template in matrix["templates"]]
-    rows: Sequence[Sequence[float | None]] = matrix["r"]
+    names = [template.name for template in matrix.templates]
+    rows = matrix.r
     known = numbers([r for row in rows for r in row])
     if not known:
         return None
@@ -55,7 +56,7 @@ def _draw(names: Sequence[str], rows: Sequence[Sequence[float | None]], palette:
     axes.set_ylim(len(names), 0)
     axes.spines[:].set(visible=True, color=palette.rule)
     size = 8.5 if figures else 7
-    middles = [place + 0.5 for place in range(len(names))]
+    middles = [position + 0.5 for position in range(len(names))]
     axes.set_yticks(middles, shown, color=palette.ink, fontsize=size)
     axes.set_xticks(middles, shown, color=palette.ink, fontsize=size)
     axes.tick_params(length=0, pad=3)

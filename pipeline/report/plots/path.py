@@ -7,18 +7,19 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.report.plots.figure import Draw, Json, Palette, Plot, hue_of, to_png, to_svg
+from lincorr.scores.relation_scores import FitScores, PathPoint, RelationScores
+from pipeline.report.plots.figure import Draw, Palette, Plot, hue_of, to_png, to_svg
 from pipeline.report.plots.text import minus, numbers, signed
 
 
-def path_plot(relation: Json, key: str) -> Plot | None:
+def path_plot(relation: RelationScores, key: str) -> Plot | None:
     """Prediction and reading along the penalty: one drawing per fit that has a path."""
-    fits = [fit for fit in relation["fits"] if _path(fit)]
+    fits = [fit for fit in relation.fits if _path(fit)]
     if not fits:
         return None
-    r_limits = _limits([row[name] for fit in fits for row in _path(fit) for name in ("loo_r", "r")])
+    r_limits = _limits([r for fit in fits for point in _path(fit) for r in (point.loo_r, point.r)])
 
-    def drawing(some: Sequence[Json]) -> Draw:
+    def drawing(some: Sequence[FitScores]) -> Draw:
         return lambda palette: _draw_path(some, r_limits, palette)
 
     svgs = tuple(
@@ -27,10 +28,10 @@ def path_plot(relation: Json, key: str) -> Plot | None:
     return Plot(svgs, to_png(drawing(fits)))
 
 
-def _path(fit: Json) -> list[Json]:
+def _path(fit: FitScores) -> list[PathPoint]:
     """The points that a logarithmic axis can show, by penalty."""
-    points = [row for row in fit["path"] if row["root_penalty"]]
-    return sorted(points, key=lambda row: float(row["root_penalty"]))
+    points = [point for point in fit.path if point.root_penalty]
+    return sorted(points, key=lambda point: point.root_penalty or 0.0)
 
 
 def _limits(values: Sequence[float | None]) -> tuple[float, float]:
@@ -39,21 +40,21 @@ def _limits(values: Sequence[float | None]) -> tuple[float, float]:
     return min(known) - margin, max(known) + margin
 
 
-def _describe_path(fit: Json) -> str:
+def _describe_path(fit: FitScores) -> str:
     points = _path(fit)
-    words = [f"Scores along the ridge penalty, {fit['label']}, {len(points)} penalties."]
+    words = [f"Scores along the ridge penalty, {fit.label}, {len(points)} penalties."]
     for name, why in (("reading", "Chosen for reading"), ("best", "Best leave-one-out r")):
-        for row in points:
-            if row["chosen"] == name:
+        for point in points:
+            if point.chosen == name:
                 words.append(
-                    f"{why}: √λ/σ₁ {row['root_penalty']:g}, held-out r {signed(row['r'], 3)}, "
-                    f"hit@1 {signed(row['hit1'], 2)}, hit@5 {signed(row['hit5'], 2)}."
+                    f"{why}: √λ/σ₁ {point.root_penalty:g}, held-out r {signed(point.r, 3)}, "
+                    f"hit@1 {signed(point.hit1, 2)}, hit@5 {signed(point.hit5, 2)}."
                 )
     return " ".join(words)
 
 
-def _draw_path(fits: Sequence[Json], r_limits: tuple[float, float], palette: Palette) -> Figure:
-    hits = any(row[name] is not None for f in fits for row in _path(f) for name in ("hit1", "hit5"))
+def _draw_path(fits: Sequence[FitScores], r_limits: tuple[float, float], palette: Palette) -> Figure:
+    hits = any(hit is not None for f in fits for p in _path(f) for hit in (p.hit1, p.hit5))
     figure = Figure((5 * len(fits), 4 if hits else 2.5), layout="constrained")
     grid = figure.subplots(
         1 + hits, len(fits), sharex="col", squeeze=False, height_ratios=[1.15, 1][: 1 + hits]
@@ -71,19 +72,19 @@ def _draw_path(fits: Sequence[Json], r_limits: tuple[float, float], palette: Pal
     return figure
 
 
-def _draw_r_path(axes: Axes, fit: Json, palette: Palette) -> None:
+def _draw_r_path(axes: Axes, fit: FitScores, palette: Palette) -> None:
     points = _path(fit)
-    hue = hue_of(fit, palette)
+    hue = hue_of(fit.name, palette)
     _line(axes, points, "r", "held-out r", color=hue, marker="o", markersize=3.5)
     _line(axes, points, "loo_r", "leave-one-out r", color=hue, linestyle=(0, (3, 2)), linewidth=1)
     _mark_chosen(axes, points, palette)
     _finish_path_panel(axes, "Pearson r")
-    axes.set_title(fit["label"], loc="left", color=palette.ink, pad=29)
+    axes.set_title(fit.label, loc="left", color=palette.ink, pad=29)
 
 
-def _draw_hit_path(axes: Axes, fit: Json, palette: Palette) -> None:
+def _draw_hit_path(axes: Axes, fit: FitScores, palette: Palette) -> None:
     points = _path(fit)
-    hue = hue_of(fit, palette)
+    hue = hue_of(fit.name, palette)
     hollow = {"markerfacecolor": "none", "linewidth": 1.0}
     _line(axes, points, "hit1", "hit@1", color=hue, marker="o", markersize=3.5)
     _line(axes, points, "hit5", "hit@5", color=hue, marker="s", markersize=3.5, **hollow)
@@ -92,24 +93,24 @@ def _draw_hit_path(axes: Axes, fit: Json, palette: Palette) -> None:
     axes.set_ylim(-0.03, 1.03)
 
 
-def _line(axes: Axes, points: Sequence[Json], name: str, words: str, **style: Any) -> None:
-    ys = [math.nan if row[name] is None else row[name] for row in points]
+def _line(axes: Axes, points: Sequence[PathPoint], name: str, words: str, **style: Any) -> None:
+    ys = [math.nan if (y := getattr(point, name)) is None else y for point in points]
     if any(map(math.isfinite, ys)):
-        axes.plot([row["root_penalty"] for row in points], ys, label=words, **style)
+        axes.plot(numbers([point.root_penalty for point in points]), ys, label=words, **style)
 
 
-def _mark_chosen(axes: Axes, points: Sequence[Json], palette: Palette, *, named: bool = True) -> None:
+def _mark_chosen(axes: Axes, points: Sequence[PathPoint], palette: Palette, *, named: bool = True) -> None:
     """Vertical lines that the legend names: labels beside them could hide a curve."""
     styles: tuple[tuple[str, str, Any], ...] = (
         ("reading", "λ for reading", "solid"),
         ("best", "λ of best leave-one-out r", (0, (1, 1.5))),
     )
     for name, words, dashes in styles:
-        for row in points:
-            if row["chosen"] == name:
+        for point in points:
+            if point.chosen == name and point.root_penalty is not None:
                 shown = words if named else "_"
                 axes.axvline(
-                    row["root_penalty"],
+                    point.root_penalty,
                     color=palette.ink,
                     linewidth=0.9,
                     linestyle=dashes,

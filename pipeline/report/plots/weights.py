@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline.report.plots.figure import Json, Palette, Plot, to_png, to_svg
+from lincorr.scores.relation_scores import Heatmap, RelationScores
+from pipeline.report.plots.figure import Palette, Plot, to_png, to_svg
 from pipeline.report.plots.text import label, minus, numbers, signed
 
 MAX_SOURCES, MAX_TARGETS = 40, 48
@@ -32,38 +33,38 @@ class WeightMap:
         return max((abs(w) for row in self.weights for w in numbers(row)), default=0.0) or 1.0
 
 
-def weight_map(heatmap: Json | None) -> WeightMap | None:
+def weight_map(heatmap: Heatmap) -> WeightMap | None:
     """The first sources, and of the targets those with right cells or the greatest weights."""
-    if not heatmap or not heatmap["sources"] or not heatmap["targets"]:
+    if not heatmap.sources or not heatmap.targets:
         return None
-    rows = range(min(len(heatmap["sources"]), MAX_SOURCES))
-    weights, right = heatmap["weights"], heatmap["right"]
+    rows = range(min(len(heatmap.sources), MAX_SOURCES))
+    weights, right = heatmap.weights, heatmap.right
 
     def importance(column: int) -> tuple[bool, float]:
         greatest = max((abs(weights[row][column] or 0.0) for row in rows), default=0.0)
         return any(right[row][column] for row in rows), greatest
 
-    ranked = sorted(range(len(heatmap["targets"])), key=importance, reverse=True)
+    ranked = sorted(range(len(heatmap.targets)), key=importance, reverse=True)
     columns = sorted(ranked[:MAX_TARGETS])
     left_out = ""
-    if len(rows) < len(heatmap["sources"]) or len(columns) < len(heatmap["targets"]):
+    if len(rows) < len(heatmap.sources) or len(columns) < len(heatmap.targets):
         left_out = (
-            f"Shown: {len(rows)} of {len(heatmap['sources'])} sources and {len(columns)} of "
-            f"{len(heatmap['targets'])} targets, those with a true pair or the greatest weights; "
+            f"Shown: {len(rows)} of {len(heatmap.sources)} sources and {len(columns)} of "
+            f"{len(heatmap.targets)} targets, those with a true pair or the greatest weights; "
             "all are in report.json."
         )
     return WeightMap(
-        [heatmap["sources"][row] for row in rows],
-        [heatmap["targets"][column] for column in columns],
+        [heatmap.sources[row] for row in rows],
+        [heatmap.targets[column] for column in columns],
         [[weights[row][column] for column in columns] for row in rows],
-        [[bool(right[row][column]) for column in columns] for row in rows],
+        [[right[row][column] for column in columns] for row in rows],
         left_out,
     )
 
 
-def weights_plot(relation: Json, key: str) -> Plot | None:
+def weights_plot(relation: RelationScores, key: str) -> Plot | None:
     """The strongest block of W: colour is sign and size, an outline is a true pair."""
-    if (shown := weight_map(relation["heatmap"])) is None:
+    if (shown := weight_map(relation.heatmap)) is None:
         return None
     cells = [
         (row, column, source, target)

@@ -1,0 +1,166 @@
+"""What edits and gradients show of a relation's maps, as types."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lincorr.scores.relation_scores import Figure
+from lincorr.scores.study import Generalisation
+
+# --- edits ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UnrelatedScores:
+    """What edits did to subjects that they are not about.
+
+    Attributes:
+        moved: how far their target logits moved, those of the edited subject being 1.
+        changed: share of target answers that changed.
+        learnt: share of source answers that are now the one that was taught.
+    """
+
+    moved: Figure
+    changed: Figure
+    learnt: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class EditPredictor:
+    """How well a map predicts what an edit leads to.
+
+    Attributes:
+        movement_r, movement_r_std: Pearson r, over the target's columns, of the movement of the logits with
+            that of the source's logits times W: mean and standard deviation over edits.
+        movement_r_other_edit: mean r with the movement of other edits.
+        top_is_right, top_is_answer: share of edits for which W's strongest target of what was taught is
+            right, or is the answer after the edit.
+        success_if_top_is_right, success_if_not: success in both cases.
+        reference_if_generalised, reference_if_hallucinated: mean of the largest weight of a right target.
+        auc: area under the ROC curve of this weight, generalised against hallucinated.
+        spearman: rho of this weight with how far the right answer's logit moved beyond the others.
+    """
+
+    movement_r: Figure
+    movement_r_std: Figure
+    movement_r_other_edit: Figure
+    top_is_right: Figure
+    top_is_answer: Figure
+    success_if_top_is_right: Figure
+    success_if_not: Figure
+    reference_if_generalised: Figure
+    reference_if_hallucinated: Figure
+    auc: Figure
+    spearman: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class CaseWeights:
+    """What a map's row of the taught source says of an edit.
+
+    Attributes:
+        reference: W_ref, the largest weight of a right target.
+        generalised: W_gen, the weight of the target's answer after the edit.
+        largest, top: W_max, the largest weight of the row, and its target.
+    """
+
+    reference: Figure
+    generalised: Figure
+    largest: Figure
+    top: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditCase:
+    """One edit that took: what was taught, the right targets, and the target's answer before and after."""
+
+    source: str
+    subject: str
+    right: tuple[str, ...]
+    before: str
+    after: str
+    generalised: bool
+    steps: int
+    weights: Mapping[str, CaseWeights]
+    movement_r: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class EditScores:
+    """The edits of a relation; rates and means are over those that took.
+
+    Attributes:
+        edits: how many were made, and
+        took: the share after which the source's answer is the one that was taught.
+        steps: mean number of training steps.
+        success, success_low, success_high: share whose target answer follows from what was taught, and
+            Wilson's 95 % interval.
+        before, gained: share that was right before; success of those that were not.
+        random: one over the number of target columns.
+        unchanged: share whose target answer did not change.
+        fits: by fit.
+        options: `pipeline.experiments.edit.EditOptions`.
+        maps: fit -> digest of the map that was read.
+    """
+
+    relation: str
+    edits: int
+    took: Figure
+    steps: Figure
+    success: Figure
+    success_low: Figure
+    success_high: Figure
+    before: Figure
+    gained: Figure
+    random: float
+    unchanged: Figure
+    target_columns: int
+    unrelated: UnrelatedScores
+    fits: Mapping[str, EditPredictor]
+    cases: tuple[EditCase, ...]
+    options: Mapping[str, Figure]
+    maps: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EditResults:
+    """The edits of relations, and generalisation over relations."""
+
+    relations: tuple[EditScores, ...]
+    across: Generalisation
+
+
+# --- gradients -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GradientFit:
+    """Correlation of gradients with what a map makes of them.
+
+    Attributes:
+        r, r_std: mean and standard deviation over targets of the mean over subjects.
+        r_other_target: mean r with what W makes of it for another target.
+    """
+
+    name: str
+    r: Figure
+    r_std: Figure
+    r_other_target: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class GradientScores:
+    """The gradient correlation of a relation.
+
+    Attributes:
+        options: `pipeline.experiments.gradients.GradientOptions`.
+        targets: how many answers were compared.
+        paper: the paper's figure, if it reports one.
+        maps: fit -> digest of the map that was read.
+    """
+
+    relation: str
+    options: Mapping[str, Figure]
+    targets: int
+    fits: tuple[GradientFit, ...]
+    paper: Figure
+    maps: Mapping[str, str]
