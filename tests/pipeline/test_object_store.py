@@ -26,6 +26,7 @@ import pytest
 import yaml
 
 from lincorr.errors import BadInput, LincorrError
+from lincorr.scores.relation_scores import RelationScores
 from lincorr.store import locations as places
 from lincorr.store.locations import SharedObject
 from lincorr.store.store import LogitStore
@@ -110,7 +111,9 @@ def test_a_whole_run_on_s3_has_the_bits_of_a_local_one(flags, tmp_path):
     mine, theirs = contents(remote), contents(local)
     assert {name for name in mine if mine[name] != theirs.get(name)} == set()
     assert len(mine) == len(theirs) > 10
-    assert LogitStore.open(remote).maps.load_scores("toy") == LogitStore.open(local).maps.load_scores("toy")
+    assert LogitStore.open(remote).maps.load_scores("toy", RelationScores) == LogitStore.open(
+        local
+    ).maps.load_scores("toy", RelationScores)
 
 
 @pytest.mark.usefixtures("s3")

@@ -1,5 +1,6 @@
 """Maps and scores: stored, replaced, unfinished, and damaged."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import zarr
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, StoreDamaged
+from lincorr.scores.documents import SCHEMA
+from lincorr.scores.relation_scores import ColumnScore
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, HiddenMap, LinearMap, PathPoint, RidgePath, map_through
 from lincorr.store.store import LogitStore
@@ -123,8 +126,28 @@ def test_a_spoilt_map_is_found(url: Path, fit: str, part: str, spoil: Callable[[
 
 def test_scores_come_back_and_are_missed(url: Path) -> None:
     maps = LogitStore.create(str(url), IDENTITY).maps
-    assert "has no scores of 'lives-in'" in refusal(BadInput, lambda: maps.load_scores("lives-in"))
+    assert "has no scores of 'lives-in'" in refusal(
+        BadInput, lambda: maps.load_scores("lives-in", ColumnScore)
+    )
     assert maps.score_inputs("lives-in") is None
-    maps.save_scores("lives-in", {"r": [0.5, float("nan")]}, "digest")
+    maps.save_scores("lives-in", ColumnScore(" Paris", 0.5, float("nan")), "digest")
     assert maps.score_inputs("lives-in") == "digest"
-    assert LogitStore.open(str(url)).maps.load_scores("lives-in") == {"r": [0.5, None]}
+    stored = LogitStore.open(str(url)).maps
+    assert stored.load_scores("lives-in", ColumnScore) == ColumnScore(" Paris", 0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        ({"token": "a", "r": 0.5, "spearman": 0.5}, "has no schema version"),  # of an early lincorr
+        ({"schema": SCHEMA + 1, "token": "a", "r": 0.5, "spearman": 0.5}, f"has schema version {SCHEMA + 1}"),
+        ({"schema": SCHEMA, "token": "a", "r": 0.5}, "cannot be read (spearman is missing)"),
+    ],
+)
+def test_scores_of_another_version_are_refused(url: Path, stored: dict[str, object], why: str) -> None:
+    maps = LogitStore.create(str(url), IDENTITY).maps
+    maps.save_scores("lives-in", ColumnScore("a", 0.5, 0.5), "digest")
+    zarr.open_group(str(url))["scores/lives-in"].attrs["scores"] = json.dumps(stored)
+    words = refusal(BadInput, lambda: maps.load_scores("lives-in", ColumnScore))
+    assert why in words
+    assert "run `lincorr evaluate` again" in words

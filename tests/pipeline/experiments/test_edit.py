@@ -18,10 +18,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lincorr.errors import BadInput
 from lincorr.prompts.columns import Columns
+from lincorr.scores.documents import to_json
+from lincorr.scores.experiments import EditScores
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
-from pipeline.evaluate.experiments import kept_edits
+from pipeline.evaluate.experiments import stored_edits
 from pipeline.evaluate.generalisation import (
     across_paper,
     across_relations,
@@ -30,6 +32,7 @@ from pipeline.evaluate.generalisation import (
 from pipeline.experiments import edit as editing
 from pipeline.experiments.edit import require_editable
 from pipeline.experiments.edit_scores import Outcome, auc, edit_scores
+from tests.scores import edit_scores_of, scored
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 EDITS = 6
@@ -145,7 +148,7 @@ def test_what_is_kept_is_read_and_what_is_found_again_is_the_same(
     first = edit()["relations"]
     edit("--edits", "3")
     assert edit()["relations"] == first
-    assert kept_edits(store_of(flags), ["blind", "toy"]) == first
+    assert to_json(stored_edits(store_of(flags), ["blind", "toy"])) == first
     monkeypatch.setattr(editing, "edit_facts", lambda task: pytest.fail("an edit was made again"))
     assert edit()["relations"] == first
 
@@ -237,31 +240,31 @@ def test_rates_and_readings_of_a_worked_example() -> None:
         outcome(1, 11, [0.0, 1.0, 0.0], took=False),
     ]
     found = edit_scores(relation, outcomes, {"domain": fitted}, [f"t{i}" for i in range(20)])
-    assert (found["edits"], found["took"]) == (4, 0.75)
-    assert found["success"] == pytest.approx(2 / 3)
-    assert found["before"] == pytest.approx(1 / 3)
-    assert found["gained"] == pytest.approx(1 / 2)  # 2 was right before
-    assert found["unchanged"] == pytest.approx(2 / 3)
-    assert found["random"] == pytest.approx(1 / 3)
+    assert (found.edits, found.took) == (4, 0.75)
+    assert found.success == pytest.approx(2 / 3)
+    assert found.before == pytest.approx(1 / 3)
+    assert found.gained == pytest.approx(1 / 2)  # 2 was right before
+    assert found.unchanged == pytest.approx(2 / 3)
+    assert found.random == pytest.approx(1 / 3)
     spreads = [np.std(o.moved) for o in outcomes[:3]]
-    assert found["unrelated"]["moved"] == pytest.approx(np.mean(np.array([1, 1, 2]) / spreads))
-    fit = found["fits"]["domain"]
+    assert found.unrelated.moved == pytest.approx(np.mean(np.array([1, 1, 2]) / spreads))
+    fit = found.fits["domain"]
     r = [pearsonr([0.0, 1.0, 3.0], o.moved).statistic for o in outcomes[:3]]
-    assert fit["movement_r"] == pytest.approx(np.mean(r))
-    assert fit["movement_r_std"] == pytest.approx(np.std(r))
-    assert fit["movement_r_other_edit"] == pytest.approx(np.mean(r))  # all predictions are the same here
-    assert fit["top_is_right"] == pytest.approx(2 / 3)  # of 0 and 1, not of 2
-    assert (fit["success_if_top_is_right"], fit["success_if_not"]) == (0.5, 1.0)
-    assert fit["top_is_answer"] == pytest.approx(1 / 3)
-    assert fit["reference_if_generalised"] == pytest.approx((0.9 + 0.4) / 2)
-    assert fit["reference_if_hallucinated"] == pytest.approx(0.5)
-    assert fit["auc"] == 0.5
+    assert fit.movement_r == pytest.approx(np.mean(r))
+    assert fit.movement_r_std == pytest.approx(np.std(r))
+    assert fit.movement_r_other_edit == pytest.approx(np.mean(r))  # all predictions are the same here
+    assert fit.top_is_right == pytest.approx(2 / 3)  # of 0 and 1, not of 2
+    assert (fit.success_if_top_is_right, fit.success_if_not) == (0.5, 1.0)
+    assert fit.top_is_answer == pytest.approx(1 / 3)
+    assert fit.reference_if_generalised == pytest.approx((0.9 + 0.4) / 2)
+    assert fit.reference_if_hallucinated == pytest.approx(0.5)
+    assert fit.auc == 0.5
     standing = [
         (moved[i] - np.mean(moved)) / np.std(moved) for i, moved in enumerate(o.moved for o in outcomes[:3])
     ]
-    assert fit["spearman"] == pytest.approx(spearmanr([0.9, 0.5, 0.4], standing).statistic)
-    assert [case["weights"]["domain"]["generalised"] for case in found["cases"]] == [0.9, 0.3, 0.4]
-    assert found["cases"][2]["weights"]["domain"]["top"] == "t10"
+    assert fit.spearman == pytest.approx(spearmanr([0.9, 0.5, 0.4], standing).statistic)
+    assert [case.weights["domain"].generalised for case in found.cases] == [0.9, 0.3, 0.4]
+    assert found.cases[2].weights["domain"].top == "t10"
 
 
 def test_the_area_under_the_curve_is_scikit_learns() -> None:
@@ -272,32 +275,24 @@ def test_the_area_under_the_curve_is_scikit_learns() -> None:
     assert np.isnan(auc(values, np.zeros(50, bool)))
 
 
-def scored(name: str, r: float | None, hit1: float | None) -> dict[str, Any]:
-    hits = None if hit1 is None else {"influenced target": {"1": hit1}}
-    return {"name": name, "fits": [{"name": "domain", "r": r, "hits": hits}]}
-
-
-def edits_of(success: dict[str, float | None]) -> list[dict[str, Any]]:
-    return [
-        {"relation": name, "success": value, "edits": 9, "random": 1 / (3 + ord(name) % 5)}
-        for name, value in success.items()
-    ]
+def edits_of(success: dict[str, float | None]) -> list[EditScores]:
+    return [edit_scores_of(name, value, random=1 / (3 + ord(name) % 5)) for name, value in success.items()]
 
 
 def test_over_relations_it_is_scipys_rank_correlation() -> None:
     rng = np.random.default_rng(0)
     r, hit1, success = rng.random((3, 9)).round(1)  # with ties
-    scores = [scored(str(i), r[i], hit1[i]) for i in range(9)] + [scored("unasked", 0.1, 0.1)]
-    edited = edits_of({str(i): success[i] for i in reversed(range(9))})
-    found = across_relations(edited, scores)["fits"]["domain"]
-    assert found["relations"] == 9
-    assert found["hit1"] == pytest.approx(spearmanr(hit1, success).statistic)
-    assert found["r"] == pytest.approx(spearmanr(r, success).statistic)
-    random = {edits["relation"]: edits["random"] for edits in edited}
+    scores = [scored(str(i), float(r[i]), float(hit1[i])) for i in range(9)] + [scored("unasked", 0.1, 0.1)]
+    edited = edits_of({str(i): float(success[i]) for i in reversed(range(9))})
+    found = across_relations(edited, scores).fits["domain"]
+    assert found.relations == 9
+    assert found.hit1 == pytest.approx(spearmanr(hit1, success).statistic)
+    assert found.r == pytest.approx(spearmanr(r, success).statistic)
+    random = {edits.relation: edits.random for edits in edited}
     expected = spearmanr([random[str(i)] for i in range(9)], success).statistic
-    assert found["random"] == pytest.approx(expected)
-    few = [edits | {"edits": 4} if edits["relation"] == "3" else edits for edits in edited]
-    assert across_relations(few, scores)["fits"]["domain"]["relations"] == 8
+    assert found.random == pytest.approx(expected)
+    few = [replace(edits, edits=4) if edits.relation == "3" else edits for edits in edited]
+    assert across_relations(few, scores).fits["domain"].relations == 8
 
 
 def test_a_partial_correlation_is_that_of_what_regression_leaves() -> None:
@@ -312,17 +307,17 @@ def test_a_partial_correlation_is_that_of_what_regression_leaves() -> None:
 def test_what_lacks_a_figure_is_no_part_of_a_rank_correlation() -> None:
     scores = [scored("a", 0.1, 0.1), scored("b", 0.2, 0.3), scored("c", 0.3, None), scored("d", 0.4, 0.4)]
     edited = edits_of({"a": 0.1, "b": 0.2, "c": 0.3, "d": None})
-    found = across_relations(edited, scores)["fits"]["domain"]
-    assert found["relations"] == 2
-    assert np.isnan([found["hit1"], found["r"]]).all()  # too few
+    found = across_relations(edited, scores).fits["domain"]
+    assert found.relations == 2
+    assert (found.hit1, found.r) == (None, None)  # too few
     level = across_relations(
         edits_of(dict.fromkeys("abc", 0.5)), [scored(n, 0.1 * i, 0.1 * i) for i, n in enumerate("abc")]
     )
-    assert np.isnan(level["fits"]["domain"]["r"])
+    assert level.fits["domain"].r is None
 
 
 def test_the_papers_own_tables_favour_precision() -> None:
-    found = across_paper()["fits"]["domain"]
-    assert found["relations"] == 8
-    assert found["hit1"] == pytest.approx(0.93, abs=0.005)
-    assert found["r"] == pytest.approx(-0.14, abs=0.005)
+    found = across_paper().fits["domain"]
+    assert found.relations == 8
+    assert found.hit1 == pytest.approx(0.93, abs=0.005)
+    assert found.r == pytest.approx(-0.14, abs=0.005)

@@ -13,10 +13,12 @@ import yaml
 from scipy.stats import pearsonr
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lincorr.scores.documents import to_json
+from lincorr.scores.experiments import GradientFit
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
-from pipeline.evaluate.experiments import kept_gradients
+from pipeline.evaluate.experiments import stored_gradients
 from pipeline.experiments import gradients as measured
 from pipeline.experiments.copies import pearson
 from pipeline.experiments.gradients import Correlations, GradientOptions, gradient_scores
@@ -121,7 +123,7 @@ def test_what_is_kept_is_read(
     monkeypatch.setattr(measured, "correlate", lambda task: pytest.fail("it was made again"))
     assert gradients() == first
     store = LogitStore.open(flags[flags.index("--store") + 1])
-    assert kept_gradients(store, ["nothing", "toy"]) == first
+    assert to_json(stored_gradients(store, ["nothing", "toy"])) == first
 
 
 def test_what_other_maps_showed_is_not_what_is_kept(
@@ -131,10 +133,10 @@ def test_what_other_maps_showed_is_not_what_is_kept(
     first = gradients()
     try:
         assert main(["fit", *flags, "--fit-penalty", "0.5"]) == 0
-        assert kept_gradients(store, ["toy"]) == []
+        assert stored_gradients(store, ["toy"]) == []
     finally:
         assert main(["fit", *flags]) == 0
-    assert kept_gradients(store, ["toy"]) == first
+    assert to_json(stored_gradients(store, ["toy"])) == first
 
 
 def test_workers_find_the_same(gradients: Callable[..., list[dict[str, Any]]]) -> None:
@@ -158,8 +160,8 @@ def test_the_table_shows_the_paper(
     one = Correlations({"domain": [0.25, 0.75]}, {"domain": 0.1})
     two = Correlations({"domain": [0.75, 0.75]}, {"domain": 0.3})
     found = gradient_scores("city-country", [one, two], GradientOptions())
-    assert found["fits"] == [{"name": "domain", "r": 0.625, "r_std": 0.125, "r_other_target": 0.2}]
-    assert found["paper"] == 0.79
+    assert found.fits == (GradientFit("domain", r=0.625, r_std=0.125, r_other_target=0.2),)
+    assert found.paper == 0.79
 
 
 def test_rows_are_correlated_with_rows() -> None:

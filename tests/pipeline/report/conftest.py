@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.report.write import write_report
-from tests.pipeline.report.documents import make_document, make_relation
+from tests.pipeline.report.documents import make_relation, make_results
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report") / "new" / "folder"
-    write_report(make_document(make_relation(), make_relation("../city country")), folder)
+    write_report(make_results(make_relation(), make_relation("../city country")), folder)
     return folder
 
 

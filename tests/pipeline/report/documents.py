@@ -3,6 +3,10 @@
 from html.parser import HTMLParser
 from typing import Any
 
+from lincorr.scores.documents import from_json, to_json
+from lincorr.scores.relation_scores import RelationScores
+from lincorr.scores.results import Results
+
 HOSTILE = [
     " <script>alert(1)</script>",
     '"><img src="https://example.org/x">',
@@ -30,6 +34,7 @@ def make_fit(name: str, tokens: list[str]) -> dict[str, Any]:
         "method": "direct",
         "reason": "it is small",
         "root_penalty": 0.01 if ridge else 0.0,
+        "penalty": 1211.0 if ridge else 0.0,
         "rank": 151,
         "sigma_1": 3480.1,
         "sigma_r": 0.5,
@@ -87,6 +92,7 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             "columns": 7,
             "answers": 252,
             "dropped": 86,
+            "coverage": {"whole": 150, "phrase": 16, "subword": 86},
         },
         "interval": {"of": "mean r", "level": 0.95, "replicates": 400, "rows": 500},
         "unrelated_pair": {
@@ -137,6 +143,7 @@ def make_document(*relations: dict[str, Any]) -> dict[str, Any]:
         "versions": {"lincorr": "0.1.0"},
         "machine": "2 cores",
         "model": {
+            "name": "<toy>",
             "source": "package:toy",
             "revision": None,
             "fingerprint": "abc",
@@ -145,7 +152,8 @@ def make_document(*relations: dict[str, Any]) -> dict[str, Any]:
             "head": "linear",
         },
         "store": "runs/x.zarr",
-        "seconds": {"extract": 19.1, "fit": None},
+        "seconds": {"extract": 19.1, "fit": 2.5},
+        "device_waited": None,
         "subjects": {
             "from": "vocabulary",
             "count": 1000,
@@ -159,6 +167,19 @@ def make_document(*relations: dict[str, Any]) -> dict[str, Any]:
         "notes": ["a <plain> sentence"],
         "relations": list(relations),
     }
+
+
+def results(document: dict[str, Any]) -> Results:
+    """A document as types; NaN and infinity are unknown."""
+    return from_json(Results, to_json(document))
+
+
+def make_results(*relations: dict[str, Any]) -> Results:
+    return results(make_document(*relations))
+
+
+def scores(relation: dict[str, Any]) -> RelationScores:
+    return from_json(RelationScores, to_json(relation))
 
 
 class Page(HTMLParser):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.report.write import write_report
-from tests.pipeline.report.documents import FITS, HOSTILE, PAGES, make_document, make_relation
+from tests.pipeline.report.documents import FITS, HOSTILE, PAGES, make_relation, make_results
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -64,7 +64,7 @@ class TestFiles:
         assert others == {*PAGES, "report.json", "scores.csv", "links.csv"}
 
     def test_equal_documents_give_equal_files(self, folder: Path, tmp_path: Path) -> None:
-        write_report(make_document(make_relation(), make_relation("../city country")), tmp_path)
+        write_report(make_results(make_relation(), make_relation("../city country")), tmp_path)
         for path in folder.iterdir():
             assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
@@ -72,7 +72,7 @@ class TestFiles:
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("pipeline.report.processes.FEW", 1)
-        write_report(make_document(make_relation(), make_relation("../city country")), tmp_path)
+        write_report(make_results(make_relation(), make_relation("../city country")), tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == {path.name for path in folder.iterdir()}
         for path in folder.iterdir():
             assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
@@ -80,7 +80,7 @@ class TestFiles:
     def test_a_failed_write_leaves_the_old_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        write_report(make_document(), tmp_path)
+        write_report(make_results(), tmp_path)
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
         def fail(*_: object) -> None:
@@ -88,14 +88,15 @@ class TestFiles:
 
         monkeypatch.setattr("pipeline.report.write.os.replace", fail)
         with pytest.raises(OSError, match="killed"):
-            write_report(make_document(make_relation()), tmp_path)
+            write_report(make_results(make_relation()), tmp_path)
         after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         assert {name: after[name] for name in before} == before
         assert not [name for name in after if name.endswith(".partial")]
 
     def test_a_plot_with_nothing_to_show_is_removed(self, tmp_path: Path) -> None:
-        write_report(make_document(make_relation()), tmp_path)
-        relation = make_relation() | {"heatmap": None}
-        page = write_report(make_document(relation), tmp_path)
+        write_report(make_results(make_relation()), tmp_path)
+        empty = {"fit": "domain", "sources": [], "targets": [], "weights": [], "right": []}
+        relation = make_relation() | {"heatmap": empty}
+        page = write_report(make_results(relation), tmp_path)
         assert not (tmp_path / "city-country-weights.png").exists()
         assert "city-country-weights.png" not in page.read_text(encoding="utf-8")

@@ -8,16 +8,24 @@ from typing import Any
 import pytest
 
 from pipeline.report.write import write_report
-from tests.pipeline.report.documents import Page, make_document, make_fit, make_relation
+from tests.pipeline.report.documents import (
+    Page,
+    make_document,
+    make_fit,
+    make_relation,
+    make_results,
+    results,
+)
 
 
 def emptied(value: Any, keep: tuple[str, ...] = ()) -> Any:
-    """The same shape with every number None and every list but those named empty."""
+    """The same with every figure unknown, and every list but those named empty."""
+    keep = (*keep, "seconds", "interval", "hubs")  # these figures are always known
     if isinstance(value, dict):
         return {k: v if k in keep else emptied(v, keep) for k, v in value.items()}
     if isinstance(value, list):
         return []
-    return None if isinstance(value, int | float) else value
+    return None if isinstance(value, float) else value
 
 
 @pytest.fixture(scope="module", params=["city-country.html", "report.html"])
@@ -125,13 +133,13 @@ class TestPage:
         cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', table[0])
         assert cells == [*(cell for n in range(7) for cell in (str(7 - n), "0")), "0.232", "4"]
         relation = make_relation()
-        del relation["hubs"]  # scores that an earlier version kept
-        page_without = write_report(make_document(relation), tmp_path)
+        relation["hubs"] = {}
+        page_without = write_report(make_results(relation), tmp_path)
         assert "Hubs" not in page_without.read_text(encoding="utf-8")
 
     @pytest.mark.usefixtures("unplotted")
     def test_without_another_prompt_the_page_says_how_to_get_one(self, tmp_path: Path) -> None:
-        page = write_report(make_document(make_relation() | {"other_prompt": None}), tmp_path)
+        page = write_report(make_results(make_relation() | {"other_prompt": None}), tmp_path)
         text = page.read_text(encoding="utf-8")
         assert "other prompt" not in text
         assert "a second relation in the run" in text
@@ -142,14 +150,14 @@ class TestPage:
         relation = make_relation()
         for fit in relation["fits"]:
             fit["r_all"] = fit["spearman_sample"] = None
-        page = write_report(make_document(relation), tmp_path)
+        page = write_report(make_results(relation), tmp_path)
         assert ">r, all<" not in page.read_text(encoding="utf-8")
         assert ">Spearman, all<" not in page.read_text(encoding="utf-8")
 
     @pytest.mark.usefixtures("unplotted")
     def test_one_relation_is_the_report(self, tmp_path: Path) -> None:
-        write_report(make_document(make_relation(), make_relation("b")), tmp_path)
-        page = write_report(make_document(make_relation()), tmp_path)
+        write_report(make_results(make_relation(), make_relation("b")), tmp_path)
+        page = write_report(make_results(make_relation()), tmp_path)
         text = page.read_text(encoding="utf-8")
         assert '<h2 id="fits">' in text
         assert "All relations" not in text
@@ -169,7 +177,7 @@ class TestPage:
     ],
     ids=["none", "empty", "bare", "bare-relation", "no-fits", "bare-fit", "no-truth"],
 )
-def test_anything_may_be_missing(document: dict[str, Any], tmp_path: Path) -> None:
-    page = Page(write_report(document, tmp_path).read_text(encoding="utf-8"))
+def test_any_figure_may_be_missing(document: dict[str, Any], tmp_path: Path) -> None:
+    page = Page(write_report(results(document), tmp_path).read_text(encoding="utf-8"))
     assert page.unbalanced == []
     assert page.open == []

@@ -5,9 +5,10 @@ import re
 import subprocess
 import sys
 
-from pipeline.report.plots.bipartite import Link, bipartite_plot, links_of
+from lincorr.scores.relation_scores import Heatmap
+from pipeline.report.plots.bipartite import DrawnLink, bipartite_plot, links_of
 from pipeline.report.plots.weights import weight_map
-from tests.pipeline.report.documents import make_relation
+from tests.pipeline.report.documents import make_relation, scores
 
 
 def test_pyplot_stays_out() -> None:
@@ -15,8 +16,8 @@ def test_pyplot_stays_out() -> None:
     code = (
         "import sys, matplotlib; before = dict(matplotlib.rcParams.copy())\n"
         "from pipeline.report.plots.pearson import pearson_plot\n"
-        "fit = {'name': 'domain', 'label': 'x', 'r': 0.5, 'r_by_target': [{'r': 0.5}]}\n"
-        "assert pearson_plot({'fits': [fit]}, 'k').png\n"
+        "from tests.pipeline.report.documents import make_relation, scores\n"
+        "assert pearson_plot(scores(make_relation()), 'k').png\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict(matplotlib.rcParams.copy()) == before\n"
     )
@@ -25,17 +26,20 @@ def test_pyplot_stays_out() -> None:
 
 def test_links_of_known_sources_are_right_or_not_and_others_neither() -> None:
     links = [{"token": f"t{n}", "weight": 0.5 - n, "right": n == 1} for n in range(4)]
-    relation = {
+    known = make_relation() | {
         "strongest": [
             {"source": "known", "truth": ["t1"], "by_fit": {"domain": links, "vocabulary-ridge": []}},
             {"source": "other", "truth": [], "by_fit": {"domain": [links[0] | {"weight": 2.0}]}},
             *({"source": f"s{n}", "truth": [], "by_fit": {"domain": links}} for n in range(50)),
         ]
     }
+    relation = scores(known)
     drawn = links_of(relation, "domain")
-    assert drawn[0] == Link("other", "t0", 2.0, None)
-    known = [link for link in drawn if link.source == "known"]
-    assert known == [Link("known", "t0", 0.5, False), Link("known", "t1", -0.5, True)]
+    assert drawn[0] == DrawnLink("other", "t0", 2.0, None)
+    assert [link for link in drawn if link.source == "known"] == [
+        DrawnLink("known", "t0", 0.5, False),
+        DrawnLink("known", "t1", -0.5, True),
+    ]
     assert len({link.source for link in drawn}) == 24
     assert links_of(relation, "vocabulary-ridge") == []
 
@@ -43,7 +47,7 @@ def test_links_of_known_sources_are_right_or_not_and_others_neither() -> None:
 def test_right_and_wrong_links_differ_in_more_than_colour() -> None:
     relation = make_relation()
     relation["strongest"] = relation["strongest"][:1]
-    plot = bipartite_plot(relation, "key")
+    plot = bipartite_plot(scores(relation), "key")
     assert plot is not None
     lines = re.findall(r"<title>([^<]*)</title><path d=\"[^\"]*\" style=\"([^\"]*)\"", plot.svgs[0])
     assert [("(true)" in words, "dasharray" in style) for words, style in lines] in (
@@ -57,12 +61,13 @@ def test_right_and_wrong_links_differ_in_more_than_colour() -> None:
 def test_a_large_map_keeps_true_pairs_and_says_so() -> None:
     size = 200
     shown = weight_map(
-        {
-            "sources": [f"s{n}" for n in range(size)],
-            "targets": [f"t{n}" for n in range(size)],
-            "weights": [[float(col == 150) for col in range(size)] for _ in range(size)],
-            "right": [[row == 0 and col == 199 for col in range(size)] for row in range(size)],
-        }
+        Heatmap(
+            fit="domain",
+            sources=tuple(f"s{n}" for n in range(size)),
+            targets=tuple(f"t{n}" for n in range(size)),
+            weights=tuple(tuple(float(col == 150) for col in range(size)) for _ in range(size)),
+            right=tuple(tuple(row == 0 and col == 199 for col in range(size)) for row in range(size)),
+        )
     )
     assert shown is not None
     assert {"t150", "t199"} <= set(shown.targets)

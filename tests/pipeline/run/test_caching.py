@@ -9,6 +9,7 @@ import pytest
 import yaml
 import zarr
 
+from lincorr.scores.relation_scores import RelationScores
 from lincorr.store.head import Head
 from lincorr.testing import CITIES
 from pipeline.cli.main import main
@@ -72,7 +73,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     score = evaluate._scores
 
-    def note(store: Any, inputs: Any, *rest: Any) -> dict[str, Any]:
+    def note(store: Any, inputs: Any, *rest: Any) -> RelationScores:
         names.append(inputs.relation.name)
         return score(store, inputs, *rest)
 

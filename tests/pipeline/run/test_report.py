@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from lincorr.scores.documents import from_document
+from lincorr.scores.results import Results
 from pipeline.cli.run import print_results
 from tests.pipeline.run.runner import FITS
 
@@ -20,7 +22,7 @@ def test_few_rows_and_interpolation_are_warned_of(rerun, finished):
 
 
 def test_the_terminal_shows_what_r_is_worth(finished, capsys):
-    print_results(finished.document)
+    print_results(from_document(Results, finished.document, "the results", ""))
     printed = capsys.readouterr().out
     fit = finished.fits["domain-ridge"]
     row = next(line for line in printed.splitlines() if "–" in line and line.strip().startswith("domain-r"))

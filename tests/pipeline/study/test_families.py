@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
+from lincorr.scores.experiments import GradientFit, GradientScores
 from pipeline.study.families import (
     beside_paper,
     first_wording,
     interval_over,
     paraphrases_of,
 )
-from pipeline.study.study import study_document
-from tests.pipeline.study.toy_study import CATALOGUE, FAMILY, Study, scored
+from pipeline.study.study import study_of
+from tests.pipeline.study.toy_study import CATALOGUE, FAMILY, Study
+from tests.scores import scored
 
 
 def test_a_family_is_the_mean_of_its_first_wordings(done: Study) -> None:
@@ -51,7 +53,7 @@ def test_wordings_of_a_relation_are_set_side_by_side(done: Study) -> None:
         assert fit["r"]["mean"] == pytest.approx(np.mean(r))
         assert fit["r"]["std"] == pytest.approx(np.std(r))
         assert (fit["r"]["lowest"], fit["r"]["highest"]) == (min(r), max(r))
-    assert paraphrases_of(both[:1]) == []
+    assert paraphrases_of([scored("home-land", 0.5, None), scored("home-late", 0.5, None)]) == []
 
 
 @pytest.mark.parametrize(
@@ -64,21 +66,21 @@ def test_only_a_number_behind_a_known_name_is_a_further_wording(name: str, expec
 
 def test_the_papers_figures_stand_beside_ours_of_the_same_measure() -> None:
     rows = beside_paper([scored("city-country", 0.8, 0.3), scored("mine", 0.5, 0.1)])
-    assert {row["relation"] for row in rows} == {"city-country"}
-    of = {row["measure"]: row for row in rows}
-    assert (of["pearson"]["paper"], of["pearson"]["ours"]) == (0.89, {"domain": 0.8})
-    assert (of["influenced target@1"]["paper"], of["influenced target@1"]["ours"]) == (0.42, {"domain": 0.3})
-    assert of["pearson"]["model"] == "llama-3-8b"
+    assert {row.relation for row in rows} == {"city-country"}
+    of = {row.measure: row for row in rows}
+    assert (of["pearson"].paper, of["pearson"].ours) == (0.89, {"domain": 0.8})
+    assert (of["influenced target@1"].paper, of["influenced target@1"].ours) == (0.42, {"domain": 0.3})
+    assert of["pearson"].model == "llama-3-8b"
     assert "generalisation" not in of  # a study does not measure it
     assert "influencing source@1" not in of  # nor has this fit that direction
 
 
 def test_gradient_correlations_stand_beside_the_papers() -> None:
-    kept = [{"relation": "city-country", "fits": [{"name": "domain", "r": 0.7}]}]
-    rows = beside_paper([scored("city-country", 0.8, 0.3), scored("ceo-company", 0.5, 0.1)], kept)
-    found = {row["relation"]: row for row in rows if row["measure"] == "gradient"}
+    stored = [GradientScores("city-country", {}, 8, (GradientFit("domain", 0.7, 0.1, 0.2),), None, {})]
+    rows = beside_paper([scored("city-country", 0.8, 0.3), scored("ceo-company", 0.5, 0.1)], stored)
+    found = {row.relation: row for row in rows if row.measure == "gradient"}
     assert set(found) == {"city-country"}
-    assert (found["city-country"]["paper"], found["city-country"]["ours"]) == (0.79, {"domain": 0.7})
+    assert (found["city-country"].paper, found["city-country"].ours) == (0.79, {"domain": 0.7})
 
 
 def test_edits_that_are_kept_stand_beside_precision(done: Study) -> None:
@@ -90,4 +92,4 @@ def test_edits_that_are_kept_stand_beside_precision(done: Study) -> None:
     ranked = found["fits"]["domain"]
     assert ranked["relations"] == 1  # too few for any rank correlation
     assert {value for key, value in ranked.items() if key != "relations"} == {None}
-    assert study_document(done.document["relations"])["generalisation"] is None
+    assert study_of([scored("home-land", 0.5, 0.5)]).generalisation is None

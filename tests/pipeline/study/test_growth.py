@@ -1,17 +1,20 @@
 """More subjects, against scikit-learn count by count."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression, Ridge
 
+from lincorr.scores.study import GrowthPoint
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.study.families import (
     growth_by_family,
 )
 from pipeline.study.growth import steps
-from tests.pipeline.study.toy_study import COUNTS, SUBJECTS, Study, mean_r, scored
+from tests.pipeline.study.toy_study import COUNTS, SUBJECTS, Study, mean_r
+from tests.scores import hits, scored
 
 
 def test_steps_are_nested_and_end_with_all_subjects() -> None:
@@ -57,10 +60,9 @@ def test_the_last_step_is_the_relations_own_fits(done: Study) -> None:
 
 def test_growth_of_a_family_is_the_mean_over_its_relations() -> None:
     relations = [scored("a", 0.1, 0.1), scored("b", 0.1, None), scored("c", 0.1, None, family="g")]
-    point = {"subjects": 9, "fitted": 5, "fit": "domain", "r": 0.2}
-    hits = {"influenced target": {"1": 0.5, "3": 0.5, "5": 0.5, "of": 3, "chance": {"1": 0.1}}}
-    points = {"a": [point | {"hits": hits}], "b": [point | {"r": 0.4, "hits": None}]}
+    point = GrowthPoint(9, 5, "domain", 0.0, r=0.2, r_std=0.1, hits=hits(0.5, of=3))
+    points = {"a": [point], "b": [replace(point, r=0.4, hits=None)]}
     [found] = growth_by_family(relations, points)
-    assert (found["family"], found["relations"]) == ("f", 2)
-    assert found["points"][0]["r"] == pytest.approx(0.3)
-    assert found["points"][0]["hits"]["influenced target"]["1"] == 0.5
+    assert (found.family, found.relations) == ("f", 2)
+    assert found.points[0].r == pytest.approx(0.3)
+    assert found.points[0].hit("influenced target", 1) == 0.5

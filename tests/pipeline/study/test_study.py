@@ -1,19 +1,23 @@
 """A study as a whole: found once, written in every form, and refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas
 import pytest
 
+from lincorr.scores.documents import from_document
+from lincorr.scores.results import Results
 from pipeline.cli.main import main
 from pipeline.cli.study import print_study
-from pipeline.study import families, growth, matrix
+from pipeline.study import growth, matrix
 from pipeline.study.families import (
     beside_paper,
 )
-from pipeline.study.study import study_document
-from tests.pipeline.study.toy_study import FAMILY, RELATIONS, Study, scored, study_alone
+from pipeline.study.study import study_of
+from tests.pipeline.study.toy_study import FAMILY, RELATIONS, Study, study_alone
+from tests.scores import scored
 
 
 def test_matrices_and_growth_are_found_once(done: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +90,9 @@ def test_tables_fit_a_terminal(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     paper = [scored("city-country", 0.8, 0.3)]
-    print_study(done.document | {"study": done.document["study"] | {"paper": beside_paper(paper)}})
+    results = from_document(Results, done.document, "the study", "")
+    assert results.study is not None
+    print_study(replace(results, study=replace(results.study, paper=tuple(beside_paper(paper)))))
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     for words in ("home-land", "places (2)", "influenced target", "influencing source", "llama-3-8b", "0.89"):
@@ -112,16 +118,10 @@ def test_a_dataset_has_the_documents_figures(done: Study) -> None:
 
 
 def test_a_study_is_of_scores_alone() -> None:
-    """The document's part can be made of scores without matrices, growth or edits."""
-    relation = scored("a", 0.5, 0.2)
-    fit = relation["fits"][0] | {"label": "domain"} | dict.fromkeys(families._CONTROLS, 0.1)
-    sides = {
-        role: {"text": "{}", "coverage": {"whole": 3, "phrase": 1, "subword": 0}}
-        for role in ("source", "target")
-    }
-    found = study_document([relation | sides | {"identity": {"r": None}, "fits": [fit]}])
-    assert found["families"][0]["coverage"]["source"]["whole"] == 0.75
-    assert (found["paper"], found["matrices"], found["growth"]) == (None, [], [])
+    """What a study adds can be made of scores without matrices, growth or edits."""
+    found = study_of([scored("a", 0.5, 0.2)])
+    assert found.families[0].coverage.source.whole == 0.75
+    assert (found.paper, found.matrices, found.growth) == (None, (), ())
 
 
 # --- refusals ------------------------------------------------------------------------------------------

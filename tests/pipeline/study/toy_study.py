@@ -1,6 +1,6 @@
 """A study of the toy model, and its data read with plain Zarr."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ import pytest
 from scipy.stats import pearsonr
 
 from lincorr.prompts.subjects import split_rows
+from lincorr.scores.experiments import EditScores
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, toy_relation
-from pipeline.evaluate.experiments import edit_name, kept_or_made
+from pipeline.evaluate.experiments import cached_experiment, edit_name
 from pipeline.report import tables as exports
 from tests.commands import json_of
+from tests.scores import edit_scores_of
 from tests.stores import array
 
 FAMILY = "<b>food</b> & more"
@@ -102,18 +104,9 @@ def study_alone(flags: list[str]) -> dict[str, Any]:
 def keep_edits(store: LogitStore) -> None:
     """Keep what `lincorr edit` would; the second relation has no truth."""
     for name, success in (("home-land", 0.5), ("home-late", 0.25)):
-        edits = {"relation": name, "success": success, "edits": 9, "random": 0.1}
-        kept_or_made(store, name, edit_name(name), "digest", partial(dict, edits))
+        edits = edit_scores_of(name, success)
+        cached_experiment(store, edit_name(name), EditScores, ["inputs"], partial(replace, edits))
 
 
 def mean_r(predicted: np.ndarray, true: np.ndarray) -> float:
     return float(np.mean([pearsonr(p, t).statistic for p, t in zip(predicted.T, true.T, strict=True)]))
-
-
-def scored(name: str, r: float, hit1: float | None, family: str = "f") -> dict[str, Any]:
-    hits = (
-        None
-        if hit1 is None
-        else {"influenced target": {"1": hit1, "3": 0.5, "5": 0.6, "of": 9, "chance": {}}}
-    )
-    return {"name": name, "family": family, "fits": [{"name": "domain", "r": r, "hits": hits}]}
