@@ -84,7 +84,7 @@ class Study:
         return np.asarray(hidden @ self.array("head/weight")[self.ids(template, words)].T)
 
     def ids(self, template: str, words: tuple[str, ...]) -> np.ndarray:
-        texts = self.array(f"columns/{template}/text").astype(str).tolist()
+        texts = [str(text) for text in self.array(f"columns/{template}/text")]
         ids = self.array(f"columns/{template}/id")
         return np.array([ids[texts.index(" " + word)] for word in words])
 
