@@ -26,7 +26,7 @@ from pipeline.extract.stage import (
 from pipeline.fit.inputs import FitInputs, Split, fit_inputs
 from pipeline.fit.relation import fit_relation
 from pipeline.fit.sources import Decompositions
-from pipeline.plan.memory import fit_memory
+from pipeline.plan.memory import evaluation_bytes, fit_memory
 from pipeline.plan.plan import Plan, make_plan
 from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
 from pipeline.report.tables import write_results
@@ -34,8 +34,6 @@ from pipeline.runtime.console import Narrator
 from pipeline.runtime.device import own_device
 from pipeline.runtime.executor import Executor, Receipt
 from pipeline.runtime.lock import sole_writer
-
-_TEMPORARIES = 2  # what evaluation holds, as a multiple of what a fit does
 
 
 class Run:
@@ -104,7 +102,9 @@ class Run:
         with (
             self.timed("fit"),
             sole_writer(store.url),
-            self.executor_on_demand(fit_memory(settings), gpus, keep_memory=False) as executor,
+            self.executor_on_demand(
+                fit_memory(settings, self.config.cluster), gpus, keep_memory=False
+            ) as executor,
         ):
             relations = list(self.fit_inputs(store))
             shared = self.decompositions(store, relations)
@@ -166,8 +166,8 @@ class Run:
     def decompositions(self, store: LogitStore, relations: Sequence[FitInputs]) -> Decompositions:
         """Return the cache of sources that are decomposed without workers: on a GPU of this process."""
         choices = [choice for inputs in relations for choice in inputs.choices.values()]
-        needed = max((choice.worker_bytes for choice in choices if not choice.streamed), default=0)
-        device = own_device(self.config.fit.device, _TEMPORARIES * needed) if needed else "cpu"
+        needed = evaluation_bytes(choices)
+        device = own_device(self.config.fit.device, needed) if needed else "cpu"
         if device != "cpu":
             self.narrator.tell("Fits in memory are done on the GPU")
         return Decompositions(store, device)

@@ -32,6 +32,7 @@ from lincorr.store.store import LogitStore
 from pipeline.evaluate.predictions import logit_blocks
 from pipeline.fit.inputs import FitInputs, Source
 from pipeline.fit.problem import held_out_moments
+from pipeline.plan.memory import holds_coordinates
 from pipeline.prepare.prepare import RelationInputs
 
 Floats = NDArray[np.float64]
@@ -108,7 +109,9 @@ def exchangeable(
     if isinstance(problem, WithTargets):
         return problem
     ids, rows = inputs.relation.target.ids, inputs.fit_rows
-    if not isinstance(problem, Reduced) or 16 * len(rows) * problem.cut.rank > inputs.memory_bytes:
+    if not isinstance(problem, Reduced) or not holds_coordinates(
+        len(rows), problem.cut.rank, inputs.memory_bytes
+    ):
         return None
     blocks = logit_blocks(store, inputs.source_template, inputs.source_ids(source), rows)
     left = np.concatenate([problem.coordinates(block) for block in blocks]) / problem.values[None, :]

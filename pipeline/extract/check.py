@@ -1,18 +1,15 @@
 """What a worker finds out about the model before a store is made."""
 
-import os
 from dataclasses import dataclass
 
-import psutil
-
 from lincorr.model.checks import check_readout, check_trees, check_trunk
-from lincorr.model.device import threads_in_use
 from lincorr.model.files import ModelSpec
 from lincorr.model.load import shared_model
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.store.identity import Passes
 from lincorr.store.shards import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS
 from lincorr.store.store import LogitStore
+from pipeline.plan.memory import trial_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ def check_model(task: CheckTask) -> ModelCheck:
     tokens = task.batch_tokens or tune_batch_tokens(
         model.try_pass if passes != "whole" else model.try_whole_pass,
         most=shard_rows * model.TRIAL_LENGTH,
-        memory_bytes=psutil.virtual_memory().available // max(1, (os.cpu_count() or 1) // threads_in_use()),
+        memory_bytes=trial_bytes(),
     )
     return ModelCheck(
         vocabulary_size=model.vocabulary_size,

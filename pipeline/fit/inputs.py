@@ -103,7 +103,7 @@ def fit_inputs(
             n_tokens=identity.vocabulary_size,
             rcond=settings.rcond,
             root_penalty=settings.penalty,
-            memory_bytes=fit_memory(settings),
+            memory_bytes=fit_memory(settings, config.cluster),
             device=settings.device,
         )
 

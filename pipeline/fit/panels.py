@@ -21,6 +21,7 @@ from lincorr.arrays import Array, like, namespace
 from lincorr.solvers.cutoff import noise_floor
 from lincorr.solvers.reduced import scored_outputs
 from lincorr.store.scratch import Scratch
+from pipeline.plan.memory import holds_square, most_column_blocks
 
 Side = Literal["X", "Y"]
 
@@ -29,9 +30,6 @@ Doubles = NDArray[np.float64]
 
 
 _SIDES: tuple[Side, ...] = ("X", "Y")
-
-
-_TILES_BESIDE = 8  # matrices or column blocks that stay in memory, while tiles are read, made and written
 
 
 class Panels:
@@ -120,8 +118,7 @@ class Panels:
 
     def most_column_blocks(self) -> int:
         """Return how many column blocks of W fit into memory, beside a few tiles."""
-        tile = 8 * self._panel_width**2
-        return max(1, (self._memory_bytes // tile - _TILES_BESIDE) // self._scratch.tiles("cross")[0])
+        return most_column_blocks(self._panel_width, self._scratch.tiles("cross")[0], self._memory_bytes)
 
     def scored(self, i: int) -> Array:
         """Return the outputs of block i that leave-one-out looks at, centred."""
@@ -146,9 +143,9 @@ class Panels:
 
     def _holds_square(self, name: str, column_blocks: int = 0) -> bool:
         """Whether a lower triangle (p, p) fits beside what a task holds: column blocks and a few tiles."""
-        tiles = self._scratch.tiles(name)[0]
-        held = tiles * (tiles + 1) // 2 + tiles * column_blocks + _TILES_BESIDE
-        return 8 * self._panel_width**2 * held <= self._memory_bytes
+        return holds_square(
+            self._panel_width, self._scratch.tiles(name)[0], column_blocks, self._memory_bytes
+        )
 
 
 def scored(means: Array) -> Array:

@@ -19,11 +19,7 @@ from pipeline.fit.inputs import FitInputs, Source, input_digest
 from pipeline.fit.reduced import load_reduced
 from pipeline.fit.sources import Decompositions, double
 from pipeline.fit.tiles import scratch_url
-
-_BLOCK_ROWS = 4096
-
-
-_FEWEST_ROWS = 64  # in a block, however wide they are
+from pipeline.plan.memory import held_out_rows
 
 
 def set_up(
@@ -82,8 +78,6 @@ def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source, probl
         assert isinstance(problem, Reduced | Kept)
         return CrossMoments.of(problem.coordinates(x), y)
 
-    size = (
-        _BLOCK_ROWS if hidden else max(_FEWEST_ROWS, min(_BLOCK_ROWS, inputs.memory_bytes // (64 * len(ids))))
-    )
+    size = held_out_rows(None if hidden else len(ids), inputs.memory_bytes)
     parts = (rows[start : start + size] for start in range(0, len(rows), size))
     return functools.reduce(CrossMoments.merge, map(block, parts))

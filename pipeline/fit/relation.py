@@ -4,22 +4,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lincorr.solvers.choose import largest_tile
 from lincorr.solvers.lowrank import OVERSAMPLING, PROBES
 from lincorr.solvers.spectrum import ridge_path, solve
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import FitInputs, Source, input_digest
-from pipeline.fit.problem import _FEWEST_ROWS, set_up
-from pipeline.fit.rows import ROW_BYTES
+from pipeline.fit.problem import set_up
 from pipeline.fit.sources import Decompositions
 from pipeline.fit.streams import decompose
 from pipeline.fit.tiled import fit_tiles
 from pipeline.fit.tiles import begin
+from pipeline.plan.memory import tiling
 from pipeline.runtime.executor import Executor
-
-_PANEL = 2048  # rows and columns of a tile where memory does not say otherwise
-
 
 ROOT_PENALTY = 0.003  # √λ/σ₁ of tiled fits: a map of SmolLM2-135M was seen to read best there
 
@@ -91,11 +87,7 @@ def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
     """Open the scratch of a source's fit, with all that its tasks have to know."""
     n, p, q = len(inputs.fit_rows), len(inputs.source_ids(source)), len(inputs.relation.target.ids)
     method, identity = inputs.choices[source].method, store.identity
-    tile = largest_tile(p, inputs.memory_bytes) if method == "tiled" else _PANEL
-    # gram and tiled hold float64 rows beside their sums; the others cut them as they are stored
-    row_bytes = {"gram": 64, "tiled": 2 * ROW_BYTES}.get(method, 8) * (p + q)
-    fitting = inputs.memory_bytes // row_bytes
-    block = max(_FEWEST_ROWS, fitting if method == "tiled" else min(tile, fitting))
+    block, tile = tiling(method, p, q, inputs.memory_bytes)
     return begin(
         store,
         f"{inputs.relation.name}-{source}",

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from lincorr.errors import LincorrError
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
+from pipeline.plan.memory import reading_bytes
 
-ROW_BYTES = 24  # a column: float32, being read and checked, and read ahead; some of it in float64
 _ENOUGH_ROWS = 512  # in a block: products of more are no faster
 
 
@@ -52,7 +52,7 @@ class FitRows:
         rest = max(0, min(identity.shard_rows, self._store.n_subjects) - height)  # read with them, and let go
         made = not all(np.isin(ids, self._store.column_ids(name)).all() for name, ids in self._sides)
         head = 4 * identity.width * (identity.vocabulary_size + p + q) if made else 0
-        return ROW_BYTES * height * (p + q) + 8 * rest * max(p, q) + head
+        return reading_bytes(height, rest, p, q, head)
 
     def block(self, i: int) -> NDArray[np.int64]:
         """Return the store's rows of block i, in the order of the fit, where all blocks have as many."""

@@ -27,6 +27,7 @@ from pipeline.fit.cut import SUMS_COMMIT, create_sums, write_sums
 from pipeline.fit.panels import Side
 from pipeline.fit.rows import FitRows
 from pipeline.fit.tiles import TileTask, forget_rows, opened, opened_rows, receipt, run_tiles
+from pipeline.plan.memory import tiles_of_a_sweep
 from pipeline.runtime.executor import Executor, Receipt
 
 Thing = TypeVar("Thing")
@@ -89,10 +90,7 @@ def sweeps(
     """
     facts, p, q = scratch.facts(), scratch.shape("source_ids")[1], scratch.shape("target_ids")[1]
     places: list[Place] = [("gram", t.i, t.j) for t in gram] + [("cross", t.i, t.j) for t in cross]
-    tile = 8 * min(facts["panel"], p) * min(facts["panel"], max(p, q))
-    # rows; then a tile that is mirrored and written
-    beside = max(rows.reading_bytes(), 2 * tile)
-    most = (facts["memory_bytes"] - beside) // tile
+    most = tiles_of_a_sweep(facts["panel"], p, q, rows.reading_bytes(), facts["memory_bytes"])
     return [
         SweepTask(TileTask(store.url, scratch.url, scratch.begun, k), tuple(part))
         for k, part in enumerate(deal(places, most, workers))

@@ -14,6 +14,7 @@ from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.panels import Panels
 from pipeline.fit.rows import FitRows
+from pipeline.plan.memory import must_cut_anew
 from pipeline.runtime.device import array_device
 from pipeline.runtime.executor import Executor, Receipt, Stage, this_worker
 
@@ -21,9 +22,6 @@ _TILING = ("block", "panel", "sketch")
 
 
 _LAYOUT = 2  # raised when a scratch that was begun before must not be gone on with
-
-
-_LESS_MEMORY = 1.25  # times what a task may hold now: tiles that were cut for more are cut anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def begin(
     url = scratch_url(store, name)
     scratch = Scratch.begin(url, inputs)
     kept = scratch.facts()
-    too_large = kept.get("memory_bytes", 0) > _LESS_MEMORY * facts["memory_bytes"]
+    too_large = must_cut_anew(kept.get("memory_bytes", 0), facts["memory_bytes"])
     if too_large or (kept and kept.get("layout") != _LAYOUT):
         scratch = Scratch.begin(url, inputs, anew=True)
     else:  # its tiles are what they are

@@ -16,6 +16,7 @@ from lincorr.solvers.thin_svd import TALL
 
 _PENALTIES = len(ROOT_PENALTIES)
 _MAPS = 2  # without ridge and with
+FIT_LIBRARY_BYTES = 350_000_000  # resident in a worker before it has any data
 _EIGH = 9.0  # of k³, with vectors
 _SVD = 6.0  # of n k min(n, k), with both sides
 

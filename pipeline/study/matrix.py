@@ -20,6 +20,7 @@ from lincorr.store.cached import cached
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import FitInputs, Source
 from pipeline.fit.sources import Decompositions
+from pipeline.plan.memory import holds_answers
 from pipeline.prepare.prepare import RelationInputs, union
 from pipeline.study.one_source import Answers, OneSource, fits
 
@@ -153,7 +154,7 @@ def _reader(store: LogitStore, sources: Sequence[FitInputs]) -> Callable[[int], 
     size = (
         columns * (len(first.fit_rows) + len(first.test_rows)) * np.dtype(store.identity.precision).itemsize
     )
-    return functools.cache(read) if size <= first.memory_bytes // 2 else read
+    return functools.cache(read) if holds_answers(size, first.memory_bytes) else read
 
 
 def _depends_on(

@@ -32,9 +32,9 @@ from lincorr.store.locations import SharedObject
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, hidden_problem, planted_store
 from pipeline.cli.main import main
-from pipeline.fit import relation as fit
 from pipeline.fit.inputs import FitInputs
 from pipeline.fit.relation import fit_relation
+from pipeline.plan import memory as rules
 from pipeline.runtime import lease
 from pipeline.runtime.executor import Serial
 from pipeline.runtime.lock import sole_writer
@@ -120,7 +120,7 @@ def test_a_whole_run_on_s3_has_the_bits_of_a_local_one(flags, tmp_path):
 @pytest.mark.parametrize(("method", "p"), [("gram", 30), ("dual", 60), ("lowrank", 60), ("tiled", 60)])
 def test_a_fit_with_its_scratch_on_s3_has_the_bits_of_a_local_one(method, p, tmp_path, monkeypatch):
     for name, value in {"_PANEL": 32, "_FEWEST_ROWS": 8, "largest_tile": lambda p, memory: 32}.items():
-        monkeypatch.setattr(fit, name, value)
+        monkeypatch.setattr(rules, name, value)
     made = hidden_problem(50, 6, p, 12)
     choice = chosen(method, 50, p, 12, width=6)
     inputs = FitInputs(planted_relation(p, 12), np.arange(50), np.arange(2), {"domain": choice}, p, None)

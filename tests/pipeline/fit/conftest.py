@@ -8,15 +8,15 @@ import pytest
 
 from lincorr.store.store import LogitStore
 from lincorr.testing import planted_store
-from pipeline.fit import relation as fit
+from pipeline.plan import memory as rules
 from tests.pipeline.fit.planted import P, planted
 
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "_PANEL", 40)
-    monkeypatch.setattr(fit, "_FEWEST_ROWS", 8)
-    monkeypatch.setattr(fit, "largest_tile", lambda p, memory: 32)
+    monkeypatch.setattr(rules, "_PANEL", 40)
+    monkeypatch.setattr(rules, "_FEWEST_ROWS", 8)
+    monkeypatch.setattr(rules, "largest_tile", lambda p, memory: 32)
 
 
 @pytest.fixture(scope="session")

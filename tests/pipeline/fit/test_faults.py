@@ -17,9 +17,9 @@ from lincorr.errors import LincorrError
 from lincorr.store.store import LogitStore
 from lincorr.testing import hidden_problem, planted_store
 from pipeline.config import ClusterSettings
-from pipeline.fit import relation as fit
 from pipeline.fit.inputs import FIT_NAMES, FitInputs
 from pipeline.fit.relation import fit_relation
+from pipeline.plan import memory as rules
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Executor, Result, Serial, Stage, Task, ignore
 from tests.pipeline.fit.relations import chosen, planted_relation
@@ -33,7 +33,7 @@ SMALL = {"_PANEL": 40, "_FEWEST_ROWS": 8, "largest_tile": lambda p, memory: 32}
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SMALL.items():
-        monkeypatch.setattr(fit, name, value)
+        monkeypatch.setattr(rules, name, value)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def assert_resumed(store: LogitStore, method: str, right: Callable[[str], tuple[
 
 if __name__ == "__main__":  # a fit that is killed as soon as it has made a tile
     for name, value in SMALL.items():
-        setattr(fit, name, value)
+        setattr(rules, name, value)
     url, method = sys.argv[1:]
     deadly = Disturbing(Serial(), STAGE[method], lambda: os.kill(os.getpid(), signal.SIGKILL))
     fit_relation(LogitStore.open(url, write=True), fit_inputs(method), lambda: deadly)

@@ -18,9 +18,9 @@ from lincorr.solvers.spectrum import coefficients, ridge_path
 from lincorr.store import scratch as scratch_module
 from lincorr.store.store import LogitStore
 from pipeline.fit import panels, tiles
-from pipeline.fit import relation as fit
 from pipeline.fit.problem import held_out_moments, set_up
-from pipeline.fit.rows import ROW_BYTES
+from pipeline.plan import memory as rules
+from pipeline.plan.memory import ROW_BYTES
 from pipeline.runtime import device as device_module
 from tests.pipeline.fit.executors import Disorderly
 from tests.pipeline.fit.planted import (
@@ -145,7 +145,7 @@ def test_tiles_share_sweeps_and_stay_in_memory_only_where_they_fit_and_the_bits_
         return squares[-1][1]
 
     monkeypatch.setattr(panels.Panels, "_holds_square", watched)
-    monkeypatch.setattr(fit, "_FEWEST_ROWS", 50)
+    monkeypatch.setattr(rules, "_FEWEST_ROWS", 50)
     found = []
     for memory, sweeps, factor, solve in (
         (rows + 3 * tile - 1, 6, False, False),  # two tiles a sweep make five, and two workers six

@@ -10,8 +10,8 @@ import pytest
 from lincorr.errors import LincorrError
 from lincorr.store.scratch import Scratch
 from lincorr.testing import hidden_problem, planted_store
-from pipeline.fit import relation as fit
 from pipeline.fit import tiles
+from pipeline.plan import memory as rules
 from tests.pipeline.fit.executors import Before, Disorderly, interrupt
 from tests.pipeline.fit.planted import P, Q, arrays, error, fit_inputs, run, weights_of
 
@@ -65,7 +65,7 @@ def test_a_worker_that_comes_when_the_products_are_there_goes_on(stage, store_of
 def test_a_fit_goes_on_with_other_memory(method, share, times, store_of, monkeypatch):
     """What is free changes from run to run; tiles of two sizes in one scratch would be a wrong answer."""
     small = 20 * (64 if method == "gram" else 8) * (P[method] + Q)  # blocks of twenty rows
-    monkeypatch.setattr(fit, "largest_tile", lambda columns, memory: round(32 * memory / small))
+    monkeypatch.setattr(rules, "largest_tile", lambda columns, memory: round(32 * memory / small))
     inputs = fit_inputs(method, memory_bytes=small)
     whole, broken = store_of(method, "whole"), store_of(method, "broken")
     undisturbed = Disorderly(2)
@@ -84,7 +84,7 @@ def test_a_fit_goes_on_with_other_memory(method, share, times, store_of, monkeyp
 def test_a_map_in_tiles_of_another_size_begins_anew(stage, tiles, lost, store_of, monkeypatch):
     """The map lies outside the scratch, and would outlive it."""
     memory = {16: 40_000, 32: 140_000}
-    monkeypatch.setattr(fit, "largest_tile", lambda columns, memory: 16 if memory <= 50_000 else 32)
+    monkeypatch.setattr(rules, "largest_tile", lambda columns, memory: 16 if memory <= 50_000 else 32)
     store = store_of("tiled")
     with pytest.raises(KeyboardInterrupt):
         run(store, fit_inputs("tiled", memory_bytes=memory[tiles[0]]), Before(stage, interrupt))
