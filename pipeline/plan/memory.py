@@ -156,5 +156,5 @@ def holds_answers(n_bytes: int, memory_bytes: int) -> bool:
 
 
 def trial_bytes() -> int:
-    """Return the memory that this worker may use to try out batch sizes: its share, by threads, of the host's."""
+    """Return the memory for trying out batch sizes: this worker's share, by threads, of the host's."""
     return psutil.virtual_memory().available // max(1, (os.cpu_count() or 1) // threads_in_use())
