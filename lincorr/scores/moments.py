@@ -1,19 +1,73 @@
-"""Scores of a map: Pearson r and R² per output column, mergeable over blocks of rows; hit@k of W."""
+"""Scores of a map from moments: Pearson r and R² per output column, mergeable over blocks of rows."""
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 from lincorr.arrays import Array, namespace
 
 _FORM_ROWS = 1024
+_NOTHING = 1e-12  # a column whose variance is smaller than this share of its squared mean has no correlation
 
 
-_NOTHING = 1e-12  # a column whose variance is this small a part of its square has no correlation
+class _Counted(Protocol):
+    """Moments of a block of rows: their count and the means of both sides."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def mean_x(self) -> Array: ...
+    @property
+    def mean_y(self) -> Array: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """The merge of the moments of two blocks of rows a and b, of whatever products they hold.
+
+    After Chan, Golub & LeVeque, The American Statistician 37 (1983). It is associative up to rounding, so
+    whoever needs the same bits again merges in a fixed order.
+
+    Attributes:
+        count: n = n_a + n_b.
+        mean_x, mean_y: of both blocks, (k,) and (m,).
+        gap_x, gap_y: mean of b less mean of a.
+        share: n_a n_b / n.
+    """
+
+    count: int
+    mean_x: Array
+    mean_y: Array
+    gap_x: Array
+    gap_y: Array
+    share: float
+
+    @classmethod
+    def of(cls, a: _Counted, b: _Counted) -> "Merge":
+        """Merge the counts and means."""
+        count = a.count + b.count
+        gap_x, gap_y = b.mean_x - a.mean_x, b.mean_y - a.mean_y
+        part = b.count / count
+        return cls(
+            count,
+            a.mean_x + gap_x * part,
+            a.mean_y + gap_y * part,
+            gap_x,
+            gap_y,
+            a.count * b.count / count,
+        )
+
+    def products(self, a: Array, b: Array, *gaps: Array) -> Array:
+        """Merge centred sums of products: ``a + b + share · gap · gap``, multiplied from left to right."""
+        shift = self.share
+        for gap in gaps:
+            shift = shift * gap
+        return a + b + shift
 
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """Moments of predictions x and truths y, per column, that merge exactly up to rounding.
+    """Moments of predictions x and truths y, column by column.
 
     Attributes:
         count: rows seen.
@@ -44,17 +98,15 @@ class Correlation:
         )
 
     def merge(self, other: "Correlation") -> "Correlation":
-        """Join two blocks' moments (Chan, Golub & LeVeque, 1983)."""
-        count = self.count + other.count
-        gap_x, gap_y = other.mean_x - self.mean_x, other.mean_y - self.mean_y
-        share = self.count * other.count / count
+        """Merge the moments of two blocks."""
+        merge = Merge.of(self, other)
         return Correlation(
-            count,
-            self.mean_x + gap_x * (other.count / count),
-            self.mean_y + gap_y * (other.count / count),
-            self.xx + other.xx + share * gap_x * gap_x,
-            self.yy + other.yy + share * gap_y * gap_y,
-            self.xy + other.xy + share * gap_x * gap_y,
+            merge.count,
+            merge.mean_x,
+            merge.mean_y,
+            merge.products(self.xx, other.xx, merge.gap_x, merge.gap_x),
+            merge.products(self.yy, other.yy, merge.gap_y, merge.gap_y),
+            merge.products(self.xy, other.xy, merge.gap_x, merge.gap_y),
         )
 
     def pearson(self) -> Array:
@@ -74,10 +126,10 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True)
 class CrossMoments:
-    """Second moments of sources x and targets y that merge over blocks of rows.
+    """Second moments of sources x and targets y.
 
-    They are enough to score any linear map from x to y, also read out through further columns: no
-    prediction is ever formed.
+    They suffice to score any linear map from x to y, also through a further readout, without forming a
+    prediction.
 
     Attributes:
         count: rows seen.
@@ -101,17 +153,17 @@ class CrossMoments:
         return cls(x.shape[0], mean_x, mean_y, dx.T @ dx, dy.T @ dy, dx.T @ dy)
 
     def merge(self, other: "CrossMoments") -> "CrossMoments":
-        """Join two blocks' moments (Chan, Golub & LeVeque, 1983)."""
-        count = self.count + other.count
-        gap_x, gap_y = other.mean_x - self.mean_x, other.mean_y - self.mean_y
-        share = self.count * other.count / count
+        """Merge the moments of two blocks."""
+        merge = Merge.of(self, other)
+        rows_x, rows_y = merge.gap_x[:, None], merge.gap_y[:, None]
+        columns_x, columns_y = merge.gap_x[None, :], merge.gap_y[None, :]
         return CrossMoments(
-            count,
-            self.mean_x + gap_x * (other.count / count),
-            self.mean_y + gap_y * (other.count / count),
-            self.xx + other.xx + share * gap_x[:, None] * gap_x[None, :],
-            self.yy + other.yy + share * gap_y[:, None] * gap_y[None, :],
-            self.xy + other.xy + share * gap_x[:, None] * gap_y[None, :],
+            merge.count,
+            merge.mean_x,
+            merge.mean_y,
+            merge.products(self.xx, other.xx, rows_x, columns_x),
+            merge.products(self.yy, other.yy, rows_y, columns_y),
+            merge.products(self.xy, other.xy, rows_x, columns_y),
         )
 
     def correlation(
@@ -125,8 +177,8 @@ class CrossMoments:
 
         Args:
             weights, intercept: (k, m) and (m,); predictions are ``x @ weights + intercept``.
-            readout, offset: (q, m) and (q,); outputs are ``y @ readout.T + offset``. Without, the outputs
-                are y. The cost is ``O(q m²)``: ``cov_j = e_jᵀ Wᵀ S W e_j``.
+            readout, offset: (q, m) and (q,); outputs are ``y @ readout.T + offset``, or y without a readout.
+                The cost is ``O(q m²)``: ``cov_j = e_jᵀ Wᵀ S W e_j``.
         """
         xp = namespace(self.xx, weights)
         predicted = self.mean_x @ weights + intercept
@@ -142,7 +194,7 @@ class CrossMoments:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """True outputs, of which many predictions are scored: what they have in common is found once.
+    """True outputs against which many predictions are scored; what these share is computed once.
 
     Attributes:
         centred: (n, m) targets less their means.
@@ -170,9 +222,9 @@ class Truth:
         return cls(centred, readout, squares > _NOTHING * targets.shape[0] * mean**2, squares)
 
     def mean_pearson(self, predicted: Array) -> float:
-        """Return the mean r over outputs of predicted targets (n, m); what does not vary is left out.
+        """Return the mean r over the outputs of predicted targets (n, m), without outputs that do not vary.
 
-        With a readout no output is formed: the cost is ``O((n + q) m²)``.
+        With a readout no outputs are formed, at a cost of ``O((n + q) m²)``.
         """
         xp = namespace(predicted)
         n, mean = predicted.shape[0], xp.mean(predicted, axis=0)
@@ -189,9 +241,9 @@ class Truth:
 
 
 def _forms(readout: Array, moment: Array) -> Array:
-    """Return ``e_jᵀ M e_j`` for every row e_j of a readout (q, m), a block of rows at a time.
+    """Return (q,) ``e_jᵀ M e_j`` for every row e_j of a readout (q, m), a block of rows at a time.
 
-    What is multiplied stays in the processor's cache, and no second array of the readout's size is made.
+    Blocks stay in the processor's cache, and no second array of the readout's size is allocated.
     """
     xp, q = namespace(readout), readout.shape[0]
     blocks = (readout[start : min(start + _FORM_ROWS, q), :] for start in range(0, q, _FORM_ROWS))
@@ -199,7 +251,7 @@ def _forms(readout: Array, moment: Array) -> Array:
 
 
 def finite_mean(values: Array) -> float:
-    """Return the mean of the values that are no NaN; NaN if there is none."""
+    """Return the mean of the non-NaN values; NaN if there are none."""
     xp = namespace(values)
     known = ~xp.isnan(values)
     count = int(xp.sum(xp.astype(known, xp.int64)))

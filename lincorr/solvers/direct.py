@@ -4,7 +4,6 @@
 number of targets and penalties. Rank lost to too few rows or to rounding gives the minimum-norm W.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,15 +11,16 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import Array, like, namespace, to_host
 from lincorr.scores.moments import Correlation, CrossMoments
-from lincorr.solvers.cutoff import Cut, noise_floor
+from lincorr.solvers.cutoff import noise_floor
+from lincorr.solvers.decomposed import FromSpectrum
 from lincorr.solvers.result import Diagnosis, LinearMap
-from lincorr.solvers.spectrum import Spectrum, minimiser, residuals, scores_left_out, spectrum
+from lincorr.solvers.spectrum import Spectrum, spectrum
 
 METHOD = "direct"
 
 
 @dataclass(frozen=True, slots=True)
-class Direct:
+class Direct(FromSpectrum):
     """Source and target logits, ready to be solved for any penalty."""
 
     source_ids: NDArray[np.int64]
@@ -31,28 +31,6 @@ class Direct:
     target_mean: Array
     method: str = METHOD
     readout: None = None
-
-    @property
-    def cut(self) -> Cut:
-        """The rank decision."""
-        return self.spectrum.cut
-
-    @property
-    def n_rows(self) -> int:
-        """n, the rows that are fitted."""
-        return int(self.targets.shape[0])
-
-    def coefficients(self, penalty: float) -> Array:
-        """Return the solution for λ."""
-        return minimiser(self, penalty)
-
-    def leave_one_out_scores(self, root_penalties: Sequence[float]) -> list[float]:
-        """Return the mean leave-one-out Pearson r for every √λ/σ₁."""
-        return scores_left_out(self, root_penalties)
-
-    def certificates(self, solution: Array, penalty: float) -> tuple[float, float]:
-        """Return the normal-equation and minimum-norm residuals of a solution."""
-        return residuals(self, solution, penalty)
 
     def to_map(self, coefficients: Array, diagnosis: Diagnosis) -> LinearMap:
         """The coefficients are the weights."""
@@ -78,10 +56,6 @@ class Direct:
         """Return the problem of the same source rows and another prompt's logits Y (n, q)."""
         mean = namespace(target).mean(target, axis=0)
         return replace(self.with_centred(target - mean), target_mean=mean, target_ids=target_ids)
-
-    def with_centred(self, targets: Array) -> "Direct":
-        """Return the problem of the same source rows and other centred logits (n, q) of the same tokens."""
-        return replace(self, targets=targets, projected=self.spectrum.project(targets))
 
 
 def direct(

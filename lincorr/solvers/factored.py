@@ -13,7 +13,6 @@ head rows on both sides of a d x d core. Exact also for n < d, p < d and a rank-
 formula with ``(E1ᵀE1)⁻¹`` is not. Cost ``O(n d² + (p + q) d²)``.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,15 +21,16 @@ from numpy.typing import NDArray
 from lincorr.arrays import Array, like, namespace, to_host
 from lincorr.readout import Readout
 from lincorr.scores.moments import Correlation, CrossMoments
-from lincorr.solvers.cutoff import EPS64, Cut, noise_floor
+from lincorr.solvers.cutoff import EPS64, noise_floor
+from lincorr.solvers.decomposed import FromSpectrum
 from lincorr.solvers.result import Diagnosis, HiddenMap, LinearMap, map_through
-from lincorr.solvers.spectrum import Spectrum, minimiser, residuals, scores_left_out, spectrum
+from lincorr.solvers.spectrum import Spectrum, spectrum
 
 METHOD = "factored"
 
 
 @dataclass(frozen=True, slots=True)
-class Factored:
+class Factored(FromSpectrum):
     """Source and target hidden states with their heads, ready to be solved for any penalty.
 
     The heads may stay on the host while all else lives on a device: a vocabulary's is large, and seldom asked
@@ -54,28 +54,6 @@ class Factored:
     def readout(self) -> Array:
         """(q, d) the target head's rows, scale included."""
         return like(self.target_head.scaled, self.targets)
-
-    @property
-    def cut(self) -> Cut:
-        """The rank decision."""
-        return self.spectrum.cut
-
-    @property
-    def n_rows(self) -> int:
-        """n, the rows that are fitted."""
-        return int(self.targets.shape[0])
-
-    def coefficients(self, penalty: float) -> Array:
-        """Return the solution for λ."""
-        return minimiser(self, penalty)
-
-    def leave_one_out_scores(self, root_penalties: Sequence[float]) -> list[float]:
-        """Return the mean leave-one-out Pearson r for every √λ/σ₁."""
-        return scores_left_out(self, root_penalties)
-
-    def certificates(self, solution: Array, penalty: float) -> tuple[float, float]:
-        """Return the normal-equation and minimum-norm residuals of a solution."""
-        return residuals(self, solution, penalty)
 
     def to_map(self, coefficients: Array, diagnosis: Diagnosis) -> LinearMap:
         """Carry coefficients Z (k, d) to the logits on both sides; W stays three factors."""
@@ -123,10 +101,6 @@ class Factored:
         mean = namespace(target_hidden).mean(target_hidden, axis=0)
         exchanged = replace(self.with_centred(target_hidden - mean), target_mean=mean)
         return exchanged.for_targets(target_head, target_ids)
-
-    def with_centred(self, targets: Array) -> "Factored":
-        """Return the problem of the same source rows and other centred hidden states (n, d)."""
-        return replace(self, targets=targets, projected=self.spectrum.project(targets))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace
+from lincorr.scores.moments import Merge
 from lincorr.solvers.cutoff import cut, noise_floor
 from lincorr.solvers.reduced import LeftOut, Reduced
 from lincorr.solvers.result import relative
@@ -22,7 +23,7 @@ METHOD = "gram"
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Centred second moments of a block of source and target rows (Chan, Golub & LeVeque, 1983).
+    """Centred second moments of a block of source and target rows: all that the decomposition needs.
 
     Attributes:
         count: n.
@@ -48,16 +49,15 @@ class Moments:
         return cls(x.shape[0], mean_x, mean_y, dx.T @ dx, dx.T @ (y - mean_y), largest)
 
     def merge(self, other: "Moments") -> "Moments":
-        """Join two blocks' moments. The order matters to the last bit: merge in a fixed tree."""
-        count = self.count + other.count
-        gap_x, gap_y = other.mean_x - self.mean_x, other.mean_y - self.mean_y
-        share = self.count * other.count / count
+        """Merge the moments of two blocks. The order matters to the last bit: merge in a fixed tree."""
+        merge = Merge.of(self, other)
+        rows = merge.gap_x[:, None]
         return Moments(
-            count,
-            self.mean_x + gap_x * (other.count / count),
-            self.mean_y + gap_y * (other.count / count),
-            self.xx + other.xx + share * (gap_x[:, None] * gap_x[None, :]),
-            self.xy + other.xy + share * (gap_x[:, None] * gap_y[None, :]),
+            merge.count,
+            merge.mean_x,
+            merge.mean_y,
+            merge.products(self.xx, other.xx, rows * merge.gap_x[None, :]),  # exactly symmetric
+            merge.products(self.xy, other.xy, rows * merge.gap_y[None, :]),
             max(self.largest_row, other.largest_row),
         )
 

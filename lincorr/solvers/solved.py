@@ -1,4 +1,4 @@
-"""A problem that was solved out of core, read back from its scratch."""
+"""A stored map as a problem that is solved already: what a tiled fit leaves for `evaluate`."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,15 @@ from lincorr.scores.moments import Correlation, CrossMoments
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, LinearMap
 
-# --- evaluation ---------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A map that is kept, as a problem that is solved already, for its one penalty.
+class Solved:
+    """A stored map, for its one penalty.
 
-    Its solution is the identity: it is scored on the moments of predictions and truths.
+    Its solution is the identity, which is scored on the moments of predictions and truths.
+
+    Attributes:
+        fitted: the map, most often with its weights on disk.
     """
 
     fitted: LinearMap
@@ -34,22 +35,22 @@ class Kept:
 
     @property
     def n_rows(self) -> int:
-        """Rows that were fitted."""
+        """n, the number of fitted rows."""
         return self.fitted.diagnosis.n_rows
 
     def coefficients(self, penalty: float) -> Array:
         """Return the identity, (q, q).
 
         Raises:
-            ValueError: it was fitted with another penalty.
+            ValueError: the map was fitted with another penalty.
         """
-        kept = self.fitted.diagnosis.penalty
-        if abs(penalty - kept) > 1e-9 * kept:
+        fitted = self.fitted.diagnosis.penalty
+        if abs(penalty - fitted) > 1e-9 * fitted:
             raise ValueError("a tiled map is solved for one penalty")
         return np.eye(len(self.fitted.target_ids))
 
     def leave_one_out_scores(self, root_penalties: object) -> list[float]:
-        """There are none: each would cost a fit.
+        """Refuse: each score would cost a fit.
 
         Raises:
             ValueError: always.
@@ -57,15 +58,15 @@ class Kept:
         raise ValueError("a tiled map has no leave-one-out scores")
 
     def certificates(self, solution: Array, penalty: float) -> tuple[float, float]:
-        """Return those that were kept."""
+        """Return the residuals stored with the map."""
         return self.fitted.diagnosis.normal_residual, self.fitted.diagnosis.min_norm_residual
 
     def to_map(self, solution: Array, diagnosis: Diagnosis) -> LinearMap:
-        """Return the kept map."""
+        """Return the stored map."""
         return self.fitted
 
     def rows(self, solution: Array, positions: NDArray[np.int64]) -> Array:
-        """Return rows of W."""
+        """Return the rows of W (len(positions), q); only their tiles are read."""
         return self.fitted.weights[positions, np.arange(len(self.fitted.target_ids))]
 
     def coordinates(self, source: Array) -> Array:

@@ -1,12 +1,10 @@
-"""Least squares from one thin SVD: every penalty, and leave-one-out, nearly free.
+"""Least-squares problems: one decomposition, then every penalty at little cost.
 
 With the centred source ``Xc = U diag(s) Vᵀ`` (n x k, cut at rank r) and targets T (n x m),
 
     min ‖Tc - Xc C‖² + λ‖C‖²    has    C = V diag(s / (s² + λ)) Uᵀ Tc,
 
-which for λ = 0 is the minimum-norm solution. The leave-one-out residual of row i is ``e_i / (1 - h_i)``
-with ``h_i = 1/n + Σ_j U_ij² s_j² / (s_j² + λ)``; the 1/n is the intercept's share (Hastie, Tibshirani &
-Friedman, The Elements of Statistical Learning, 7.10).
+which for λ = 0 is the minimum-norm solution.
 """
 
 import math
@@ -19,9 +17,9 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace
 from lincorr.errors import BadInput
-from lincorr.scores.moments import Correlation, CrossMoments, Truth
+from lincorr.scores.moments import Correlation, CrossMoments
 from lincorr.solvers.cutoff import Cut, cut
-from lincorr.solvers.result import Diagnosis, LinearMap, PathPoint, RidgePath, relative
+from lincorr.solvers.result import Diagnosis, LinearMap, PathPoint, RidgePath
 from lincorr.solvers.thin_svd import thin_svd
 
 # √λ/σ₁ of the path. Four decades: logit spectra reach condition numbers of 1e4.
@@ -38,7 +36,7 @@ class Spectrum:
         left: U (n, r).
         values: s (r,), descending.
         right: V (k, r).
-        mean: (k,) what was subtracted from every row.
+        mean: (k,), subtracted from every row.
         cut: the rank decision.
     """
 
@@ -49,7 +47,7 @@ class Spectrum:
     cut: Cut
 
     def project(self, targets: Array) -> Array:
-        """Return Uᵀ T (r, m), all that a solution needs of centred targets T (n, m)."""
+        """Return Uᵀ T (r, m): all that a solution needs of centred targets T (n, m)."""
         return self.left.T @ targets
 
 
@@ -72,7 +70,7 @@ class Problem(Protocol):
     Attributes:
         method: name of the solver.
         cut: the rank decision on its source.
-        n_rows: n, the rows that are fitted.
+        n_rows: n, the number of fitted rows.
     """
 
     @property
@@ -99,32 +97,12 @@ class Problem(Protocol):
         ...
 
     def rows(self, solution: Array, positions: NDArray[np.int64]) -> Array:
-        """Return some rows (len(positions), q) of W, without the others."""
+        """Return the rows of W (len(positions), q) at some positions, without forming the others."""
         ...
 
     def score(self, solution: Array, moments: CrossMoments) -> Correlation:
-        """Score a solution on rows whose moments, of such data as the problem is made of, are given."""
+        """Score a solution on rows given by the moments of the data that the problem is stated in."""
         ...
-
-
-class Decomposed(Protocol):
-    """A problem whose source's thin SVD and whose targets are in memory.
-
-    Attributes:
-        spectrum: of the source, in k coordinates.
-        targets: (n, m) centred targets.
-        projected: (r, m) Uᵀ T, found once for all penalties.
-        readout: (q, m) with ``outputs = targets @ readout.T``; None where the outputs are the targets.
-    """
-
-    @property
-    def spectrum(self) -> Spectrum: ...
-    @property
-    def targets(self) -> Array: ...
-    @property
-    def projected(self) -> Array: ...
-    @property
-    def readout(self) -> Array | None: ...
 
 
 def solve(
@@ -169,7 +147,7 @@ def penalty_of(problem: Problem, root_penalty: float) -> float:
 
 
 def ridge_path(problem: Problem, root_penalties: NDArray[np.float64] = ROOT_PENALTIES) -> RidgePath:
-    """Score every penalty by leave-one-out and choose the best one and the reading one."""
+    """Score every penalty by leave-one-out; choose the best one and the reading one (`RidgePath`)."""
     roots = [float(root) for root in np.sort(root_penalties)]
     scores = problem.leave_one_out_scores(roots)
     points = tuple(PathPoint(root, score) for root, score in zip(roots, scores, strict=True))
@@ -180,58 +158,3 @@ def ridge_path(problem: Problem, root_penalties: NDArray[np.float64] = ROOT_PENA
     enough = best.score - (1 - READING_SHARE) * abs(best.score)
     reading = max(point.root_penalty for point in scored if point.score >= enough)
     return RidgePath(points, best.root_penalty, reading)
-
-
-# --- with the thin SVD at hand ------------------------------------------------------------------------
-
-
-def minimiser(problem: Decomposed, penalty: float) -> Array:
-    """Return C for λ; the minimum-norm one for λ = 0."""
-    s, V = problem.spectrum.values, problem.spectrum.right
-    return V @ (_column(s / (s * s + penalty)) * problem.projected)
-
-
-def leave_one_out(problem: Decomposed, root_penalty: float) -> Array:
-    """Return the leave-one-out predictions (n, m) of the centred targets; NaN in interpolated rows."""
-    U, s = problem.spectrum.left, problem.spectrum.values
-    xp = namespace(U, problem.targets)
-    shrink = s * s / (s * s + (root_penalty * problem.spectrum.cut.sigma_1) ** 2)
-    fitted = U @ (_column(shrink) * problem.projected)
-    left_over = 1 - 1 / U.shape[0] - xp.sum(U * U * shrink[None, :], axis=1)
-    nan = xp.full_like(left_over, math.nan)
-    left_over = xp.where(left_over < INTERPOLATED, nan, left_over)
-    return problem.targets - (problem.targets - fitted) / _column(left_over)
-
-
-def scores_left_out(problem: Decomposed, root_penalties: Sequence[float]) -> list[float]:
-    """Return the mean leave-one-out Pearson r for every √λ/σ₁; NaN where a row fits itself."""
-    truth = Truth.of(problem.targets, problem.readout)
-    return [_score_left_out(problem, truth, root) for root in root_penalties]
-
-
-def _score_left_out(problem: Decomposed, truth: Truth, root_penalty: float) -> float:
-    predicted = leave_one_out(problem, root_penalty)
-    xp = namespace(predicted)
-    if not bool(xp.all(xp.isfinite(predicted))):
-        return math.nan
-    return truth.mean_pearson(predicted)
-
-
-def residuals(problem: Decomposed, solution: Array, penalty: float) -> tuple[float, float]:
-    """Return the normal-equation and minimum-norm residuals of a solution."""
-    U, s, V = problem.spectrum.left, problem.spectrum.values, problem.spectrum.right
-    norm = namespace(U, solution).linalg.matrix_norm
-    inner = V.T @ solution  # (r, m), in the kept directions
-    residual = problem.targets - U @ (_column(s) * inner)
-    gradient = _column(s) * (U.T @ residual) - penalty * inner
-    largest = problem.spectrum.cut.sigma_1
-    size = float(norm(solution))
-    scale = largest * (float(norm(residual)) + largest * size)
-    return (
-        relative(float(norm(gradient)), scale),
-        relative(float(norm(solution - V @ inner)), size),
-    )
-
-
-def _column(vector: Array) -> Array:
-    return vector[:, None]

@@ -11,7 +11,7 @@ from lincorr.scores.moments import CrossMoments
 from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.reduced import Reduced
-from lincorr.solvers.solved import Kept
+from lincorr.solvers.solved import Solved
 from lincorr.solvers.spectrum import Problem
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
@@ -35,7 +35,7 @@ def set_up(
     """
     method = inputs.choices[source].method
     if method == "tiled":
-        return Kept(store.maps.load(inputs.relation.name, inputs.fit_names(source)[0]))
+        return Solved(store.maps.load(inputs.relation.name, inputs.fit_names(source)[0]))
     if inputs.choices[source].streamed:
         return load_reduced(_kept_scratch(store, inputs, source), method)
     shared = shared or Decompositions(store)
@@ -75,7 +75,7 @@ def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source, probl
             y = double(store.logits(inputs.target_template, inputs.relation.target.ids, part))
         if isinstance(problem, Direct | Factored):
             return CrossMoments.of(like(x, problem.targets), like(y, problem.targets))
-        assert isinstance(problem, Reduced | Kept)
+        assert isinstance(problem, Reduced | Solved)
         return CrossMoments.of(problem.coordinates(x), y)
 
     size = held_out_rows(None if hidden else len(ids), inputs.memory_bytes)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import to_host
 from lincorr.scores.hits import hits
-from lincorr.scores.moments import Correlation, Truth
+from lincorr.scores.moments import Correlation, CrossMoments, Truth
+from lincorr.solvers import gram
 
 Floats = NDArray[np.float64]
 
@@ -55,6 +56,37 @@ def test_blocks_merge_in_any_order(cuts: list[int], order: Any) -> None:
     np.testing.assert_allclose(
         merged.r2(), sklearn.metrics.r2_score(true, predicted, multioutput="raw_values"), rtol=1e-8
     )
+
+
+def products_of(x: Floats, y: Floats) -> dict[str, Floats]:
+    """NumPy's centred sums of products of whole columns."""
+    n, k = x.shape
+    whole = np.cov(np.hstack([x, y]).T, bias=True) * n
+    return {"xx": whole[:k, :k], "yy": whole[k:, k:], "xy": whole[:k, k:]}
+
+
+@pytest.mark.parametrize("kind", [Correlation, CrossMoments, gram.Moments])
+@given(cuts=st.sets(st.integers(1, 59), min_size=2, max_size=6), data=st.data())
+def test_any_tree_of_merges_gives_numpys_moments(kind: Any, cuts: set[int], data: st.DataObject) -> None:
+    """Whatever the split, and whichever neighbours merge first: associative up to rounding."""
+    x, y = columns(60, 4, seed=1)
+    blocks = [kind.of(x[a:b], y[a:b]) for a, b in itertools.pairwise([0, *sorted(cuts), 60])]
+    while len(blocks) > 1:
+        i = data.draw(st.integers(0, len(blocks) - 2))
+        blocks[i : i + 2] = [blocks[i].merge(blocks[i + 1])]
+    [merged] = blocks
+    assert merged.count == 60
+    np.testing.assert_allclose(merged.mean_x, x.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(merged.mean_y, y.mean(axis=0), rtol=1e-13)
+    scale = {"x": x.std(axis=0), "y": y.std(axis=0)}
+    for name, expected in products_of(x, y).items():
+        if not hasattr(merged, name):  # gram's moments have no yy
+            continue
+        units = 60 * np.outer(scale[name[0]], scale[name[1]])
+        ratio = expected / units
+        if kind is Correlation:
+            ratio, units = np.diagonal(ratio), np.diagonal(units)
+        np.testing.assert_allclose(getattr(merged, name) / units, ratio, atol=1e-11)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1234.5])

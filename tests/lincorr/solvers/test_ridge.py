@@ -10,7 +10,8 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from lincorr.arrays import to_host
 from lincorr.scores.moments import Truth
-from lincorr.solvers.spectrum import leave_one_out, ridge_path, solve
+from lincorr.solvers.decomposed import leave_one_out
+from lincorr.solvers.spectrum import ridge_path, solve
 from tests.lincorr.solvers.cases import CASES, Case, Hidden, typical
 from tests.lincorr.solvers.problems import Floats, centred, dense, error
 
