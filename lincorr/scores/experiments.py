@@ -1,9 +1,9 @@
-"""What edits and gradients show of a relation's maps, as types."""
+"""Results of experiments as types: edits, gradients, training (resilience) and shallow networks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lincorr.scores.relation_scores import Figure
+from lincorr.scores.relation_scores import Figure, Hits
 from lincorr.scores.study import Generalisation
 
 # --- edits ---------------------------------------------------------------------------------------------
@@ -164,3 +164,134 @@ class GradientScores:
     fits: tuple[GradientFit, ...]
     paper: Figure
     maps: Mapping[str, str]
+
+
+# --- resilience ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAndStore:
+    """A model, as the settings describe it, and the location of its store."""
+
+    model: str
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
+class BothFigures:
+    """A figure of the model before training and of the model after."""
+
+    before: Figure
+    after: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class BothHits:
+    """Hit rates of the model before training and of the model after."""
+
+    before: Hits | None
+    after: Hits | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrossScore:
+    """Held-out r of a map of one model on the logits of one: each is "before" or "after".
+
+    Attributes:
+        r, r_std: mean and standard deviation over output columns.
+        r_low, r_high: 95 % interval of the mean over subjects (bootstrap).
+    """
+
+    fitted: str
+    tested: str
+    r: Figure
+    r_std: Figure
+    r_low: Figure
+    r_high: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class FitResilience:
+    """One fit of both models.
+
+    Attributes:
+        root_penalty: √λ/σ₁.
+        scores: of each of the two maps on each of the two models.
+        cosine, cosine_permuted: between the two W, and its mean with each target beside another's column.
+    """
+
+    name: str
+    root_penalty: BothFigures
+    scores: tuple[CrossScore, ...]
+    cosine: Figure
+    cosine_permuted: Figure
+    hits: BothHits
+
+    def r(self, fitted: str, tested: str) -> Figure:
+        """The mean held-out r of the map of one model on the logits of one."""
+        return next(score.r for score in self.scores if (score.fitted, score.tested) == (fitted, tested))
+
+
+@dataclass(frozen=True, slots=True)
+class RelationResilience:
+    """The fits of a relation on both models, and the paper's figure, if it reports one."""
+
+    relation: str
+    family: str
+    fits: tuple[FitResilience, ...]
+    paper: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class ResilienceResults:
+    """The maps of two models on both; `subjects` are how many were fitted and held out."""
+
+    before: ModelAndStore
+    after: ModelAndStore
+    subjects: tuple[int, ...]
+    relations: tuple[RelationResilience, ...]
+
+
+# --- shallow networks ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunShares:
+    """A share in each run, its mean and standard deviation."""
+
+    mean: float
+    std: float
+    runs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MappingScores:
+    """What networks show of one mapping.
+
+    Attributes:
+        mapping: "true", "permuted" or "letters".
+        competing: among how many tokens an answer must lead.
+        learnt: share of the trained prompts that are answered right.
+        success, of_three: share of the held-out subjects whose target answer follows, among all that
+            compete, and among the mapping's targets.
+        paper: the paper's figure, if it reports one.
+    """
+
+    relation: str
+    mapping: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    competing: int
+    learnt: RunShares
+    success: RunShares
+    of_three: RunShares
+    paper: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class ShallowResults:
+    """All mappings; `options` are those of `pipeline.experiments.shallow.ShallowOptions`."""
+
+    model: str
+    options: Mapping[str, float]
+    mappings: tuple[MappingScores, ...]

@@ -62,6 +62,11 @@ class Hits:
         """The rates of one of `DIRECTIONS`."""
         return self.influenced_target if direction == INFLUENCED_TARGET else self.influencing_source
 
+    def hit(self, direction: str, rank: int) -> Figure:
+        """The share of one of `DIRECTIONS` at k = `rank`."""
+        rates = self.rates(direction)
+        return None if rates is None else rates.at(rank)
+
 
 class WithHits:
     """A fit whose hit rates may be known."""
@@ -75,8 +80,7 @@ class WithHits:
 
     def hit(self, direction: str, rank: int) -> Figure:
         """The share of known sources (or targets) with a right one among the `rank` strongest."""
-        rates = self.rates(direction)
-        return None if rates is None else rates.at(rank)
+        return None if self.hits is None else self.hits.hit(direction, rank)
 
     def chance(self, direction: str, rank: int) -> Figure:
         """The share of `hit` to expect of weights in random order."""

@@ -1,12 +1,15 @@
 """`lincorr resilience`: maps of a model before training, tested on the model after."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from lincorr.scores.documents import to_document
+from lincorr.scores.experiments import ResilienceResults
+from lincorr.scores.relation_scores import INFLUENCED_TARGET
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, figure, plain_table, print_json
 from pipeline.cli.settings import job
@@ -40,32 +43,34 @@ def resilience(
 
     if before is not None:
         overrides = overrides | {"model.source": before}
-    document = compare(job(config, overrides, as_json), ResilienceOptions(after, after_store))
+    results = compare(job(config, overrides, as_json), ResilienceOptions(after, after_store))
     if as_json:
-        print_json(document)
+        print_json(to_document(results))
     else:
-        _print_table(document)
+        _print_table(results)
 
 
 _PAIRS = (("before", "before"), ("before", "after"), ("after", "before"), ("after", "after"))
 
 
-def _print_table(document: dict[str, Any]) -> None:
-    fitted, tested = document["subjects"]
+def _print_table(results: ResilienceResults) -> None:
+    fitted, tested = results.subjects
     figures = ("A→A", "A→B", "B→A", "B→B", "cosine", "chance", "hit@1 A", "B", "paper")
-    title = f"held-out r: A {document['before']['model']}, B {document['after']['model']}"
+    title = f"held-out r: A {results.before.model}, B {results.after.model}"
     table = plain_table(title, ["relation", "fit"], figures)
-    for relation in document["relations"]:
-        for fit in relation["fits"]:
-            r = {(score["fitted"], score["tested"]): score["r"] for score in fit["scores"]}
-            hits = [hits and hits.influenced_target for hits in fit["hits"].values()]
+    for relation in results.relations:
+        for fit in relation.fits:
+            hits = (
+                None if found is None else found.hit(INFLUENCED_TARGET, 1)
+                for found in (fit.hits.before, fit.hits.after)
+            )
             table.add_row(
-                *map(Text, (relation["relation"], fit["name"])),
-                *(figure(r[pair]) for pair in _PAIRS),
-                figure(fit["cosine"], 2),
-                figure(fit["cosine_permuted"], 2),
-                *(figure(rates and rates.at(1), 2) for rates in hits),
-                figure(relation["paper"]),
+                *map(Text, (relation.relation, fit.name)),
+                *(figure(fit.r(*pair)) for pair in _PAIRS),
+                figure(fit.cosine, 2),
+                figure(fit.cosine_permuted, 2),
+                *(figure(hit, 2) for hit in hits),
+                figure(relation.paper),
             )
     table.caption = (
         f"A→B: fitted to {fitted:,} subjects of A, tested on {tested:,} others of B. cosine: between the two "

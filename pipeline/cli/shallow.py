@@ -1,12 +1,14 @@
 """`lincorr shallow`: a bag-of-words network on the pretrained vocabulary; does it generalise?"""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from lincorr.scores.documents import to_document
+from lincorr.scores.experiments import ShallowResults
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json
 from pipeline.cli.settings import job
@@ -36,28 +38,28 @@ def shallow(
     from pipeline.experiments.shallow import shallow as train_all
 
     options = ShallowOptions(**given(taught=taught, held_out=held_out, runs=runs, seed=seed))
-    document = train_all(job(config, overrides, as_json), options)
+    results = train_all(job(config, overrides, as_json), options)
     if as_json:
-        print_json(document)
+        print_json(to_document(results))
     else:
-        _print_table(document)
+        _print_table(results)
 
 
-def _print_table(document: dict[str, Any]) -> None:
-    options = document["options"]
-    table = plain_table(f"Held-out subjects whose target answer follows, {options['runs']} networks each")
+def _print_table(results: ShallowResults) -> None:
+    options = results.options
+    title = f"Held-out subjects whose target answer follows, {options['runs']} networks each"
+    table = plain_table(title)
     for heading in ("relation", "mapping", "words"):
         table.add_column(heading)
     for heading in ("learnt", "follows", "of three", "paper"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in document["mappings"]:
-        words = f"{', '.join(row['sources'])} → {', '.join(row['targets'])}"
-        scores = (row[name] for name in ("success", "of_three"))
+    for row in results.mappings:
+        words = f"{', '.join(row.sources)} → {', '.join(row.targets)}"
         table.add_row(
-            *map(Text, (row["relation"], row["mapping"], words)),
-            figure(row["learnt"]["mean"], 2),
-            *(f"{figure(score['mean'])} ± {figure(score['std'])}" for score in scores),
-            figure(row["paper"]),
+            *map(Text, (row.relation, row.mapping, words)),
+            figure(row.learnt.mean, 2),
+            *(f"{figure(score.mean)} ± {figure(score.std)}" for score in (row.success, row.of_three)),
+            figure(row.paper),
         )
     table.caption = (
         f"{options['taught']:,} subjects with both prompts, {options['held_out']:,} with the source prompt "

@@ -6,7 +6,6 @@ map of either is tested on the held-out subjects of both.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,15 @@ from lincorr.errors import BadInput
 from lincorr.model.files import is_adapter
 from lincorr.relations.paper import paper_figures
 from lincorr.scores.bootstrap import mean_interval, replicated_pearson, row_counts
+from lincorr.scores.experiments import (
+    BothFigures,
+    BothHits,
+    CrossScore,
+    FitResilience,
+    ModelAndStore,
+    RelationResilience,
+    ResilienceResults,
+)
 from lincorr.scores.moments import Correlation, finite_mean
 from lincorr.solvers.result import Factors, LinearMap
 from lincorr.store.store import LogitStore
@@ -96,8 +104,8 @@ def require_same_tokens(before: Run, after: Run) -> None:
         )
 
 
-def resilience(run: Run, options: ResilienceOptions) -> dict[str, Any]:
-    """Extract and fit what the store of either model is missing; return how every map does on both models.
+def resilience(run: Run, options: ResilienceOptions) -> ResilienceResults:
+    """Extract and fit what the store of either model is missing; score every map on both models.
 
     Args:
         run: of the model before.
@@ -115,21 +123,23 @@ def resilience(run: Run, options: ResilienceOptions) -> dict[str, Any]:
     stores = before.store(), after.store()
     shared = Decompositions(stores[0]), Decompositions(stores[1])
     relations = zip(before.fit_inputs(stores[0]), after.fit_inputs(stores[1]), strict=True)
-    return {
-        **{
-            side: {"model": one.config.model.spec().described, "store": store.url}
-            for side, one, store in zip(SIDES, (before, after), stores, strict=True)
-        },
-        "subjects": [len(rows) for rows in before.split()],
-        "relations": [_relation(stores, inputs, shared) for inputs in relations],
-    }
+    models = [
+        ModelAndStore(one.config.model.spec().described, store.url)
+        for one, store in zip((before, after), stores, strict=True)
+    ]
+    return ResilienceResults(
+        before=models[0],
+        after=models[1],
+        subjects=tuple(len(rows) for rows in before.split()),
+        relations=tuple(_relation(stores, inputs, shared) for inputs in relations),
+    )
 
 
 def _relation(
     stores: tuple[LogitStore, LogitStore],
     inputs: tuple[FitInputs, FitInputs],
     shared: tuple[Decompositions, Decompositions],
-) -> dict[str, Any]:
+) -> RelationResilience:
     relation = inputs[0].relation
     names = [name for source in inputs[0].choices for name in inputs[0].fit_names(source)]
     fits = []
@@ -140,22 +150,18 @@ def _relation(
         ]
         same, permuted = cosines(maps[0], maps[1])
         fits.append(
-            {
-                "name": name,
-                "root_penalty": {s: m.diagnosis.root_penalty for s, m in zip(SIDES, maps, strict=True)},
-                "scores": list(_scores(maps, stores, inputs, shared)),
-                "cosine": same,
-                "cosine_permuted": permuted,
-                "hits": {s: hit_rates(m, i) for s, m, i in zip(SIDES, maps, inputs, strict=True)},
-            }
+            FitResilience(
+                name=name,
+                root_penalty=BothFigures(*(fitted.diagnosis.root_penalty for fitted in maps)),
+                scores=tuple(_scores(maps, stores, inputs, shared)),
+                cosine=same,
+                cosine_permuted=permuted,
+                hits=BothHits(*(hit_rates(*pair) for pair in zip(maps, inputs, strict=True))),
+            )
         )
     reported = [figure.value for figure in paper_figures(relation.name) if figure.measure == _PAPER]
-    return {
-        "relation": relation.name,
-        "family": relation.relation.family,
-        "fits": fits,
-        "paper": reported[0] if reported else None,
-    }
+    paper = reported[0] if reported else None
+    return RelationResilience(relation.name, relation.relation.family, tuple(fits), paper)
 
 
 def _scores(
@@ -163,7 +169,7 @@ def _scores(
     stores: tuple[LogitStore, LogitStore],
     inputs: tuple[FitInputs, FitInputs],
     shared: tuple[Decompositions, Decompositions],
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[CrossScore]:
     """Test both maps on the held-out rows of both stores."""
     counts = row_counts(len(inputs[0].test_rows))
     for tested, store, of_store, head in zip(SIDES, stores, inputs, shared, strict=True):
@@ -173,14 +179,8 @@ def _scores(
             predicted = predictions(linear_map, store, of_store.source_template, rows, head)
             r = Correlation.of(predicted, true).pearson()
             low, high = mean_interval(replicated_pearson(predicted, true, counts))
-            yield {
-                "fitted": fitted,
-                "tested": tested,
-                "r": finite_mean(r),
-                "r_std": float(np.nanstd(r)) if not np.isnan(r).all() else float("nan"),
-                "r_low": low,
-                "r_high": high,
-            }
+            std = float(np.nanstd(r)) if not np.isnan(r).all() else float("nan")
+            yield CrossScore(fitted, tested, r=finite_mean(r), r_std=std, r_low=low, r_high=high)
 
 
 def predictions(

@@ -8,7 +8,7 @@ That is asked of the true mapping, of the same targets permuted, and of the word
 import string
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from lincorr.prompts.subjects import vocabulary_subjects
 from lincorr.prompts.tokens import Tokenizer
 from lincorr.prompts.trees import prompt_ids, prompt_template
 from lincorr.relations.paper import paper_figures
+from lincorr.scores.experiments import MappingScores, RunShares, ShallowResults
 from pipeline.extract.shard import require_model
 from pipeline.prepare.prepare import RelationInputs, prepare_relations
 from pipeline.run import Run
@@ -117,8 +118,8 @@ class Generalised:
     of_three: float
 
 
-def shallow(run: Run, options: ShallowOptions) -> dict[str, Any]:
-    """Train and ask networks for every relation of a run; return a document of JSON values.
+def shallow(run: Run, options: ShallowOptions) -> ShallowResults:
+    """Train and ask networks for every relation of a run; return their scores.
 
     Relations that are not asked for by name, as in `all`, are left out where they have no three pairs.
 
@@ -147,11 +148,8 @@ def shallow(run: Run, options: ShallowOptions) -> dict[str, Any]:
         found = executor.run(
             Stage("shallow", train_and_ask, tasks, on_device=True), lambda runs: advance(len(runs))
         )
-    return {
-        "model": spec.described,
-        "options": asdict(options),
-        "mappings": [_document(task, runs, texts) for task, runs in zip(tasks, found, strict=True)],
-    }
+    scores = tuple(_scores(task, runs, texts) for task, runs in zip(tasks, found, strict=True))
+    return ShallowResults(spec.described, asdict(options), scores)
 
 
 def letter_columns(tokenizer: Tokenizer) -> dict[str, int]:
@@ -272,19 +270,21 @@ def _agreement(logits: NDArray[np.float32], tokens: Sequence[int], right: NDArra
     return float(np.mean(np.array(tokens)[logits.argmax(axis=1)] == right))
 
 
-def _document(task: ShallowTask, runs: Sequence[Generalised], texts: Sequence[str]) -> dict[str, Any]:
+def _scores(task: ShallowTask, runs: Sequence[Generalised], texts: Sequence[str]) -> MappingScores:
     mapping = task.mapping
     reported = [f.value for f in paper_figures(mapping.relation) if f.measure == _PAPER[mapping.kind]]
-    return {
-        "relation": mapping.relation,
-        "mapping": mapping.kind,
-        "sources": [texts[token].strip() for token in mapping.sources],
-        "targets": [texts[token].strip() for token in mapping.targets],
-        "competing": len(task.competing),
-        **{
-            name: {"mean": float(np.mean(values)), "std": float(np.std(values)), "runs": values}
-            for name in ("learnt", "success", "of_three")
-            for values in [[getattr(run, name) for run in runs]]
-        },
-        "paper": reported[0] if reported else None,
-    }
+    return MappingScores(
+        relation=mapping.relation,
+        mapping=mapping.kind,
+        sources=tuple(texts[token].strip() for token in mapping.sources),
+        targets=tuple(texts[token].strip() for token in mapping.targets),
+        competing=len(task.competing),
+        learnt=_shares([run.learnt for run in runs]),
+        success=_shares([run.success for run in runs]),
+        of_three=_shares([run.of_three for run in runs]),
+        paper=reported[0] if reported else None,
+    )
+
+
+def _shares(runs: Sequence[float]) -> RunShares:
+    return RunShares(float(np.mean(runs)), float(np.std(runs)), tuple(runs))
