@@ -268,7 +268,7 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class HubTable:
-    """The greatest hubs of a map, beside what chance gives.
+    """The greatest hubs of a map, compared with chance.
 
     Attributes:
         top: how many strongest sources of a target count.

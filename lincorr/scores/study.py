@@ -157,7 +157,7 @@ class FamilyGrowth:
 
 @dataclass(frozen=True, slots=True)
 class BesidePaper:
-    """A figure of the paper (`lincorr.relations.paper`) beside ours, by fit."""
+    """A figure of the paper (`lincorr.relations.paper`) and ours, by fit."""
 
     relation: str
     measure: str

@@ -1,4 +1,4 @@
-"""Fitted maps and their scores, kept beside the logits that they were fitted from.
+"""Fitted maps and their scores, in the store of the logits that they were fitted from.
 
 maps/<relation>/<fit>/  ids, intercept and weights (or left, core, right; or hidden_*; or tiles); diagnosis as
                         attribute
@@ -40,7 +40,7 @@ _FACTORS = ("left", "core", "right")
 _HIDDEN = ("weights", "intercept", "core", "source_mean")
 
 
-class KeptTiles:
+class StoredTiles:
     """Dense weights that stay on disk: only the tiles of what is asked for are read."""
 
     def __init__(self, array: Any, where: str) -> None:
@@ -93,7 +93,7 @@ class MapStore:
         return sorted(name for name, _ in cast(zarr.Group, self._group["maps"]).groups())
 
     def save(self, relation: str, fit: str, fitted: LinearMap, inputs: str) -> None:
-        """Keep a fitted map.
+        """Store a fitted map.
 
         Args:
             inputs: digest of all that went into it. It is written last: a map without is no map.
@@ -112,12 +112,12 @@ class MapStore:
         group.attrs.update({"diagnosis": finite(asdict(fitted.diagnosis)), "inputs": inputs})
 
     def create_tiles(self, relation: str, fit: str, shape: tuple[int, int], tile: int, begun: str) -> bool:
-        """Make room for a map whose weights (p, q) come tile by tile.
+        """Create the array of a map whose weights (p, q) come tile by tile.
 
         Args:
-            begun: tells the scratch that knows which tiles are there, and how they are cut, from all others.
+            begun: identifies the scratch that knows which tiles are there, and how they are cut.
 
-        Returns whether there was room already, made from the same scratch: its tiles are kept.
+        Returns whether the array was there already, for the same scratch: its tiles stay.
         """
         key = f"maps/{relation}/{fit}"
         if key in self._group and self._group[key].attrs.get("coming") == begun:
@@ -161,7 +161,7 @@ class MapStore:
         group.attrs.update({"diagnosis": finite(asdict(diagnosis)), "inputs": inputs})
 
     def inputs(self, relation: str, fit: str) -> str | None:
-        """Return the digest of a kept map's inputs, None if there is no whole map."""
+        """Return the digest of a stored map's inputs, None if there is no complete map."""
         key = f"maps/{relation}/{fit}"
         found = self._group[key].attrs.get("inputs") if key in self._group else None
         return None if found is None else str(found)
@@ -174,10 +174,10 @@ class MapStore:
         *,
         head: Readout | None = None,
     ) -> LinearMap:
-        """Return a kept map.
+        """Return a stored map.
 
         Args:
-            target_ids: other target tokens than those that were kept, which a map that was fitted through
+            target_ids: other target tokens than the stored ones, which a map that was fitted through
                 hidden states has for the whole vocabulary.
             head: the store's output head in float64, where many maps are loaded: else each map converts it.
 
@@ -194,7 +194,7 @@ class MapStore:
             }
             diagnosis = _diagnosis(cast(Mapping[str, Any], group.attrs["diagnosis"]))
             if "tiles" in group:
-                arrays["weights"] = KeptTiles(group["tiles"], f"{self._url}/maps/{relation}/{fit}")
+                arrays["weights"] = StoredTiles(group["tiles"], f"{self._url}/maps/{relation}/{fit}")
             if "core" in arrays:
                 arrays["weights"] = Factors(*(arrays.pop(name) for name in _FACTORS))
             if "weights" in arrays:

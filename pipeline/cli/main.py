@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         return _fail(f"{type(problem).__name__}: {problem} (--debug shows where)", 1)
     if code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-        return _fail("interrupted; what was done is kept, the same command goes on from there", code)
+        return _fail("interrupted; what was done is stored, the same command resumes from there", code)
     return int(code)
 
 

@@ -151,7 +151,7 @@ def print_plan(plan: Plan, inputs: Inputs) -> None:
             for r in inputs.relations
         ),
         "shards": f"{plan.n_shards:,}",
-        "prompts": f"{plan.prompts_needed:,} to run, {plan.prompts_kept:,} kept ({plan.tokens:,} tokens)",
+        "prompts": f"{plan.prompts_needed:,} to run, {plan.prompts_kept:,} stored ({plan.tokens:,} tokens)",
         "to write": f"{plan.bytes_to_write / 2**20:,.1f} MiB, and {plan.scratch_bytes / 2**20:,.1f} MiB of "
         "scratch while fits run",
         "operations": f"{plan.flops:.3g} at {plan.flops_per_second / 1e9:,.0f} GFLOP/s",

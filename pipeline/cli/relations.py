@@ -25,7 +25,7 @@ def relations_check(
     catalogue: Annotated[list[Path] | None, typer.Option(help="YAML file of your own.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check slots, lists and truth, and count the answers that a model's vocabulary can tell."""
+    """Check slots, lists and truth, and count the answers that a model's vocabulary has."""
     from pipeline.config import load_config
     from pipeline.prepare.coverage import coverage
     from pipeline.runtime.console import Narrator

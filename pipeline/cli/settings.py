@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":
-    """Return the run that a file and flags describe; `quiet` keeps it from telling what it does."""
+    """Return the run that a file and flags describe; `quiet` suppresses its messages."""
     from pipeline.run import Run
     from pipeline.runtime.console import Narrator
 

@@ -51,7 +51,7 @@ def study(
     overrides: dict[str, str],
     *,
     compare_paper: Annotated[
-        bool, typer.Option("--compare-paper", help="Set the paper's figures beside those found.")
+        bool, typer.Option("--compare-paper", help="Compare the paper's figures with those found.")
     ] = False,
     paraphrases: Annotated[
         bool, typer.Option("--paraphrases", help="Ask every relation in its further wordings, too.")
@@ -158,7 +158,7 @@ def _edited(rows: Sequence[EditedRelation], fits: Sequence[str], title: str) -> 
 
 
 def _table(title: str, headings: Sequence[tuple[str, int]]) -> Table:
-    """Return a table of relations with columns of figures, each with its width; names give way to them."""
+    """Return a table of relations with columns of figures, each with its width; names are cut to fit."""
     table = plain_table(title, ["relation"])
     table.columns[0].overflow = "ellipsis"
     for heading, width in headings:
@@ -277,7 +277,7 @@ def _paper(rows: Sequence[BesidePaper], fits: Sequence[str]) -> Table:
             Text(f"{row.model}, {row.table}"),
         )
     table.caption = (
-        "another model than the paper's is not expected to have its figures; (!) a likely slip of the paper"
+        "another model than the paper's is not expected to have its figures; (!) a likely error of the paper"
     )
     return table
 

@@ -38,7 +38,7 @@ from pipeline.prepare.prepare import RelationInputs
 Floats = NDArray[np.float64]
 
 
-WithTargets = Direct | Factored  # problems that hold their targets, so that others can take their place
+WithTargets = Direct | Factored  # problems that hold their targets, so that these can be exchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ def other_prompt(
     """Choose a prompt of another relation, None where the run has none that can be used.
 
     The first relation of another family comes before the first of the same one, and a target prompt before a
-    source prompt; another wording of one of this relation's prompts is none. Its logits of this relation's
-    target tokens must be kept, or hidden states to make them.
+    source prompt; another wording of one of this relation's prompts does not count. Its logits of this
+    relation's target tokens must be stored, or hidden states to compute them from.
     """
     mine = inputs.relation.relation
     taken = {mine.source.template.attribute, mine.target.template.attribute}
@@ -102,7 +102,7 @@ def unrelated_pair(inputs: FitInputs, relations: Sequence[RelationInputs]) -> Ot
 def exchangeable(
     store: LogitStore, inputs: FitInputs, source: Source, problem: Problem
 ) -> WithTargets | None:
-    """Return a problem whose targets can be exchanged: itself, or a streamed one in its r coordinates.
+    """Return a problem whose targets can be exchanged: itself, or an out-of-core one in its r coordinates.
 
     None where there are no coordinates (tiled), or where their rows do not fit into memory.
     """

@@ -1,4 +1,4 @@
-"""Results of experiments, stored beside the maps; they count only for the maps that they were found with."""
+"""Stored results of experiments; they are valid only for the maps that they were found with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

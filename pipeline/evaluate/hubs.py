@@ -10,7 +10,7 @@ from lincorr.scores.hubs import count_hubs
 from lincorr.scores.relation_scores import Hub, HubTable
 from lincorr.solvers.result import LinearMap
 from pipeline.config import RunConfig
-from pipeline.evaluate.kept_maps import kept_maps
+from pipeline.evaluate.stored_maps import stored_maps
 
 TOP = 5
 """How many of a target's strongest sources count, by default."""
@@ -41,14 +41,14 @@ def show_hubs(
     Raises:
         BadInput: there is no such map, or it has no other sources than the answers.
     """
-    maps, texts = kept_maps(config, map_name)
+    maps, texts = stored_maps(config, map_name)
     among = "every token" if all_sources else "the answers"
     found = []
-    for kept in maps:
-        sources = kept.sources(every=all_sources)
-        table = hubs_of(kept.fitted, sources, kept.inputs.truth, texts, count=count, top=top)
+    for stored in maps:
+        sources = stored.sources(every=all_sources)
+        table = hubs_of(stored.fitted, sources, stored.inputs.truth, texts, count=count, top=top)
         parts = {field.name: getattr(table, field.name) for field in fields(table)}
-        found.append(MapHubs(**parts, relation=kept.inputs.name, map=kept.name, among=among))
+        found.append(MapHubs(**parts, relation=stored.inputs.name, map=stored.name, among=among))
     return found
 
 

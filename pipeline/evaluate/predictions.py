@@ -1,4 +1,4 @@
-"""Held-out predictions of a map beside the truths: every row, a few columns at a time."""
+"""Held-out predictions of a map and the true logits: every row, a few columns at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class HeldOut:
 def logit_blocks(
     store: LogitStore, template: str, ids: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> Iterator[Floats]:
-    """Yield the float64 logits (rows, ids) of a template, as many rows at a time as keep a block small."""
+    """Yield the float64 logits (rows, ids) of a template, a block of rows at a time."""
     size = max(1, _BLOCK_BYTES // (8 * len(ids)))
     for start in range(0, len(rows), size):
         yield store.logits(template, ids, rows[start : start + size]).astype(np.float64)

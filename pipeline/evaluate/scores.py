@@ -1,4 +1,4 @@
-"""Score fitted maps on held-out subjects, and say what the scores are worth."""
+"""Score fitted maps on held-out subjects, with controls for what the scores are worth."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -105,7 +105,7 @@ class _Side:
 
     @cached_property
     def everything(self) -> Problem | None:
-        """The same problem for every token as output, where hidden states tell it."""
+        """The same problem for every token as output, where there are hidden states."""
         if not isinstance(self.problem, Factored):
             return None
         tokens = np.arange(self.inputs.n_tokens)
@@ -254,7 +254,7 @@ def _other(other: OtherPrompt | None) -> OtherRelation | None:
 
 
 def _warnings(inputs: FitInputs, maps: dict[str, LinearMap]) -> list[str]:
-    """Return plain sentences on scores that are not to be trusted."""
+    """Return one sentence for each reason not to trust the scores."""
     found = []
     if len(inputs.test_rows) < _FEW_ROWS:
         found.append(
@@ -315,7 +315,7 @@ def _score(side: _Side, name: str, fitted: LinearMap) -> FitScores:
 
 
 def _of_predictions(side: _Side, fitted: LinearMap) -> tuple[Floats, float, float]:
-    """Return what no moments tell: rho of each answer's column, and the interval of the mean r."""
+    """Return what moments cannot give: rho of each answer's column, and the interval of the mean r."""
     rho, replicated = [], []
     for predicted, true in side.rows.answers(fitted):
         rho.append(spearman(predicted, true))

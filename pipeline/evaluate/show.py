@@ -6,7 +6,7 @@ from lincorr.errors import BadInput
 from lincorr.prompts.words import Match, match_typo, match_word, nearest
 from lincorr.scores.relation_scores import Link
 from pipeline.config import RunConfig
-from pipeline.evaluate.kept_maps import KeptMap, kept_maps
+from pipeline.evaluate.stored_maps import StoredMap, stored_maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Words:
         others: text -> id of the map's other tokens.
     """
 
-    kept: KeptMap
+    stored: StoredMap
     answers: dict[str, int]
     others: dict[str, int]
 
@@ -71,17 +71,17 @@ def show_word(
     """
     if all_sources and not target:
         raise BadInput("--all-sources: it is about a target's sources; give --target too")
-    maps, texts = kept_maps(config, map_name)
-    known = [_words(kept, texts, target=target) for kept in maps]
+    maps, texts = stored_maps(config, map_name)
+    known = [_words(stored, texts, target=target) for stored in maps]
     found = _find(word, known)
     if not found:
         raise BadInput(_refusal(word, known, target=target))
     return [_shown(one, word, texts, target=target, top=top, every=all_sources) for one in found]
 
 
-def _words(kept: KeptMap, texts: list[str], *, target: bool) -> _Words:
-    columns = kept.inputs.target if target else kept.inputs.source
-    ids = kept.fitted.target_ids if target else kept.fitted.source_ids
+def _words(stored: StoredMap, texts: list[str], *, target: bool) -> _Words:
+    columns = stored.inputs.target if target else stored.inputs.source
+    ids = stored.fitted.target_ids if target else stored.fitted.source_ids
     answers = {texts[token]: token for token in columns.ids.tolist()}
     for name, token, whole in zip(columns.names, columns.ids.tolist(), columns.whole, strict=True):
         if not whole:
@@ -90,7 +90,7 @@ def _words(kept: KeptMap, texts: list[str], *, target: bool) -> _Words:
     for token in ids.tolist():
         if texts[token] not in answers:
             others.setdefault(texts[token], token)
-    return _Words(kept, answers, others)
+    return _Words(stored, answers, others)
 
 
 def _find(word: str, known: list[_Words]) -> list[_Found]:
@@ -123,21 +123,21 @@ def _refusal(word: str, known: list[_Words], *, target: bool) -> str:
 
 
 def _shown(found: _Found, word: str, texts: list[str], *, target: bool, top: int, every: bool) -> ShownWord:
-    kept, token = found.words.kept, found.token
-    truth = kept.inputs.truth
+    stored, token = found.words.stored, found.token
+    truth = stored.inputs.truth
     if target:
-        sources = kept.sources(every=every)
-        weights = kept.fitted.block(sources, [token])[:, 0].tolist()
+        sources = stored.sources(every=every)
+        weights = stored.fitted.block(sources, [token])[:, 0].tolist()
         ranked = sorted(zip(sources, weights, strict=True), key=lambda link: -link[1])[:top]
         links = [(source, weight, token in truth.get(source, ())) for source, weight in ranked]
         of = len(sources)
     else:
-        strongest = kept.fitted.strongest_targets(token, top)
+        strongest = stored.fitted.strongest_targets(token, top)
         links = [(t, weight, t in truth.get(token, ())) for t, weight in strongest]
-        of = len(kept.fitted.target_ids)
+        of = len(stored.fitted.target_ids)
     return ShownWord(
-        relation=kept.inputs.name,
-        map=kept.name,
+        relation=stored.inputs.name,
+        map=stored.name,
         word=texts[token],
         note=_note(word, found, texts[token]),
         among="every token" if every else "the answers",

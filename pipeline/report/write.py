@@ -85,7 +85,7 @@ def _write_plots(plots: Mapping[str, Plot | None], png: Callable[[str], str], fo
 
 
 def encode(text: str) -> bytes:
-    """UTF-8; a lone surrogate, which UTF-8 lacks, becomes its escape, valid inside JSON too."""
+    """UTF-8; a lone surrogate, which UTF-8 cannot encode, becomes its escape, valid in JSON, too."""
     return text.encode("utf-8", errors="backslashreplace")
 
 

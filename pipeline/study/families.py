@@ -216,7 +216,7 @@ def _spread(values: Sequence[Figure]) -> Spread | None:
 def beside_paper(
     relations: Sequence[RelationScores], gradients: Sequence[GradientScores] = ()
 ) -> list[BesidePaper]:
-    """Set the paper's figures beside ours, one row a figure; those of measures that a study has.
+    """Compare the paper's figures with ours, one row a figure; only measures that a study has.
 
     Args:
         relations: scores of every relation.

@@ -1,7 +1,7 @@
 """Every prompt of a family against every other: held-out r of all pairs, each source decomposed once.
 
 Two ways of fitting: *domain*, the paper's (the answers' columns, least squares), and *vocabulary-ridge*
-(every token as source column, at the reading penalty of each pair), where hidden states are kept.
+(every token as source column, at the reading penalty of each pair), where hidden states are stored.
 """
 
 import functools

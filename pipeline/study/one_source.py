@@ -1,7 +1,7 @@
-"""One source, many targets: once it is decomposed, any prompt's answers are solved and scored by products.
+"""One source, many targets: once it is decomposed, fits to any prompt's answers are matrix products.
 
 A relation's own fits go through hidden states on both sides, so that their maps have any target token. Where
-only scores of the answers are asked for, the targets may be the answers' logits: q columns in place of d.
+only scores of the answers are asked for, the targets may be the answers' logits: q columns instead of d.
 """
 
 from dataclasses import dataclass

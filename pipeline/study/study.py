@@ -46,11 +46,11 @@ def chosen_relations(config: RunConfig, *, paraphrases: bool = False) -> RunConf
 
 @dataclass(frozen=True, slots=True)
 class StudyOptions:
-    """What a study shows beside the scores of its relations.
+    """What a study shows besides the scores of its relations.
 
     Attributes:
         growth: relations to follow along the number of subjects; None is all of them.
-        compare: whether to set the paper's figures beside those of the study.
+        compare: whether to compare the paper's figures with those of the study.
     """
 
     growth: Sequence[str] | None = None
@@ -97,7 +97,7 @@ def study_of(
         relations: scores of every relation.
         edited: of the relations that were edited.
         gradients: gradient correlations, of the relations that have them.
-        compare: whether to set the paper's figures beside.
+        compare: whether to compare the paper's figures with ours.
     """
     names = [relation.name for relation in relations]
     first = [relation for relation in relations if first_wording(relation.name, names) == relation.name]

@@ -15,7 +15,7 @@ from pipeline.report.plots.figure import Draw, Palette, Plot, hue_of, to_png, to
 from pipeline.report.plots.text import label, signed
 
 MAX_SOURCES, EACH = 24, 2
-"""More sources, or more links of each, could no longer be told apart."""
+"""More sources, or more links of each, would be indistinguishable."""
 
 _ROW = 0.21  # inches
 _ABOVE = 0.66  # inches, for heading and legend
@@ -82,8 +82,8 @@ def _draw(shown: Sequence[tuple[FitScores, list[DrawnLink]]], palette: Palette) 
     height = _ABOVE + _ROW * rows
     figure = Figure((5 * len(shown), height))
     for column, ((fit, links), (left, right)) in enumerate(zip(shown, sides, strict=True)):
-        place = ((column + 0.3) / len(shown), 0.0, 0.4 / len(shown), 1 - _ABOVE / height)
-        axes = figure.add_axes(place, frameon=False)
+        rectangle = ((column + 0.3) / len(shown), 0.0, 0.4 / len(shown), 1 - _ABOVE / height)
+        axes = figure.add_axes(rectangle, frameon=False)
         axes.set(xlim=(0, 1), ylim=(rows, 0), xticks=[], yticks=[])
         _draw_links(axes, links, _heights(left, rows), _heights(right, rows), palette)
         _add_heading(axes, fit, links, palette)
@@ -101,10 +101,10 @@ def _sides(links: list[DrawnLink]) -> tuple[list[str], list[str]]:
 
 
 def _nearer(tokens: list[str], others: list[str], pairs: list[tuple[str, str]]) -> list[str]:
-    place = {other: number for number, other in enumerate(others)}
+    position = {other: number for number, other in enumerate(others)}
 
     def middle(token: str) -> float:
-        linked = [place[other] for mine, other in pairs if mine == token]
+        linked = [position[other] for mine, other in pairs if mine == token]
         return sum(linked) / len(linked)
 
     return sorted(tokens, key=middle)
@@ -127,8 +127,8 @@ def _draw_links(
         line = PathPatch(curve, fill=False, linewidth=width, capstyle="butt", **_look(link.right, palette))
         line.set(gid=f"link-{number}", clip_on=False)
         axes.add_patch(line)
-    for places, x, side in ((left, -0.03, "right"), (right, 1.03, "left")):
-        for token, y in places.items():
+    for heights, x, side in ((left, -0.03, "right"), (right, 1.03, "left")):
+        for token, y in heights.items():
             axes.text(x, y, label(token), ha=side, va="center", color=palette.ink)
 
 

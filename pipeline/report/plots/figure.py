@@ -60,7 +60,7 @@ def _style(palette: Palette, salt: str) -> Iterator[None]:
     """Matplotlib's own defaults with our few changes, whatever the user's settings are."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()  # a user's usetex or dark style must not reach the report
-        # The page draws text with the reader's fonts; only a PNG can lack a rare glyph.
+        # The page draws text with the reader's fonts; only a PNG can miss a rare glyph.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcParams.update(
             {
@@ -175,5 +175,5 @@ def _make_inline(element: ET.Element) -> None:
 
 
 def hue_of(fit: str, palette: Palette) -> str:
-    """The hue tells the basis of a fit (its name says which), in every plot."""
+    """Return the hue of a fit's basis, the same in every plot."""
     return palette.vocabulary if fit.startswith("vocabulary") else palette.domain

@@ -36,7 +36,7 @@ def test_the_bytes_that_a_plan_predicts_are_those_that_are_written(printed, flag
 def test_plan_prints_a_table(printed, flags):
     table = printed("plan", *flags)
     assert "60: 30 to fit, 30 to test" in table
-    assert "120 to run, 0 kept" in table
+    assert "120 to run, 0 stored" in table
 
 
 def test_plan_refuses_what_the_disk_has_no_room_for(refusal, flags, monkeypatch):

@@ -114,7 +114,7 @@ def test_an_interrupted_run_stops_and_goes_on_where_it_stopped(start, undisturbe
     _, err = client.communicate(timeout=PATIENCE)
     assert client.returncode == 130
     assert err.splitlines() == [
-        "error: interrupted; what was done is kept, the same command goes on from there"
+        "error: interrupted; what was done is stored, the same command resumes from there"
     ]
     assert psutil.wait_procs(workers, timeout=20)[1] == []
     assert 0 < extracted(store, flags, capsys)["shards"] < SHARDS

@@ -1,4 +1,4 @@
-"""The maps of a run's relations that a store keeps, for the verbs that read W."""
+"""The stored maps of a run's relations, for the verbs that read W."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from pipeline.prepare.prepare import RelationInputs, prepare_relations
 
 
 @dataclass(frozen=True, slots=True)
-class KeptMap:
+class StoredMap:
     """One relation with one of its maps; `name` is the fit's."""
 
     inputs: RelationInputs
@@ -22,7 +22,7 @@ class KeptMap:
         """Return the token ids of the answers, or of every source of the map.
 
         Raises:
-            BadInput: every source is asked for, and the map has none but the answers.
+            BadInput: every source is asked for, and the map has only the answers.
         """
         if every and not self.name.startswith("vocabulary"):
             raise BadInput(
@@ -33,7 +33,7 @@ class KeptMap:
         return ids
 
 
-def kept_maps(config: RunConfig, name: str | None) -> tuple[list[KeptMap], list[str]]:
+def stored_maps(config: RunConfig, name: str | None) -> tuple[list[StoredMap], list[str]]:
     """Return the named map of every relation, by default the best-reading one, and every token's text.
 
     Raises:
@@ -41,14 +41,14 @@ def kept_maps(config: RunConfig, name: str | None) -> tuple[list[KeptMap], list[
     """
     store = LogitStore.open(config.store_url())
     relations, texts = prepare_relations(config)
-    return [_kept(store, inputs, name) for inputs in relations], texts
+    return [_stored(store, inputs, name) for inputs in relations], texts
 
 
-def _kept(store: LogitStore, inputs: RelationInputs, name: str | None) -> KeptMap:
-    kept = [n for n in FIT_NAMES if store.maps.inputs(inputs.name, n) is not None]
-    if name is not None and name not in kept:
-        raise BadInput(f"--map: {name!r} is not kept; there are {', '.join(kept) or 'none'}")
-    if not kept:
-        raise BadInput(f"store: no map of {inputs.name!r} is kept; run `lincorr fit` first")
-    chosen = name or kept[-1]
-    return KeptMap(inputs, chosen, store.maps.load(inputs.name, chosen))
+def _stored(store: LogitStore, inputs: RelationInputs, name: str | None) -> StoredMap:
+    stored = [n for n in FIT_NAMES if store.maps.inputs(inputs.name, n) is not None]
+    if name is not None and name not in stored:
+        raise BadInput(f"--map: {name!r} is not stored; there are {', '.join(stored) or 'none'}")
+    if not stored:
+        raise BadInput(f"store: no map of {inputs.name!r} is stored; run `lincorr fit` first")
+    chosen = name or stored[-1]
+    return StoredMap(inputs, chosen, store.maps.load(inputs.name, chosen))
