@@ -71,6 +71,6 @@ def test_the_cluster_writes_a_job_script() -> None:
 
 
 def test_the_setting_is_described() -> None:
-    section = run("pipeline/config.py")["ReportSettings"]
+    section = run("pipeline/config/sections.py")["ReportSettings"]
     assert section(title="Cities").title == "Cities"
     assert section.model_fields["title"].description

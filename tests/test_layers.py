@@ -99,7 +99,7 @@ LIBRARIES = {  # heavy library -> the modules that may import it
     "kr8s": {f"{CLUSTERS}.kubernetes"},
     "typer": {module_name(path) for path in FILES if path.parent == ROOT / "pipeline" / "cli"},
     "rapidfuzz": {"lincorr.prompts.words"},
-    "pydantic": {"pipeline.config"},
+    "pydantic": {"pipeline.config.sections", "pipeline.config.load"},
     "matplotlib": {module_name(path) for path in FILES if path.parent.name == "plots"},
     "jinja2": {"pipeline.report.pages.render"},
     "pyarrow": {"pipeline.report.tables"},

@@ -1,0 +1,92 @@
+"""Settings that are valid one by one and not together."""
+
+from lincorr.errors import BadInput
+from pipeline.config.sections import ClusterSettings, RunConfig
+
+# Settings of the cluster that belong to some kinds only.
+_KINDS_WITH = {
+    "address": ("address",),
+    "host": ("local", "gpus", "ssh", "slurm"),
+    "tls": ("local", "address", "gpus", "ssh", "slurm"),
+    "hosts": ("ssh",),
+    "gpus": ("ssh", "slurm"),
+    "pool": ("gpus",),
+    "protocol": ("gpus",),
+    "minimum": ("local", "slurm", "kubernetes"),
+    "maximum": ("local", "slurm", "kubernetes"),
+    "queue": ("slurm",),
+    "walltime": ("slurm",),
+    "memory": ("slurm",),
+    "cpus": ("slurm",),
+    "directives": ("slurm",),
+    "spec": ("kubernetes",),
+}
+# What a kind cannot do without, and why.
+_NEEDS = {
+    "address": {"address": "the scheduler's address"},
+    "ssh": {"hosts": "the machines to use"},
+    "slurm": {
+        "host": "an address of this machine that SLURM's nodes reach",
+        "cpus": "the cores of a job",
+        "memory": "the memory of a job",
+    },
+    "kubernetes": {"spec": "a file with the DaskCluster resource"},
+}
+
+
+def refuse_contradictions(config: RunConfig) -> None:
+    """Refuse settings that contradict each other, with BadInput."""
+    subjects, cluster = config.subjects, config.cluster
+    if subjects.kind != "vocabulary" and subjects.file is None:
+        raise BadInput(f"subjects.file: subjects.kind {subjects.kind} needs a file")
+    if subjects.kind == "vocabulary" and subjects.file is not None:
+        raise BadInput("subjects.file: subjects.kind vocabulary reads no file; use kind tokens or strings")
+    if subjects.compat == "notebook" and (subjects.kind != "vocabulary" or subjects.count == "all"):
+        raise BadInput(
+            "subjects.compat: notebook draws from the vocabulary; it needs subjects.kind vocabulary and "
+            "a subjects.count"
+        )
+    _refuse_of_the_cluster(cluster)
+    if not config.relations:
+        raise BadInput("relations: the list is empty; name at least one relation")
+    _refuse_credentials("store.path", config.store.path)
+    _refuse_credentials("cluster.address", cluster.address)
+
+
+def _refuse_of_the_cluster(cluster: ClusterSettings) -> None:
+    for name, kinds in _KINDS_WITH.items():
+        given = getattr(cluster, name) != ClusterSettings.model_fields[name].default
+        if given and cluster.kind not in kinds:
+            raise BadInput(
+                f"cluster.{name}: cluster.kind {cluster.kind} has no use for it; leave it out, or use kind "
+                f"{' or '.join(kinds)}"
+            )
+    for name, what in _NEEDS.get(cluster.kind, {}).items():
+        if not getattr(cluster, name):
+            raise BadInput(f"cluster.{name}: cluster.kind {cluster.kind} needs {what}")
+    if cluster.kind == "ssh" and cluster.workers is not None:
+        raise BadInput("cluster.workers: cluster.kind ssh has a worker a host; name a host twice for two")
+    if cluster.tls is not None and len(cluster.tls) not in (1, 3):
+        raise BadInput("cluster.tls: give a folder, or three paths: authority, certificate, key")
+    if cluster.tls is not None and cluster.protocol == "ucx":
+        raise BadInput("cluster.protocol: ucx is not encrypted; use tcp, or leave cluster.tls out")
+    address = cluster.address or ""
+    if cluster.tls is None and address.startswith("tls://"):
+        raise BadInput(f"cluster.tls: {address} wants a certificate; give a folder or three paths")
+    if cluster.tls is not None and "://" in address and not address.startswith("tls://"):
+        raise BadInput(f"cluster.address: {address} is not encrypted; write tls://, or leave cluster.tls out")
+    if cluster.minimum is not None and cluster.maximum is None:
+        raise BadInput("cluster.minimum: an adaptive cluster also needs cluster.maximum")
+    if cluster.maximum is not None:
+        if cluster.workers is not None:
+            raise BadInput("cluster.workers: give a fixed number, or cluster.minimum and cluster.maximum")
+        if cluster.maximum < (cluster.minimum or 1):
+            raise BadInput(
+                f"cluster.maximum: {cluster.maximum} is less than cluster.minimum {cluster.minimum}"
+            )
+
+
+def _refuse_credentials(name: str, url: str | None) -> None:
+    """Refuse a URL with a password: it would be shown and remembered."""
+    if url and "://" in url and "@" in url.partition("://")[2].partition("/")[0]:
+        raise BadInput(f"{name}: a URL must hold no user or password; give them through the environment")

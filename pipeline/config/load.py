@@ -1,0 +1,98 @@
+"""One YAML file and flags of the same names -> the configuration of a run, or one line on what is wrong."""
+
+import copy
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lincorr.errors import BadInput
+from lincorr.strict import load_strict
+from pipeline.config.contradictions import refuse_contradictions
+from pipeline.config.flags import section_of, settings
+from pipeline.config.sections import RunConfig
+
+
+def load_config(
+    path: Path | None, overrides: Mapping[str, str], remembered: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """Read a YAML file and override it by flags.
+
+    Args:
+        remembered: settings to begin with where there is no file: those that a store was made with.
+        overrides: dotted setting -> value as text; "null" takes a value back.
+
+    Raises:
+        BadInput: the file cannot be read, or a setting is unknown, missing or wrong.
+    """
+    values = copy.deepcopy(dict(remembered or {})) if path is None else _read_yaml(path)
+    if "templates" in values or isinstance(values.get("relations"), dict):
+        raise BadInput(f"configuration: {path} is a catalogue of relations; give it with --catalogue")
+    for name, section in RunConfig.model_fields.items():
+        if isinstance(values.get(name), str) and section_of(section.annotation) is not None:
+            values[name] = {"source" if name == "model" else "path": values[name]}
+    for setting, text in overrides.items():
+        section_name, _, leaf = setting.rpartition(".")
+        target = values.setdefault(section_name, {}) if section_name else values
+        if not isinstance(target, dict):
+            raise BadInput(
+                f"{section_name}: {target!r} is no section; write `{section_name}:` and its settings below"
+            )
+        target[leaf] = _flag_value(text)
+    if "model" not in values:
+        raise BadInput("model: no model is named; give --model, or model: in the configuration")
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as problem:
+        raise BadInput(_first_error(problem, path)) from None
+    refuse_contradictions(config)
+    return config
+
+
+def _flag_value(text: str) -> Any:
+    """Read null and lists as YAML; all else stays text, so that a name such as 2024 is a name."""
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return text
+    return value if value is None or isinstance(value, list) else text
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = load_strict(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise BadInput(f"configuration: {path} cannot be read ({problem})") from None
+    except yaml.YAMLError as problem:
+        where = getattr(problem, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        what = getattr(problem, "problem", None) or "it cannot be parsed"
+        raise BadInput(f"configuration: {path}{line} is no valid YAML: {what}") from None
+    except (ValueError, RecursionError) as problem:  # such as the date 2026-13-01
+        raise BadInput(f"configuration: {path} is no valid YAML ({problem})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise BadInput(f"configuration: {path} must hold settings, such as `model: folder`")
+    return values
+
+
+def _first_error(problem: ValidationError, path: Path | None) -> str:
+    error = problem.errors()[0]
+    parts = [str(part) for part in error["loc"] if isinstance(part, str)]
+    known = settings()
+    name = next(
+        (".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known),
+        ".".join(parts),
+    )
+    where = f"{path}: " if path else ""
+    if error["type"] == "extra_forbidden":
+        names = [*known, *RunConfig.model_fields]
+        near = difflib.get_close_matches(".".join(parts), names, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md"
+        return f"{where}{'.'.join(parts)}: there is no such setting{hint}"
+    value = error["input"]
+    return f"{where}{name}: {value!r} is refused: {error['msg'].lower()}"
