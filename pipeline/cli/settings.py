@@ -33,5 +33,5 @@ def _remembered(config: Path | None, overrides: dict[str, str]) -> dict[str, Any
 
     url = overrides["store.path"]
     if not LogitStore.exists(url):
-        raise BadInput(f"model: no model is named, and there is no store at {url!r} to take it from")
+        raise BadInput(f"model: no model is given, and there is no store at {url!r} to take it from")
     return LogitStore.open(url).settings()

@@ -3,7 +3,7 @@
 from lincorr.errors import BadInput
 from pipeline.config.sections import ClusterSettings, RunConfig
 
-# Settings of the cluster that belong to some kinds only.
+# Settings of the cluster -> the kinds that use them.
 _KINDS_WITH = {
     "address": ("address",),
     "host": ("local", "gpus", "ssh", "slurm"),
@@ -21,7 +21,7 @@ _KINDS_WITH = {
     "directives": ("slurm",),
     "spec": ("kubernetes",),
 }
-# What a kind cannot do without, and why.
+# Kind -> the settings that it requires, described.
 _NEEDS = {
     "address": {"address": "the scheduler's address"},
     "ssh": {"hosts": "the machines to use"},
@@ -58,21 +58,23 @@ def _refuse_of_the_cluster(cluster: ClusterSettings) -> None:
         given = getattr(cluster, name) != ClusterSettings.model_fields[name].default
         if given and cluster.kind not in kinds:
             raise BadInput(
-                f"cluster.{name}: cluster.kind {cluster.kind} has no use for it; leave it out, or use kind "
+                f"cluster.{name}: cluster.kind {cluster.kind} does not use it; leave it out, or use kind "
                 f"{' or '.join(kinds)}"
             )
     for name, what in _NEEDS.get(cluster.kind, {}).items():
         if not getattr(cluster, name):
             raise BadInput(f"cluster.{name}: cluster.kind {cluster.kind} needs {what}")
     if cluster.kind == "ssh" and cluster.workers is not None:
-        raise BadInput("cluster.workers: cluster.kind ssh has a worker a host; name a host twice for two")
+        raise BadInput(
+            "cluster.workers: cluster.kind ssh starts one worker per host; name a host twice for two"
+        )
     if cluster.tls is not None and len(cluster.tls) not in (1, 3):
         raise BadInput("cluster.tls: give a folder, or three paths: authority, certificate, key")
     if cluster.tls is not None and cluster.protocol == "ucx":
         raise BadInput("cluster.protocol: ucx is not encrypted; use tcp, or leave cluster.tls out")
     address = cluster.address or ""
     if cluster.tls is None and address.startswith("tls://"):
-        raise BadInput(f"cluster.tls: {address} wants a certificate; give a folder or three paths")
+        raise BadInput(f"cluster.tls: {address} requires a certificate; give a folder or three paths")
     if cluster.tls is not None and "://" in address and not address.startswith("tls://"):
         raise BadInput(f"cluster.address: {address} is not encrypted; write tls://, or leave cluster.tls out")
     if cluster.minimum is not None and cluster.maximum is None:
@@ -87,6 +89,6 @@ def _refuse_of_the_cluster(cluster: ClusterSettings) -> None:
 
 
 def _refuse_credentials(name: str, url: str | None) -> None:
-    """Refuse a URL with a password: it would be shown and remembered."""
+    """Refuse a URL with a password: it would be shown and stored."""
     if url and "://" in url and "@" in url.partition("://")[2].partition("/")[0]:
-        raise BadInput(f"{name}: a URL must hold no user or password; give them through the environment")
+        raise BadInput(f"{name}: a URL must not contain a user or password; set them in the environment")

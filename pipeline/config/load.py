@@ -22,8 +22,8 @@ def load_config(
     """Read a YAML file and override it by flags.
 
     Args:
-        remembered: settings to begin with where there is no file: those that a store was made with.
-        overrides: dotted setting -> value as text; "null" takes a value back.
+        remembered: settings to start from if there is no file: those that a store was made with.
+        overrides: dotted setting -> value as text; "null" resets it to the default.
 
     Raises:
         BadInput: the file cannot be read, or a setting is unknown, missing or wrong.
@@ -39,11 +39,11 @@ def load_config(
         target = values.setdefault(section_name, {}) if section_name else values
         if not isinstance(target, dict):
             raise BadInput(
-                f"{section_name}: {target!r} is no section; write `{section_name}:` and its settings below"
+                f"{section_name}: {target!r} is not a section; write `{section_name}:` and its settings below"
             )
         target[leaf] = _flag_value(text)
     if "model" not in values:
-        raise BadInput("model: no model is named; give --model, or model: in the configuration")
+        raise BadInput("model: no model is given; give --model, or model: in the configuration")
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as problem:
@@ -53,7 +53,7 @@ def load_config(
 
 
 def _flag_value(text: str) -> Any:
-    """Read null and lists as YAML; all else stays text, so that a name such as 2024 is a name."""
+    """Read null and lists as YAML; leave all else as text, so that 2024 may be a name."""
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
@@ -70,9 +70,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         where = getattr(problem, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         what = getattr(problem, "problem", None) or "it cannot be parsed"
-        raise BadInput(f"configuration: {path}{line} is no valid YAML: {what}") from None
+        raise BadInput(f"configuration: {path}{line} is not valid YAML: {what}") from None
     except (ValueError, RecursionError) as problem:  # such as the date 2026-13-01
-        raise BadInput(f"configuration: {path} is no valid YAML ({problem})") from None
+        raise BadInput(f"configuration: {path} is not valid YAML ({problem})") from None
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -25,7 +25,7 @@ def _words(value: Any) -> Any:
 
 
 class ModelSettings(Section):
-    """Which language model is asked."""
+    """The language model."""
 
     source: str = Field(
         description="Hub id, local folder, .gguf file, or package:name/file.gguf inside an installed package."
@@ -35,123 +35,125 @@ class ModelSettings(Section):
         None, description="LoRA adapter (peft) on the model: local folder or hub id; extra `lora`."
     )
     dtype: Precision = Field(
-        "auto", description="Precision of the weights; auto is float32 on CPU, bfloat16 on GPU."
+        "auto", description="Precision of the weights; auto: float32 on a CPU, bfloat16 on a GPU."
     )
     device: str = Field("auto", description="cpu, cuda, or auto.")
-    trust_remote_code: bool = Field(False, description="Run model code that comes with the download.")
+    trust_remote_code: bool = Field(False, description="Run the code that comes with the model.")
     cache: str | None = Field(
-        None, description="Folder for converted models; default is the user's cache folder (XDG)."
+        None, description="Folder for converted models; default: the user's cache folder (XDG)."
     )
 
     def spec(self) -> ModelSpec:
-        """The same values, as what is sent to workers."""
+        """Return the same values as they are sent to workers."""
         return ModelSpec(**self.model_dump())
 
 
 class SubjectSettings(Section):
-    """What fills the slot of the templates."""
+    """The subjects, which fill the slot of the templates."""
 
     kind: Literal["vocabulary", "tokens", "strings"] = Field(
         "vocabulary",
         description="vocabulary tokens, token ids from a file, or strings from a file.",
     )
     count: Annotated[int, Field(ge=4)] | Literal["all"] = Field(
-        1000, description="How many vocabulary tokens, drawn without replacement, or all."
+        1000, description="Number of vocabulary tokens, drawn without replacement, or all."
     )
     seed: int = Field(0, ge=0, description="Seed of the draw and of the grouped split.")
     classes: Annotated[tuple[TokenClass, ...], BeforeValidator(_words)] = Field(
         ("text",), description="Token classes to draw from: text, blank, byte, added, special."
     )
     file: Path | None = Field(
-        None, description="File of token ids or strings, one a line (kinds tokens and strings)."
+        None, description="File of token ids or strings, one per line (kinds tokens and strings)."
     )
     compat: Literal["none", "notebook"] = Field(
         "none",
-        description="notebook pastes raw vocabulary spellings, with replacement, as the notebook does.",
+        description="notebook: raw vocabulary spellings drawn with replacement, as in the notebook.",
     )
     split: Literal["grouped", "even-odd"] = Field(
         "grouped",
-        description="grouped: a seeded half, equal stripped texts on one side; even-odd: as the notebook.",
+        description="grouped: a seeded half, equal stripped texts on the same side; even-odd: as in the "
+        "notebook.",
     )
 
 
 class StoreSettings(Section):
-    """Where logits are kept, and how."""
+    """Where and how logits are stored."""
 
     path: str | None = Field(
         None,
-        description="Folder or URL (s3://, gs://) of the Zarr store; default runs/<model>.zarr.",
+        description="Folder or URL (s3://, gs://) of the Zarr store; default: runs/<model>.zarr.",
     )
     precision: Literal["float32", "float16"] = Field(
         "float32", description="Precision of stored logits and hidden states."
     )
     hidden: bool | None = Field(
         None,
-        description="Keep the state that enters the output head; default: if the head is linear.",
+        description="Store the hidden state that enters the output head; default: if the head is linear.",
     )
     logits: Literal["answers", "all"] = Field(
         "answers",
-        description="Logits to keep beside it: of the answers, or of the full vocabulary.",
+        description="Logits to store: those of the answers, or of the full vocabulary.",
     )
     shard_rows: int | None = Field(
         None,
         ge=1,
-        description="Subjects in a shard, the unit of work and of commit; default 256, 4096 on a GPU.",
+        description="Subjects in a shard, the unit of work and of commit; default: 256, on a GPU 4096.",
     )
 
 
 class ClusterSettings(Section):
-    """Where the work runs."""
+    """Where workers run."""
 
     kind: Literal["local", "serial", "address", "gpus", "ssh", "slurm", "kubernetes"] = Field(
         "local",
-        description="local worker processes, serial in this process, a scheduler's address, a worker for "
-        "each of this machine's gpus, ssh to hosts, slurm jobs, kubernetes pods.",
+        description="local: worker processes; serial: in this process; address: a running scheduler; gpus: "
+        "one worker per GPU of this machine; ssh: hosts; slurm: jobs; kubernetes: pods.",
     )
     workers: int | None = Field(
         None,
         ge=1,
-        description="Worker processes; default by cores and memory, or one where the model runs on a GPU "
-        "(local), one a GPU (gpus), else one job or what the resource says.",
+        description="Number of workers; default: by cores and memory, or one where the model runs on a GPU "
+        "(local); one per GPU (gpus); one job (slurm); what the resource says (kubernetes).",
     )
     minimum: int | None = Field(
-        None, ge=1, description="Adaptive: fewest workers (local, slurm, kubernetes); default 1."
+        None, ge=1, description="Adaptive cluster: fewest workers (local, slurm, kubernetes); default: 1."
     )
     maximum: int | None = Field(
-        None, ge=1, description="Adaptive: most workers; they come and go with the work."
+        None, ge=1, description="Adaptive cluster: most workers; their number follows the work."
     )
     threads: int | None = Field(
-        None, ge=1, description="Compute threads of a worker; default its share of the cores."
+        None, ge=1, description="Compute threads per worker; default: its share of the cores."
     )
     batch_tokens: int | None = Field(
-        None, ge=1, description="Tokens in a forward pass; fixed in a store; default: tried out."
+        None, ge=1, description="Tokens per forward pass; fixed in a store; default: tried out."
     )
     address: str | None = Field(
         None, description="Address of a scheduler (address), tcp://host:port or tls://."
     )
     host: str | None = Field(
         None,
-        description="Address that scheduler and dashboard listen on; default 127.0.0.1, for ssh the first "
-        "host; slurm needs one that its nodes reach.",
+        description="Address on which scheduler and dashboard listen; default: 127.0.0.1, with ssh the "
+        "first host; slurm needs one that its nodes can reach.",
     )
     tls: Annotated[tuple[Path, ...] | None, BeforeValidator(_words)] = Field(
         None,
-        description="Encrypt and authenticate: folder of ca.pem, cert.pem and key.pem, or these three paths.",
+        description="Encrypt and authenticate: folder with ca.pem, cert.pem and key.pem, or these three "
+        "paths.",
     )
     hosts: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
-        (), description="Machines of kind ssh, a worker each; the first also has the scheduler."
+        (), description="Machines (ssh), one worker each; the first also runs the scheduler."
     )
     gpus: int | None = Field(
-        None, ge=1, description="GPUs of a job (slurm) or a host (ssh): one worker a GPU."
+        None, ge=1, description="GPUs per job (slurm) or host (ssh), with one worker per GPU."
     )
-    pool: str | None = Field(None, description="Memory pool of a GPU (gpus), as 20GB; default: none.")
-    protocol: Literal["tcp", "ucx"] = Field("tcp", description="Between workers on gpus: tcp or ucx.")
-    queue: str | None = Field(None, description="Partition of SLURM.")
-    walltime: str | None = Field(None, description="Time limit of a SLURM job, as 04:00:00.")
-    memory: str | None = Field(None, description="Memory of a SLURM job, as 64GB.")
+    pool: str | None = Field(None, description="Memory pool of each GPU (gpus), such as 20GB; default: none.")
+    protocol: Literal["tcp", "ucx"] = Field("tcp", description="Protocol between workers (gpus): tcp or ucx.")
+    queue: str | None = Field(None, description="SLURM partition.")
+    walltime: str | None = Field(None, description="Time limit of a SLURM job, such as 04:00:00.")
+    memory: str | None = Field(None, description="Memory of a SLURM job, such as 64GB.")
     cpus: int | None = Field(None, ge=1, description="Cores of a SLURM job.")
     directives: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
-        (), description="More #SBATCH options, as --constraint=a100."
+        (), description="Further #SBATCH options, such as --constraint=a100."
     )
     spec: Path | None = Field(None, description="File with the DaskCluster resource (kubernetes).")
 
@@ -187,20 +189,21 @@ class FitSettings(Section):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Memory of a worker while fitting, in GB; default: half of what is free.",
+        description="Memory of a worker while fitting, in GB; default: half of what is available here, or "
+        "with slurm a worker's share of cluster.memory.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="Where fits compute: auto is a GPU where one is seen and CuPy is installed; cuda has "
-        "fits that stream refuse workers without.",
+        description="Where fits compute; auto: on a GPU if there is one and CuPy is installed; cuda: "
+        "out-of-core fits refuse workers without a GPU.",
     )
 
 
 class ReportSettings(Section):
-    """What is shown."""
+    """What the report shows."""
 
     folder: Path | None = Field(
-        None, description="Folder of the report; default beside the store, <store>-report."
+        None, description="Folder of the report; default: <store>-report, beside the store."
     )
     sources: int = Field(20, ge=1, description="Well-known sources in tables and the heatmap.")
 
@@ -211,17 +214,17 @@ class RunConfig(Section):
     model: Annotated[ModelSettings, BeforeValidator(lambda v: {"source": v} if isinstance(v, str) else v)]
     relations: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
         ("city-country",),
-        description="Relations to fit: names, all, family:NAME, or NAME.* (every wording); see "
-        "`lincorr relations list`.",
+        description="Relations to fit: names, all, family:NAME, or NAME.* (every wording); see `lincorr "
+        "relations list`.",
     )
     catalogue: Annotated[tuple[Path, ...], BeforeValidator(_words)] = Field(
-        (), description="YAML files with templates and relations of your own."
+        (), description="YAML files with your own templates and relations."
     )
     source_answers: Path | None = Field(
-        None, description="Own list of source answers (JSON, CSV or text), for every relation."
+        None, description="Your own list of source answers (JSON, CSV or text), for every relation."
     )
     target_answers: Path | None = Field(
-        None, description="Own list of target answers (JSON, CSV or text), for every relation."
+        None, description="Your own list of target answers (JSON, CSV or text), for every relation."
     )
     subjects: SubjectSettings = SubjectSettings()
     store: Annotated[StoreSettings, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = (
@@ -232,23 +235,23 @@ class RunConfig(Section):
     report: ReportSettings = ReportSettings()
 
     def to_remember(self) -> dict[str, Any]:
-        """Return what a store remembers of a run, as JSON values: what was asked, not where it ran."""
-        kept = self.model_dump(mode="json", exclude={"store", "cluster", "report"})
-        kept["catalogue"] = [str(path.absolute()) for path in self.catalogue]
+        """Return the settings that a store remembers, as JSON values: of the task, not of where it ran."""
+        remembered = self.model_dump(mode="json", exclude={"store", "cluster", "report"})
+        remembered["catalogue"] = [str(path.absolute()) for path in self.catalogue]
         for name in ("source_answers", "target_answers"):
             path = getattr(self, name)
-            kept[name] = None if path is None else str(path.absolute())
+            remembered[name] = None if path is None else str(path.absolute())
         file = self.subjects.file
-        kept["subjects"]["file"] = None if file is None else str(file.absolute())
-        return kept
+        remembered["subjects"]["file"] = None if file is None else str(file.absolute())
+        return remembered
 
     def store_url(self) -> str:
-        """Where the store is."""
+        """Return the store's location: a folder or a URL."""
         name = model_name(self.model.spec().described) or "store"
         return self.store.path or f"runs/{name}.zarr"
 
     def report_folder(self) -> Path:
-        """Where the report goes."""
+        """Return the folder of the report."""
         if self.report.folder is not None:
             return self.report.folder
         url = self.store_url()

@@ -51,7 +51,7 @@ def refusal(load):
 
 
 def leaves(section: type[Section], prefix: str = "") -> dict[str, Any]:
-    """Every setting that is no section, found without `settings`."""
+    """Every setting that is not a section, found without `settings`."""
     found: dict[str, Any] = {}
     for name, field in section.model_fields.items():
         kinds = [k for k in (field.annotation, *get_args(field.annotation)) if inspect.isclass(k)]
@@ -305,7 +305,7 @@ def test_a_section_that_is_none_is_refused(text, refusal):
 
 
 def test_a_flag_into_what_is_no_section_is_refused(refusal):
-    assert refusal("model: m\nsubjects: 3", subjects__count="9").startswith("subjects: 3 is no section")
+    assert refusal("model: m\nsubjects: 3", subjects__count="9").startswith("subjects: 3 is not a section")
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -326,7 +326,7 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path):
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir", "!!python/object/new:os.mkdir"])
 def test_a_python_tag_in_a_file_is_refused_and_does_nothing(tag, refusal, tmp_path):
     target = tmp_path / "made"
-    assert "no valid YAML" in refusal(f"model: m\nstore: {tag} [{target}]\n")
+    assert "not valid YAML" in refusal(f"model: m\nstore: {tag} [{target}]\n")
     assert not target.exists()
 
 

@@ -142,7 +142,7 @@ def test_a_verb_that_needs_a_store(verb, refusal, flags):
 
 @pytest.mark.parametrize("verb", [["show", "Tokyo"], ["fit"]])
 def test_no_model_and_no_store(verb, refusal):
-    assert "model: no model is named" in refusal(*verb)
+    assert "model: no model is given" in refusal(*verb)
 
 
 def test_a_store_that_is_not_there_to_take_the_model_from(refusal):
