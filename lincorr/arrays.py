@@ -77,6 +77,11 @@ def to_host(array: Array) -> NDArray[Any]:
     return np.asarray(array.to_device(host))
 
 
+def as_float64(array: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a host array in float64; one that is float64 already is returned as it is."""
+    return np.asarray(array, dtype=np.float64)
+
+
 def like(array: Array, other: Array) -> Array:
     """Put a host array where `other` lives; one that lives there is returned as it is."""
     if isinstance(array, np.ndarray) and isinstance(other, np.ndarray):

@@ -25,7 +25,7 @@ from pipeline.extract.stage import (
 )
 from pipeline.fit.inputs import FitInputs, Split, fit_inputs
 from pipeline.fit.relation import fit_relation
-from pipeline.fit.sources import Decompositions
+from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import evaluation_bytes, fit_memory
 from pipeline.plan.plan import Plan, make_plan
 from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
@@ -163,14 +163,14 @@ class Run:
         require_identity(store, self.config, self.inputs)
         return fit_inputs(store, self.config, self.inputs, self.split(), relations)
 
-    def decompositions(self, store: LogitStore, relations: Sequence[FitInputs]) -> Decompositions:
+    def decompositions(self, store: LogitStore, relations: Sequence[FitInputs]) -> SourceCache:
         """Return the cache of sources that are decomposed without workers: on a GPU of this process."""
         choices = [choice for inputs in relations for choice in inputs.choices.values()]
         needed = evaluation_bytes(choices)
         device = own_device(self.config.fit.device, needed) if needed else "cpu"
         if device != "cpu":
             self.narrator.tell("Fits in memory are done on the GPU")
-        return Decompositions(store, device)
+        return SourceCache(store, device)
 
     @contextmanager
     def executor(self, worker_bytes: int, gpus: int, *, keep_memory: bool) -> Iterator[Executor]:

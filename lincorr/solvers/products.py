@@ -5,7 +5,7 @@ from typing import Literal
 
 from lincorr.arrays import Array, add_product, add_square, device, namespace
 
-Place = tuple[Literal["gram", "cross"], int, int]  # of a tile of G or of B, by its panels
+Position = tuple[Literal["gram", "cross"], int, int]  # of a tile of G or of B, by its panels
 
 
 def gram_tile(pairs: Iterable[tuple[Array, Array]]) -> Array:
@@ -17,7 +17,7 @@ def gram_tile(pairs: Iterable[tuple[Array, Array]]) -> Array:
     return mirrored(total) if a is b else total
 
 
-def add_products(sums: dict[Place, Array | None], x: Mapping[int, Array], y: Mapping[int, Array]) -> None:
+def add_products(sums: dict[Position, Array | None], x: Mapping[int, Array], y: Mapping[int, Array]) -> None:
     """Add what one block of rows brings to tiles of ``G = Xcᵀ Xc`` and ``B = Xcᵀ Yc``, in place.
 
     Args:

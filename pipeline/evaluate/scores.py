@@ -51,7 +51,7 @@ from pipeline.evaluate.predictions import Floats, HeldOut
 from pipeline.evaluate.reading import heatmap, hit_rates, hits_of_solution, hubs, strongest
 from pipeline.fit.inputs import FIT_NAMES, FitInputs, Source, input_digest
 from pipeline.fit.problem import held_out_moments, set_up
-from pipeline.fit.sources import Decompositions
+from pipeline.fit.sources import SourceCache
 from pipeline.prepare.prepare import RelationInputs
 
 _LABELS = {
@@ -85,7 +85,7 @@ class _Side:
     source: Source
     others: _Others
     counts: NDArray[np.uint16]
-    shared: Decompositions
+    shared: SourceCache
 
     @cached_property
     def problem(self) -> Problem:
@@ -132,7 +132,7 @@ def evaluate_relation(
     relations: Sequence[RelationInputs],
     token_texts: list[str],
     n_sources: int,
-    shared: Decompositions | None = None,
+    shared: SourceCache | None = None,
 ) -> None:
     """Score every map of a relation and store the scores, unless they are there.
 
@@ -153,7 +153,7 @@ def evaluate_relation(
     others = _Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
 
     def compute() -> RelationScores:
-        return _scores(store, inputs, others, token_texts, n_sources, shared or Decompositions(store))
+        return _scores(store, inputs, others, token_texts, n_sources, shared or SourceCache(store))
 
     depends_on = _depends_on(store, inputs, others, n_sources)
     cached(store.maps, name, RelationScores, depends_on, compute)
@@ -200,7 +200,7 @@ def _scores(
     others: _Others,
     token_texts: list[str],
     n_sources: int,
-    shared: Decompositions,
+    shared: SourceCache,
 ) -> RelationScores:
     counts = row_counts(len(inputs.test_rows))
     sides = {source: _Side(store, inputs, source, others, counts, shared) for source in inputs.choices}

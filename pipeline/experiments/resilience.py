@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.arrays import as_float64
 from lincorr.errors import BadInput
 from lincorr.model.files import is_adapter
 from lincorr.relations.paper import paper_figures
@@ -30,7 +31,7 @@ from pipeline.config import RunConfig
 from pipeline.evaluate.predictions import logit_blocks
 from pipeline.evaluate.reading import hit_rates
 from pipeline.fit.inputs import FIT_NAMES, FitInputs
-from pipeline.fit.sources import Decompositions, double
+from pipeline.fit.sources import SourceCache
 from pipeline.run import Run
 
 Floats = NDArray[np.float64]
@@ -121,7 +122,7 @@ def resilience(run: Run, options: ResilienceOptions) -> ResilienceResults:
         one.extract()
         one.fit()
     stores = before.store(), after.store()
-    shared = Decompositions(stores[0]), Decompositions(stores[1])
+    shared = SourceCache(stores[0]), SourceCache(stores[1])
     relations = zip(before.fit_inputs(stores[0]), after.fit_inputs(stores[1]), strict=True)
     models = [
         ModelAndStore(one.config.model.spec().described, store.url)
@@ -138,7 +139,7 @@ def resilience(run: Run, options: ResilienceOptions) -> ResilienceResults:
 def _relation(
     stores: tuple[LogitStore, LogitStore],
     inputs: tuple[FitInputs, FitInputs],
-    shared: tuple[Decompositions, Decompositions],
+    shared: tuple[SourceCache, SourceCache],
 ) -> RelationResilience:
     relation = inputs[0].relation
     names = [name for source in inputs[0].choices for name in inputs[0].fit_names(source)]
@@ -168,13 +169,13 @@ def _scores(
     maps: list[LinearMap],
     stores: tuple[LogitStore, LogitStore],
     inputs: tuple[FitInputs, FitInputs],
-    shared: tuple[Decompositions, Decompositions],
+    shared: tuple[SourceCache, SourceCache],
 ) -> Iterator[CrossScore]:
     """Test both maps on the held-out rows of both stores."""
     counts = row_counts(len(inputs[0].test_rows))
     for tested, store, of_store, head in zip(SIDES, stores, inputs, shared, strict=True):
         rows = of_store.test_rows
-        true = double(store.logits(of_store.target_template, maps[0].target_ids, rows))
+        true = as_float64(store.logits(of_store.target_template, maps[0].target_ids, rows))
         for fitted, linear_map in zip(SIDES, maps, strict=True):
             predicted = predictions(linear_map, store, of_store.source_template, rows, head)
             r = Correlation.of(predicted, true).pearson()
@@ -184,7 +185,7 @@ def _scores(
 
 
 def predictions(
-    fitted: LinearMap, store: LogitStore, template: str, rows: NDArray[np.int64], shared: Decompositions
+    fitted: LinearMap, store: LogitStore, template: str, rows: NDArray[np.int64], shared: SourceCache
 ) -> Floats:
     """Return the target logits (n, q) that a map, of whatever model, predicts from a store's source logits.
 
@@ -198,7 +199,7 @@ def predictions(
     head = shared.columns(fitted.source_ids)
     # the states, and the bias as one more row of logits
     through = head.scale * (head.weight.T @ weights.left)
-    predicted = ((double(store.hidden(template, rows)) @ through) @ weights.core) @ weights.right.T
+    predicted = ((as_float64(store.hidden(template, rows)) @ through) @ weights.core) @ weights.right.T
     if head.bias is not None:
         predicted += head.scale * (((head.bias @ weights.left) @ weights.core) @ weights.right.T)
     total: Floats = predicted + fitted.intercept
@@ -215,7 +216,7 @@ def cosines(a: LinearMap, b: LinearMap) -> tuple[float, float]:
     cross, norms = np.zeros((len(targets), len(targets))), np.zeros(2)
     for start in range(0, len(sources), _BLOCK_ROWS):
         rows = sources[start : start + _BLOCK_ROWS].tolist()
-        one, other = double(a.block(rows, targets)), double(b.block(rows, targets))
+        one, other = as_float64(a.block(rows, targets)), as_float64(b.block(rows, targets))
         cross += one.T @ other
         norms += np.sum(one**2), np.sum(other**2)
     size = float(np.sqrt(norms.prod()))

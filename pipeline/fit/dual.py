@@ -1,6 +1,5 @@
 """Stages of the dual solver (`lincorr.solvers.dual`)."""
 
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -12,11 +11,10 @@ from lincorr.solvers.products import gram_tile
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.cut import cut_rows
+from pipeline.fit.panels import Panels
 from pipeline.fit.reduced import Floats, require_rank, run_decomposition, run_projection, save_left
-from pipeline.fit.tiles import TileTask, opened, receipt, run_tiles
-from pipeline.runtime.executor import Executor, Receipt
-
-# --- dual ---------------------------------------------------------------------------------------------
+from pipeline.fit.tiles import Done, TileTask, opened, run_tiles, tile_task
+from pipeline.runtime.executor import Executor
 
 
 def decompose_dual(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
@@ -30,16 +28,15 @@ def decompose_dual(executor: Executor, store: LogitStore, scratch: Scratch) -> N
     run_projection(executor, store, scratch, dual_basis)
 
 
-def multiply_rows(task: TileTask) -> Receipt:
+@tile_task
+def multiply_rows(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write one tile of K: the products of two blocks of rows."""
-    began = time.perf_counter()
-    scratch, panels = opened(task)
     if task.i == task.j:
         pairs = ((turned, turned) for turned in (tile.T for tile in panels.across("X", task.i)))
     else:
         both = zip(panels.across("X", task.i), panels.across("X", task.j), strict=True)
         pairs = ((one.T, other.T) for one, other in both)
-    return receipt(task, began, written=scratch.write("products", task.i, task.j, gram_tile(pairs)))
+    return Done(written=scratch.write("products", task.i, task.j, gram_tile(pairs)))
 
 
 def decompose_products(task: TileTask) -> dict[str, Any]:
@@ -59,14 +56,13 @@ def decompose_products(task: TileTask) -> dict[str, Any]:
     return {"cut": asdict(found.cut), "residual": found.residual}
 
 
-def dual_basis(task: TileTask) -> Receipt:
+@tile_task
+def dual_basis(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write one panel of V."""
-    began = time.perf_counter()
-    scratch, panels = opened(task)
     blocks = list(panels.down("X", task.i))
     panel = namespace(*blocks).concat(blocks)
     basis = dual.basis_panel(panel, scratch.load("left"), scratch.load("values")[0, :])
-    return receipt(task, began, written=scratch.write("basis", task.i, 0, basis))
+    return Done(written=scratch.write("basis", task.i, 0, basis))
 
 
 def symmetric(scratch: Scratch, name: str) -> Floats:

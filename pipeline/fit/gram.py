@@ -1,6 +1,5 @@
 """Stages of the Gram solver (`lincorr.solvers.gram`)."""
 
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -9,15 +8,13 @@ import numpy as np
 from lincorr.solvers import gram
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
+from pipeline.fit.panels import Panels
 from pipeline.fit.reduced import require_rank, run_decomposition
 from pipeline.fit.rows import indices
-from pipeline.fit.tiles import TileTask, opened, opened_rows, receipt
-from pipeline.runtime.executor import Executor, Receipt, Stage
+from pipeline.fit.tiles import Done, TileTask, opened, opened_rows, tile_task
+from pipeline.runtime.executor import Executor, Stage
 
 _GROUPS = 16  # of rows whose moments are kept apart, at most; fixed, so that the tree is
-
-
-# --- gram ---------------------------------------------------------------------------------------------
 
 
 def decompose_gram(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
@@ -85,10 +82,9 @@ def _save_moments(scratch: Scratch, level: int, k: int, moments: gram.Moments) -
     return written + scratch.write(f"{name}/counts", 0, 0, counts)  # the commit
 
 
-def sum_moments(task: TileTask) -> Receipt:
+@tile_task
+def sum_moments(task: TileTask, scratch: Scratch, _: Panels) -> Done:
     """Sum the moments of one group of blocks of rows."""
-    began = time.perf_counter()
-    scratch, _ = opened(task)
     total = None
     rows, fit_rows = 0, opened_rows(task)
     for i in _blocks_of(scratch, task.j):
@@ -97,7 +93,7 @@ def sum_moments(task: TileTask) -> Receipt:
         moments = gram.Moments.of(scratch.put(x), scratch.put(y))
         total = moments if total is None else total.merge(moments)
     assert total is not None
-    return receipt(task, began, rows=rows, written=_save_moments(scratch, 0, task.j, total))
+    return Done(rows=rows, written=_save_moments(scratch, 0, task.j, total))
 
 
 def _blocks_of(scratch: Scratch, group: int) -> range:
@@ -107,15 +103,14 @@ def _blocks_of(scratch: Scratch, group: int) -> range:
     return range(group * blocks // facts["groups"], (group + 1) * blocks // facts["groups"])
 
 
-def merge_moments(task: TileTask) -> Receipt:
+@tile_task
+def merge_moments(task: TileTask, scratch: Scratch, _: Panels) -> Done:
     """Merge two nodes of the level below; an odd last one is handed on."""
-    began = time.perf_counter()
-    scratch, _ = opened(task)
     level, k = task.i, task.j
     merged = _load_moments(scratch, level - 1, 2 * k)
     if 2 * k + 1 < _levels(scratch.facts()["groups"])[level - 1]:
         merged = merged.merge(_load_moments(scratch, level - 1, 2 * k + 1))
-    return receipt(task, began, written=_save_moments(scratch, level, k, merged))
+    return Done(written=_save_moments(scratch, level, k, merged))
 
 
 def decompose_moments(task: TileTask) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Stages of the randomised solver (`lincorr.solvers.lowrank`)."""
 
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -13,14 +12,12 @@ from lincorr.solvers.products import gram_tile
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.cut import cut_rows
+from pipeline.fit.panels import Panels
 from pipeline.fit.reduced import require_rank, run_decomposition, run_projection, save_left, write_rows
-from pipeline.fit.tiles import TileTask, opened, receipt, run_tiles
-from pipeline.runtime.executor import Executor, Receipt
+from pipeline.fit.tiles import Done, TileTask, opened, run_tiles, tile_task
+from pipeline.runtime.executor import Executor
 
 _SEED = 0  # of Ω
-
-
-# --- lowrank ------------------------------------------------------------------------------------------
 
 
 def decompose_lowrank(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
@@ -40,36 +37,33 @@ def decompose_lowrank(executor: Executor, store: LogitStore, scratch: Scratch) -
     run_projection(executor, store, scratch, lowrank_basis)
 
 
-def sketch_rows(task: TileTask) -> Receipt:
+@tile_task
+def sketch_rows(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write ``Xc Ω`` of one block of rows."""
-    began = time.perf_counter()
-    scratch, panels = opened(task)
     wide, start, total = scratch.shape("sketch")[1], 0, None
     for tile in panels.across("X", task.i):
         omega = lowrank.gaussian(start, start + tile.shape[1], wide, _SEED, tile)
         start += tile.shape[1]
         total = tile @ omega if total is None else add_product(total, tile, omega)
     assert total is not None
-    return receipt(task, began, rows=total.shape[0], written=scratch.write("sketch", task.i, 0, total))
+    return Done(rows=total.shape[0], written=scratch.write("sketch", task.i, 0, total))
 
 
-def find_range(task: TileTask) -> Receipt:
+@tile_task
+def find_range(task: TileTask, scratch: Scratch, _: Panels) -> Done:
     """Write Q, and the bound on what it misses."""
-    began = time.perf_counter()
-    scratch, _ = opened(task)
     Q, missed = lowrank.orthonormal(scratch.load("sketch"))
     written = write_rows(scratch, "range", Q)
     scratch.write("missed", 0, 0, np.array([[missed]]))  # the commit
-    return receipt(task, began, written=written)
+    return Done(written=written)
 
 
-def project_panel(task: TileTask) -> Receipt:
+@tile_task
+def project_panel(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write one panel of ``C = Qᵀ Xc``."""
-    began = time.perf_counter()
-    scratch, panels = opened(task)
     left = scratch.read_ahead("range", [(i, 0) for i in range(panels.n_blocks)])
     pairs = zip(left, panels.down("X", task.j), strict=True)
-    return receipt(task, began, written=scratch.write("core", 0, task.j, gram_tile(pairs)))
+    return Done(written=scratch.write("core", 0, task.j, gram_tile(pairs)))
 
 
 def decompose_core(task: TileTask) -> dict[str, Any]:
@@ -93,11 +87,10 @@ def decompose_core(task: TileTask) -> dict[str, Any]:
     return {"cut": asdict(found.cut), "residual": missed / found.cut.sigma_1}
 
 
-def lowrank_basis(task: TileTask) -> Receipt:
+@tile_task
+def lowrank_basis(task: TileTask, scratch: Scratch, _: Panels) -> Done:
     """Write one panel of V."""
-    began = time.perf_counter()
-    scratch, _ = opened(task)
     decided = Cut(**scratch.facts()["cut"])
     small = lowrank.Small(scratch.load("rotation"), scratch.load("values")[0, :], decided)
     basis = lowrank.basis_panel(scratch.read("core", 0, task.i), small)
-    return receipt(task, began, written=scratch.write("basis", task.i, 0, basis))
+    return Done(written=scratch.write("basis", task.i, 0, basis))

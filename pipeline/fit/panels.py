@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lincorr.arrays import Array, like, namespace
 from lincorr.solvers.cutoff import noise_floor
@@ -24,9 +23,6 @@ from lincorr.store.scratch import Scratch
 from pipeline.plan.memory import holds_square, most_column_blocks
 
 Side = Literal["X", "Y"]
-
-
-Doubles = NDArray[np.float64]
 
 
 _SIDES: tuple[Side, ...] = ("X", "Y")
@@ -71,9 +67,9 @@ class Panels:
         """Yield the tiles of block i, panel by panel, centred; the next is read meanwhile."""
         return self._centred(side, [(i, j) for j in range(self.n_panels(side))])
 
-    def _centred(self, side: Side, places: Sequence[tuple[int, int]]) -> Iterator[Array]:
-        tiles = self._scratch.read_ahead(side, places)
-        for (_, j), tile in zip(places, tiles, strict=True):
+    def _centred(self, side: Side, positions: Sequence[tuple[int, int]]) -> Iterator[Array]:
+        tiles = self._scratch.read_ahead(side, positions)
+        for (_, j), tile in zip(positions, tiles, strict=True):
             yield self.centred(side, j, tile)
 
     def centred(self, side: Side, j: int, tile: Array) -> Array:
@@ -98,7 +94,7 @@ class Panels:
         return read
 
     def square_in_order(
-        self, name: str, places: Sequence[tuple[int, int]], column_blocks: int
+        self, name: str, positions: Sequence[tuple[int, int]], column_blocks: int
     ) -> Callable[[int, int], Array]:
         """Return the same for tiles that will be asked for in this order, beside some column blocks of W.
 
@@ -107,7 +103,7 @@ class Panels:
         if self._holds_square(name, column_blocks):
             return self.square(name)
         self.forget()
-        coming = zip(places, self._scratch.read_ahead(name, places), strict=True)
+        coming = zip(positions, self._scratch.read_ahead(name, positions), strict=True)
 
         def read(i: int, j: int) -> Array:
             place, tile = next(coming)

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import like
+from lincorr.arrays import as_float64, like
 from lincorr.errors import LincorrError
 from lincorr.scores.moments import CrossMoments
 from lincorr.solvers.direct import Direct
@@ -17,13 +17,13 @@ from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import FitInputs, Source, input_digest
 from pipeline.fit.reduced import load_reduced
-from pipeline.fit.sources import Decompositions, double
-from pipeline.fit.tiles import scratch_url
+from pipeline.fit.scratch import scratch_url
+from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import held_out_rows
 
 
 def set_up(
-    store: LogitStore, inputs: FitInputs, source: Source, shared: Decompositions | None = None
+    store: LogitStore, inputs: FitInputs, source: Source, shared: SourceCache | None = None
 ) -> Problem:
     """Return a source's problem: its rows read and decomposed, or what a streamed fit has kept.
 
@@ -38,7 +38,7 @@ def set_up(
         return Solved(store.maps.load(inputs.relation.name, inputs.fit_names(source)[0]))
     if inputs.choices[source].streamed:
         return load_reduced(_kept_scratch(store, inputs, source), method)
-    shared = shared or Decompositions(store)
+    shared = shared or SourceCache(store)
     decomposed = shared.factored if method == "factored" else shared.direct
     return decomposed(
         inputs.source_template,
@@ -68,11 +68,11 @@ def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source, probl
 
     def block(part: NDArray[np.int64]) -> CrossMoments:
         if hidden:
-            x = double(store.hidden(inputs.source_template, part))
-            y = double(store.hidden(inputs.target_template, part))
+            x = as_float64(store.hidden(inputs.source_template, part))
+            y = as_float64(store.hidden(inputs.target_template, part))
         else:
-            x = double(store.logits(inputs.source_template, ids, part))
-            y = double(store.logits(inputs.target_template, inputs.relation.target.ids, part))
+            x = as_float64(store.logits(inputs.source_template, ids, part))
+            y = as_float64(store.logits(inputs.target_template, inputs.relation.target.ids, part))
         if isinstance(problem, Direct | Factored):
             return CrossMoments.of(like(x, problem.targets), like(y, problem.targets))
         assert isinstance(problem, Reduced | Solved)

@@ -1,6 +1,5 @@
 """What the out-of-core solvers share once a source is decomposed."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.panels import Panels
 from pipeline.fit.rows import indices
-from pipeline.fit.tiles import TileTask, opened, receipt, run_tiles
+from pipeline.fit.tiles import Done, TileTask, run_tiles, tile_task
 from pipeline.runtime.executor import Executor, Receipt, Stage
 
 Floats = NDArray[np.floating]
@@ -48,9 +47,6 @@ def load_reduced(scratch: Scratch, method: str) -> Reduced:
         residual=facts["residual"],
         left_out=left_out,
     )
-
-
-# --- what they share ----------------------------------------------------------------------------------
 
 
 def run_decomposition(
@@ -105,10 +101,9 @@ def run_projection(
     scratch.save("target_mean", means["Y"])
 
 
-def project_targets(task: TileTask) -> Receipt:
+@tile_task
+def project_targets(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write one panel of ``A = Uᵀ Yc``."""
-    began = time.perf_counter()
-    scratch, panels = opened(task)
     left = scratch.read_ahead("left", [(i, 0) for i in range(panels.n_blocks)])
     pairs = zip(left, panels.down("Y", task.j), strict=True)
-    return receipt(task, began, written=scratch.write("projected", 0, task.j, gram_tile(pairs)))
+    return Done(written=scratch.write("projected", 0, task.j, gram_tile(pairs)))

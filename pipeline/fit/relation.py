@@ -9,11 +9,11 @@ from lincorr.solvers.spectrum import ridge_path, solve
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import FitInputs, Source, input_digest
+from pipeline.fit.out_of_core import decompose
 from pipeline.fit.problem import set_up
-from pipeline.fit.sources import Decompositions
-from pipeline.fit.streams import decompose
+from pipeline.fit.scratch import begin
+from pipeline.fit.sources import SourceCache
 from pipeline.fit.tiled import fit_tiles
-from pipeline.fit.tiles import begin
 from pipeline.plan.memory import tiling
 from pipeline.runtime.executor import Executor
 
@@ -24,7 +24,7 @@ def fit_relation(
     store: LogitStore,
     inputs: FitInputs,
     executor: Callable[[], Executor],
-    shared: Decompositions | None = None,
+    shared: SourceCache | None = None,
 ) -> list[str]:
     """Fit and keep every map of a relation that is not there yet; return the names of the new ones.
 
@@ -56,7 +56,7 @@ def fit_relation(
     return fitted
 
 
-def _fit_paths(store: LogitStore, inputs: FitInputs, source: Source, shared: Decompositions | None) -> None:
+def _fit_paths(store: LogitStore, inputs: FitInputs, source: Source, shared: SourceCache | None) -> None:
     """Keep the minimum-norm map and the ridge one of a source whose decomposition is at hand."""
     problem = set_up(store, inputs, source, shared)
     path = ridge_path(problem)

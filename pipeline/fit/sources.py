@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, to_device
+from lincorr.arrays import Array, as_float64, to_device
 from lincorr.readout import Readout
 from lincorr.solvers.direct import Direct, direct
 from lincorr.solvers.factored import Basis, Factored, basis_of, factored
@@ -40,7 +40,7 @@ class _Latest(Generic[T]):
         return value
 
 
-class Decompositions:
+class SourceCache:
     """Sources of one store's rows; the last ones are kept.
 
     Whoever goes through relations in the order of their source prompts decomposes each of them once. They are
@@ -109,12 +109,7 @@ class Decompositions:
         return self.head().columns(ids)
 
     def _put(self, array: NDArray[np.floating]) -> Array:
-        return to_device(double(array), self._device)
-
-
-def double(array: NDArray[np.floating]) -> Floats:
-    """Return an array in float64, as it is if it is already."""
-    return np.asarray(array, dtype=np.float64)
+        return to_device(as_float64(array), self._device)
 
 
 def _key(template: str, ids: Ids, rows: Ids, rcond: float | None) -> bytes:

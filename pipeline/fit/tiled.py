@@ -13,7 +13,6 @@ writes the same bits, and a fit that was cut short goes on from the tiles that a
 
 import functools
 import operator
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,10 +25,11 @@ from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, relative
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
+from pipeline.fit.measure import measure_rows
 from pipeline.fit.panels import Panels
 from pipeline.fit.rows import FitRows, indices
-from pipeline.fit.sweeps import SweepTask, deal, measure_rows, sweep, sweeps
-from pipeline.fit.tiles import TileTask, opened, receipt, run_tiles, tiles_to_do
+from pipeline.fit.sweeps import SweepTask, deal, sweep, sweeps
+from pipeline.fit.tiles import Done, TileTask, run_tiles, tile_task, tiles_to_do
 from pipeline.runtime.executor import Executor, Receipt, Stage
 
 _PROBES = 8  # random combinations of targets on which the normal equations are checked
@@ -73,7 +73,12 @@ class SolveTask:
     @property
     def key(self) -> str:
         """Names the task."""
-        return self.tiles[0].key
+        return self.at.key
+
+    @property
+    def at(self) -> TileTask:
+        """The first of its tiles."""
+        return self.tiles[0]
 
 
 def fit_tiles(
@@ -129,7 +134,9 @@ def fit_tiles(
 
 def needs_of_tiles(swept: Sequence[SweepTask], lower: Sequence[tuple[int, int]]) -> dict[str, list[str]]:
     """Return which tasks must be done before σ₁², and before each lower tile of L."""
-    needs = {"largest-0-0": [task.key for task in swept if any(name == "gram" for name, *_ in task.places)]}
+    needs = {
+        "largest-0-0": [task.key for task in swept if any(name == "gram" for name, *_ in task.positions)]
+    }
     for i, j in lower:  # those further to the left are needed by the one before
         left = [f"factor-{i}-{j - 1}"] if j else []
         needs[f"factor-{i}-{j}"] = [*left, f"factor-{j}-{j}" if i > j else "largest-0-0"]
@@ -158,9 +165,6 @@ def _penalty(scratch: Scratch) -> float:
     return float(scratch.facts()["root_penalty"] ** 2 * scratch.load_host("largest")[0, 0])
 
 
-# --- tasks --------------------------------------------------------------------------------------------
-
-
 def make_tiles(task: SweepTask | FactorTask) -> Receipt:
     """Write the tiles of one task."""
     if isinstance(task, SweepTask):
@@ -168,14 +172,13 @@ def make_tiles(task: SweepTask | FactorTask) -> Receipt:
     return find_largest(task.tile) if task.output == "largest" else factor_tile(task.tile)
 
 
-def find_largest(task: TileTask) -> Receipt:
+@tile_task
+def find_largest(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write σ₁²."""
-    began = time.perf_counter()
-    scratch, panels = opened(task)
     start = scratch.put(np.random.default_rng(0).standard_normal((scratch.shape("gram")[0], _POWER_WIDTH)))
     read = panels.square("gram")
     found = tiled.largest_eigenvalue(lambda block: _gram_times(scratch, block, read), start)
-    return receipt(task, began, written=scratch.write("largest", 0, 0, np.array([[found]])))
+    return Done(written=scratch.write("largest", 0, 0, np.array([[found]])))
 
 
 def _gram_times(scratch: Scratch, block: Array, read: Read) -> Array:
@@ -192,14 +195,13 @@ def _gram_times(scratch: Scratch, block: Array, read: Read) -> Array:
     return product
 
 
-def factor_tile(task: TileTask) -> Receipt:
+@tile_task
+def factor_tile(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write L_ij from the tiles of the block columns before it.
 
     Raises:
         LincorrError: the matrix is not positive definite at a diagonal tile.
     """
-    began = time.perf_counter()
-    scratch, panels = opened(task)
     read, (i, j) = panels.square("factor"), (task.i, task.j)
     tile = scratch.read("gram", i, j)
     if i == j:
@@ -207,13 +209,12 @@ def factor_tile(task: TileTask) -> Receipt:
         tile = tiled.factor_diagonal(tiled.downdate(tile, i, j, read), j)
     else:
         tile = tiled.factor_below(tiled.downdate(tile, i, j, read), read(j, j))
-    return receipt(task, began, written=scratch.write("factor", i, j, tile))
+    return Done(written=scratch.write("factor", i, j, tile))
 
 
-def solve_blocks(task: SolveTask) -> Receipt:
+@tile_task
+def solve_blocks(task: SolveTask, scratch: Scratch, panels: Panels) -> Done:
     """Solve some column blocks of W and write them into the map."""
-    began = time.perf_counter()
-    scratch, panels = opened(task.tiles[0])
     tiles = range(scratch.tiles("cross")[0])
     read = panels.square_in_order("factor", tiled.order_of_reading(len(tiles)), len(task.tiles))
     columns = [[scratch.read("cross", i, tile.j) for i in tiles] for tile in task.tiles]
@@ -223,13 +224,13 @@ def solve_blocks(task: SolveTask) -> Receipt:
     ]
     tiled.forward(columns, read)
     tiled.backward(columns, read)
-    maps = LogitStore.open(task.tiles[0].store, write=True).maps
+    maps = LogitStore.open(task.at.store, write=True).maps
     written = 0
     for tile, weights, probes in zip(task.tiles, columns, probed, strict=True):
         for i, weight in enumerate(weights):
             written += maps.write_tile(task.relation, task.fit, i, tile.j, to_host(weight))
         _write_rest(scratch, panels, tile.j, weights, probes)
-    return receipt(task.tiles[0], began, written=written)
+    return Done(written=written)
 
 
 def _write_rest(scratch: Scratch, panels: Panels, c: int, weights: list[Array], probed: list[Array]) -> None:
@@ -248,10 +249,9 @@ def _mix(scratch: Scratch, c: int, column: Array) -> Array:
     return scratch.put(np.random.default_rng((1, c)).standard_normal((column.shape[1], _PROBES)))
 
 
-def certify(task: TileTask) -> Receipt:
+@tile_task
+def certify(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write ``‖(G + λI) W R - B R‖ / ((σ₁² + λ) ‖W R‖ + ‖B R‖)`` for random R."""
-    began = time.perf_counter()
-    scratch, panels = opened(task)
     p = scratch.shape("gram")[0]
     probed = functools.reduce(
         operator.add, (scratch.read("probed", 0, c) for c in range(scratch.tiles("probed")[1]))
@@ -262,4 +262,4 @@ def certify(task: TileTask) -> Receipt:
     largest = float(scratch.load_host("largest")[0, 0])
     scale = (largest + penalty) * float(norm(weights)) + float(norm(right))
     residual = relative(float(off), scale)
-    return receipt(task, began, written=scratch.write("residual", 0, 0, np.array([[residual]])))
+    return Done(written=scratch.write("residual", 0, 0, np.array([[residual]])))

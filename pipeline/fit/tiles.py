@@ -1,27 +1,20 @@
-"""Tasks over tiles of a scratch: what opens, runs and records them."""
+"""Tasks over tiles of a scratch: how they are listed, opened, timed and run."""
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from lincorr.arrays import limit_memory
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.panels import Panels
 from pipeline.fit.rows import FitRows
-from pipeline.plan.memory import must_cut_anew
 from pipeline.runtime.device import array_device
 from pipeline.runtime.executor import Executor, Receipt, Stage, this_worker
-
-_TILING = ("block", "panel", "sketch")
-
-
-_LAYOUT = 2  # raised when a scratch that was begun before must not be gone on with
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +23,8 @@ class TileTask:
 
     Attributes:
         store, scratch: URLs.
-        begun: which of the scratches that were ever there it is.
-        i, j: its place.
+        begun: tells the scratch from earlier ones at the same URL.
+        i, j: position of the tile.
     """
 
     store: str
@@ -45,16 +38,65 @@ class TileTask:
         """Names the task."""
         return f"{self.i}-{self.j}"
 
+    @property
+    def at(self) -> "TileTask":
+        """The task itself: see `HasTile`."""
+        return self
+
+
+class HasTile(Protocol):
+    """A task that knows its store, its scratch, and a tile that stands for it."""
+
+    @property
+    def at(self) -> TileTask: ...
+
+
+T = TypeVar("T", bound=HasTile)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The work of a task: bytes written, and rows read from the store."""
+
+    written: int = 0
+    rows: int = 0
+
+
+def tile_task(function: Callable[[T, Scratch, Panels], Done]) -> Callable[[T], Receipt]:
+    """Turn a function of a task, its scratch and its panels into one of the task, timed, with a receipt.
+
+    It must be a module's function: workers find it by its name.
+    """
+
+    @functools.wraps(function)
+    def run(task: T) -> Receipt:
+        began = time.perf_counter()
+        scratch, panels = opened(task.at)
+        done = function(task, scratch, panels)
+        seconds, ended = time.perf_counter() - began, time.time()
+        return Receipt(
+            key=task.at.key,
+            worker=this_worker(),
+            rows=done.rows,
+            bytes_written=done.written,
+            began=ended - seconds,
+            ended=ended,
+            compute_seconds=seconds,
+            peak_bytes=psutil.Process().memory_info().rss,
+        )
+
+    return run
+
 
 def opened(task: TileTask) -> tuple[Scratch, Panels]:
-    """Return a task's scratch and its panels; a worker keeps the last ones open, and what they remember.
+    """Return a task's scratch and its panels; a worker keeps the last ones open, with their cached tiles.
 
-    Their tiles live on the device that the fit asks for, where there is one.
+    Tiles live on the device that the fit asks for.
 
     Raises:
         LincorrError: the fit asks for a GPU, and this worker sees none.
     """
-    facts = Scratch.attach(task.scratch).facts()  # another run may go on, with other settings
+    facts = Scratch.attach(task.scratch).facts()  # another run may resume with other settings
     return _opened(task.scratch, task.begun, facts["device"], facts["memory_bytes"])
 
 
@@ -69,47 +111,11 @@ def _opened_rows(store: str, url: str, begun: str) -> FitRows:
 
 
 def forget_rows() -> None:
-    """Let go of the store that is kept open, and of an output head with it."""
+    """Release the store that is kept open, and its output head with it."""
     _opened_rows.cache_clear()
 
 
-def scratch_url(store: LogitStore, name: str) -> str:
-    """Return where the scratch of a fit is."""
-    return f"{store.url.rstrip('/')}/scratch/{name}"
-
-
-def begin(
-    store: LogitStore,
-    name: str,
-    inputs: str,
-    *,
-    templates: tuple[str, str],
-    source_ids: NDArray[np.int64],
-    target_ids: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    **facts: Any,
-) -> Scratch:
-    """Open the scratch of one fit, in the store's folder.
-
-    Args:
-        inputs: digest of all that follows.
-        facts: what tasks have to know: ``block`` and ``panel``, and what a method adds.
-    """
-    url = scratch_url(store, name)
-    scratch = Scratch.begin(url, inputs)
-    kept = scratch.facts()
-    too_large = must_cut_anew(kept.get("memory_bytes", 0), facts["memory_bytes"])
-    if too_large or (kept and kept.get("layout") != _LAYOUT):
-        scratch = Scratch.begin(url, inputs, anew=True)
-    else:  # its tiles are what they are
-        facts |= {key: kept[key] for key in _TILING if key in kept}
-    for key, values in (("source_ids", source_ids), ("target_ids", target_ids), ("rows", rows)):
-        scratch.save(key, values.astype(np.float64))
-    scratch.remember(source=templates[0], target=templates[1], layout=_LAYOUT, **facts)
-    return scratch
-
-
-@functools.lru_cache(maxsize=1)  # `begun`: a long-lived worker must not take an old one for a new one
+@functools.lru_cache(maxsize=1)  # `begun`: a long-lived worker must not mistake an old one for a new one
 def _opened(url: str, begun: str, device: str, memory_bytes: int) -> tuple[Scratch, Panels]:
     kind = array_device(device)
     limit_memory(kind, memory_bytes)
@@ -124,36 +130,21 @@ def run_tiles(
     store: LogitStore,
     scratch: Scratch,
     output: str,
-    places: list[tuple[int, int]],
+    positions: list[tuple[int, int]],
     *,
     on_device: bool = True,
 ) -> list[Receipt]:
-    """Run a stage of tile tasks whose tiles of `output` are not there yet."""
-    todo = tiles_to_do(store, scratch, output, places)
+    """Run a stage of tile tasks, those whose tiles of `output` are missing."""
+    todo = tiles_to_do(store, scratch, output, positions)
     return executor.run(Stage(name, function, todo, on_device=on_device))
 
 
 def tiles_to_do(
-    store: LogitStore, scratch: Scratch, output: str, places: list[tuple[int, int]]
+    store: LogitStore, scratch: Scratch, output: str, positions: list[tuple[int, int]]
 ) -> list[TileTask]:
-    """Return tasks for the tiles of `output` that are not there yet."""
+    """Return tasks for the missing tiles of `output`."""
     return [
         TileTask(store.url, scratch.url, scratch.begun, i, j)
-        for i, j in places
+        for i, j in positions
         if not scratch.has(output, i, j)
     ]
-
-
-def receipt(task: TileTask, began: float, *, rows: int = 0, written: int = 0) -> Receipt:
-    """Say what a task did."""
-    seconds, ended = time.perf_counter() - began, time.time()
-    return Receipt(
-        key=task.key,
-        worker=this_worker(),
-        rows=rows,
-        bytes_written=written,
-        began=ended - seconds,
-        ended=ended,
-        compute_seconds=seconds,
-        peak_bytes=psutil.Process().memory_info().rss,
-    )

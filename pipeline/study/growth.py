@@ -17,7 +17,7 @@ from lincorr.store.cached import cached_group
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
 from pipeline.fit.inputs import FitInputs, Source
-from pipeline.fit.sources import Decompositions
+from pipeline.fit.sources import SourceCache
 from pipeline.study.one_source import Answers, OneSource, fits
 
 COUNTS = (250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
@@ -56,7 +56,7 @@ def growth_of(
     store: LogitStore,
     inputs: Sequence[FitInputs],
     taken: Sequence[Step],
-    shared: Decompositions,
+    shared: SourceCache,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Growth]:
     """Return relation -> its growth; cached in the store.
@@ -98,7 +98,7 @@ def _grow(
     store: LogitStore,
     by_name: Mapping[str, FitInputs],
     taken: Sequence[Step],
-    shared: Decompositions,
+    shared: SourceCache,
     missing: Sequence[str],
 ) -> dict[str, Growth]:
     """Fit those relations of one source prompt whose growth is missing, at every step."""

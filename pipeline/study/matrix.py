@@ -19,7 +19,7 @@ from lincorr.scores.study import Matrices, Matrix, MatrixPrompt
 from lincorr.store.cached import cached
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import FitInputs, Source
-from pipeline.fit.sources import Decompositions
+from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import holds_answers
 from pipeline.prepare.prepare import RelationInputs, union
 from pipeline.study.one_source import Answers, OneSource, fits
@@ -68,7 +68,7 @@ def family_matrix(
     store: LogitStore,
     family: str,
     sources: Sequence[FitInputs],
-    shared: Decompositions,
+    shared: SourceCache,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Matrix, ...]:
     """Return a family's matrices, one for each way of fitting; cached in the store.
@@ -119,7 +119,7 @@ def _all_pairs(
     store: LogitStore,
     sources: Sequence[FitInputs],
     ways: Sequence[str],
-    shared: Decompositions,
+    shared: SourceCache,
     advance: Callable[[int], None],
 ) -> dict[str, tuple[tuple[Figure, ...], ...]]:
     r: dict[str, list[tuple[Figure, ...]]] = {fit: [] for fit in ways}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, like, to_host
+from lincorr.arrays import Array, as_float64, like, to_host
 from lincorr.scores.moments import Correlation
 from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
@@ -17,7 +17,7 @@ from lincorr.solvers.spectrum import coefficients, ridge_path
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import FitInputs, Source
 from pipeline.fit.problem import set_up
-from pipeline.fit.sources import Decompositions, double
+from pipeline.fit.sources import SourceCache
 
 Floats = NDArray[np.float64]
 
@@ -91,9 +91,7 @@ class OneSource:
     rows: NDArray[np.int64]
 
     @classmethod
-    def read(
-        cls, store: LogitStore, inputs: FitInputs, source: Source, shared: Decompositions
-    ) -> "OneSource":
+    def read(cls, store: LogitStore, inputs: FitInputs, source: Source, shared: SourceCache) -> "OneSource":
         """Decompose a source that fits into memory (see `fits`).
 
         Raises:
@@ -102,18 +100,18 @@ class OneSource:
         found = set_up(store, inputs, source, shared)
         name, rows, ids = inputs.source_template, inputs.test_rows, inputs.relation.source.ids
         if isinstance(found, Factored):
-            held_out = like(double(store.hidden(name, rows)), found.targets) @ found.to_coordinates
+            held_out = like(as_float64(store.hidden(name, rows)), found.targets) @ found.to_coordinates
             lift = shared.columns(ids).scaled @ to_host(found.from_coordinates)
             targets = (found.targets, found.projected, found.target_mean)
             problem = Direct(ids, found.target_ids, found.spectrum, *targets)
             return cls(problem, held_out, lift, np.arange(len(ids)))
         assert isinstance(found, Direct)
-        held_out = like(double(store.logits(name, found.source_ids, rows)), found.targets)
+        held_out = like(as_float64(store.logits(name, found.source_ids, rows)), found.targets)
         return cls(found, held_out, None, np.arange(len(ids)) if source == "domain" else ids)
 
     def solve(self, answers: Answers, root_penalties: tuple[float | None, ...]) -> list[Solution]:
         """Fit and score answers at each penalty; None has it chosen by leave-one-out, for reading."""
-        fit, truth = (like(double(part), self.held_out) for part in (answers.fit, answers.test))
+        fit, truth = (like(as_float64(part), self.held_out) for part in (answers.fit, answers.test))
         problem = self.problem.with_targets(fit, answers.ids)
         found = []
         for asked in root_penalties:

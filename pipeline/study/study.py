@@ -13,7 +13,7 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.experiments import stored_edits, stored_gradients
 from pipeline.evaluate.generalisation import across_relations
-from pipeline.fit.sources import Decompositions
+from pipeline.fit.sources import SourceCache
 from pipeline.run import Run
 from pipeline.runtime.lock import sole_writer
 from pipeline.study.families import (
@@ -126,7 +126,7 @@ def names_of(run: Run) -> list[str]:
 # --- parts ---------------------------------------------------------------------------------------------
 
 
-def _matrices(run: Run, store: LogitStore, shared: Decompositions) -> list[Matrix]:
+def _matrices(run: Run, store: LogitStore, shared: SourceCache) -> list[Matrix]:
     names = names_of(run)
     families = prompts_of(r for r in run.inputs.relations if first_wording(r.name, names) == r.name)
     found: list[Matrix] = []
@@ -138,7 +138,7 @@ def _matrices(run: Run, store: LogitStore, shared: Decompositions) -> list[Matri
     return found
 
 
-def _growth(run: Run, store: LogitStore, shared: Decompositions, names: Sequence[str] | None) -> list[Growth]:
+def _growth(run: Run, store: LogitStore, shared: SourceCache, names: Sequence[str] | None) -> list[Growth]:
     asked = [one for one in run.fit_inputs(store) if names is None or one.relation.name in names]
     taken = steps(store.rows_of(run.inputs.subjects), run.split()[0], COUNTS)
     with run.narrator.progress("More and more subjects", len(asked), "relations") as advance:

@@ -7,7 +7,7 @@ import numpy as np
 from lincorr.arrays import (
     to_host,
 )
-from lincorr.solvers.products import Place, add_products, gram_tile, mirrored
+from lincorr.solvers.products import Position, add_products, gram_tile, mirrored
 from tests.lincorr.solvers.out_of_core import parts
 from tests.lincorr.solvers.problems import Put
 
@@ -24,12 +24,12 @@ def test_tiles_of_products_are_those_of_all_rows(put: Put) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((11, 5)), rng.standard_normal((11, 4))
     panels = {0: slice(0, 3), 1: slice(3, 5)}
-    places: list[Place] = [("gram", 0, 0), ("gram", 1, 0), ("cross", 1, 0), ("cross", 0, 1)]
-    sums: dict[Place, Any] = dict.fromkeys(places)
+    positions: list[Position] = [("gram", 0, 0), ("gram", 1, 0), ("cross", 1, 0), ("cross", 0, 1)]
+    sums: dict[Position, Any] = dict.fromkeys(positions)
     for rows in parts(11, 4):
         left, right = ({k: put(side[rows, panel]) for k, panel in panels.items()} for side in (x, y))
         add_products(sums, left, right)
-    for name, i, j in places:
+    for name, i, j in positions:
         other = x if name == "gram" else y
         found = mirrored(sums[name, i, j]) if name == "gram" and i == j else sums[name, i, j]
         np.testing.assert_allclose(to_host(found), x[:, panels[i]].T @ other[:, panels[j]], rtol=1e-12)

@@ -12,7 +12,7 @@ from lincorr.solvers.factored import basis_of, factored
 from lincorr.solvers.spectrum import coefficients
 from lincorr.testing import hidden_problem, planted_store
 from pipeline.fit import sources as decompositions
-from pipeline.fit.sources import Decompositions
+from pipeline.fit.sources import SourceCache
 
 P, Q, ROWS = 7, 5, np.arange(20)
 
@@ -36,16 +36,16 @@ def decomposed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def ask(shared: Decompositions, ids: list[int], target_ids: list[int], rows: np.ndarray = ROWS) -> Any:
+def ask(shared: SourceCache, ids: list[int], target_ids: list[int], rows: np.ndarray = ROWS) -> Any:
     return shared.direct("source", "target", np.array(ids), np.array(target_ids), rows, rcond=None)
 
 
 def test_a_source_is_decomposed_once_for_all_targets(store: Any, decomposed: list[int]) -> None:
-    shared = Decompositions(store)
+    shared = SourceCache(store)
     first, second = ask(shared, [0, 1, 2], [0, 1]), ask(shared, [0, 1, 2], [3, 4, 2])
     assert decomposed == [3]
     assert first.target_ids.tolist() == [0, 1]  # the first is not touched by the second
-    alone = ask(Decompositions(store), [0, 1, 2], [3, 4, 2])
+    alone = ask(SourceCache(store), [0, 1, 2], [3, 4, 2])
     for root in (0.0, 0.03):
         assert np.array_equal(coefficients(second, root), coefficients(alone, root))
     assert np.array_equal(second.target_mean, alone.target_mean)
@@ -57,17 +57,17 @@ def test_a_source_is_decomposed_once_for_all_targets(store: Any, decomposed: lis
 def test_other_columns_or_rows_are_another_source(
     store: Any, decomposed: list[int], ids: list[int], rows: np.ndarray
 ) -> None:
-    shared = Decompositions(store)
+    shared = SourceCache(store)
     ask(shared, [0, 1, 2], [0])
     found = ask(shared, ids, [0], rows)
     assert len(decomposed) == 2
     assert np.array_equal(
-        coefficients(found, 0.0), coefficients(ask(Decompositions(store), ids, [0], rows), 0.0)
+        coefficients(found, 0.0), coefficients(ask(SourceCache(store), ids, [0], rows), 0.0)
     )
 
 
 def test_only_the_last_sources_are_kept(store: Any, decomposed: list[int]) -> None:
-    shared = Decompositions(store)
+    shared = SourceCache(store)
     for ids in ([0, 1], [0, 1, 2], [0, 1], [0, 1, 2, 3], [0, 1], [0, 1, 2]):
         ask(shared, ids, [0])
     assert decomposed == [2, 3, 4, 3]  # [0, 1] was always among the last two

@@ -11,8 +11,8 @@ from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from lincorr.testing import hidden_problem, planted_store
 from pipeline.fit.rows import FitRows
+from pipeline.fit.scratch import begin
 from pipeline.fit.sweeps import deal
-from pipeline.fit.tiles import begin
 
 N, SHARD_ROWS = 64, 10
 
