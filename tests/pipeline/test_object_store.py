@@ -246,7 +246,7 @@ def test_no_credentials(flags, capsys, monkeypatch):
 
 HOLDER = (
     "import sys, time\n"
-    "from pipeline import lease\n"
+    "from pipeline.runtime import lease\n"
     "lease.SECONDS = 2.0\n"
     "with lease.leased(sys.argv[1]):\n"
     "    print('held', flush=True)\n"
