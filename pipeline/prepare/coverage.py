@@ -1,4 +1,4 @@
-"""How many answers of each relation a model's vocabulary can tell: whole words, words in a phrase, or not."""
+"""How many answers of each relation have a column in a model's vocabulary, and of which kind."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,8 +18,8 @@ class SideCoverage:
 
     Attributes:
         template, text: its prompt.
-        columns: distinct tokens that stand for answers.
-        whole, phrase, subword: counts of answers (see `lincorr.prompts.columns.Coverage`).
+        columns: number of distinct tokens that stand for answers.
+        whole, phrase, subword: numbers of answers (see `lincorr.prompts.columns.Coverage`).
     """
 
     template: str
@@ -32,10 +32,12 @@ class SideCoverage:
 
 @dataclass(frozen=True, slots=True)
 class RelationCoverage:
-    """One relation.
+    """The answers of one relation.
 
     Attributes:
-        truth: sources with a known target, both whole tokens; None where the relation has no truth.
+        name, family: of the relation.
+        source, target: its two sides.
+        truth: number of sources with a known target, both whole tokens; None without ground truth.
     """
 
     name: str
@@ -46,7 +48,7 @@ class RelationCoverage:
 
     @property
     def fits(self) -> bool:
-        """Whether both sides have a column."""
+        """Whether both sides have a column, as a fit needs."""
         return bool(self.source.columns and self.target.columns)
 
     def as_document(self) -> dict[str, object]:
@@ -55,11 +57,11 @@ class RelationCoverage:
 
 
 def coverage(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> list[RelationCoverage]:
-    """Count the answers of the configured relations in the model's vocabulary; no weight is read.
+    """Count the answers of the configured relations in the model's vocabulary, without reading weights.
 
     Raises:
-        BadInput: a catalogue file or a relation's name is wrong, or the tokenizer cannot keep a template
-            apart from its subject.
+        BadInput: a catalogue file or a relation's name is wrong, or the tokenizer merges a template with its
+            subject.
     """
     catalogue = load_catalogue(config.catalogue)
     names = catalogue.select(config.relations)
@@ -76,7 +78,7 @@ def _relation(relation: Relation, tokenizer: Tokenizer) -> RelationCoverage:
 
 
 def _columns(side: Side, tokenizer: Tokenizer) -> Columns:
-    prompt_template(tokenizer, side.template.text)  # refuses what cannot be spliced
+    prompt_template(tokenizer, side.template.text)  # refuse what cannot be spliced
     return find_columns(tokenizer, side.answers, side.template.gap)
 
 

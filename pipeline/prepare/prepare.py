@@ -1,4 +1,4 @@
-"""Configuration -> what a run is about: subjects, columns, truth and the model's sizes. CPU only."""
+"""Configuration -> the inputs of a run: subjects, columns, ground truth, the model's sizes. CPU only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,8 +38,9 @@ class RelationInputs:
     """A relation in one model's tokens.
 
     Attributes:
-        source, target: the answers' columns.
-        truth: source token id -> target token ids that are right, for whole single-token names.
+        relation: as the catalogue has it.
+        source, target: the columns of its answers.
+        truth: source token id -> correct target token ids, for names that are one whole token.
     """
 
     relation: Relation
@@ -55,19 +56,19 @@ class RelationInputs:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that a run is about, before any weight is loaded.
+    """All inputs of a run that are known before weights are loaded.
 
     Attributes:
-        folder: the located model.
+        folder: of the model.
         fingerprint: its digests.
-        subjects: in the order in which they are fitted.
+        subjects: in the order of the fit.
         relations: with their columns.
-        columns: template name -> the columns whose logits are kept.
+        columns: template name -> the columns whose logits are stored.
         templates: template name -> template.
-        sample: template name -> token ids of the prompts of the first subjects, `SAMPLE` at most.
+        sample: template name -> token ids of the first subjects' prompts, at most `SAMPLE`.
         token_texts: surface text of every token.
-        width, n_layers, head_softcap: of the model.
-        notes: plain sentences for the plan and the report.
+        width, head_softcap: d of the model, and the cap of its logits, if any.
+        notes: sentences for the plan and the report.
     """
 
     folder: Path
@@ -89,10 +90,10 @@ class Inputs:
 
 
 def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> Inputs:
-    """Read tokenizer, catalogue and lists; nothing is written but a converted model.
+    """Read tokenizer, catalogue and word lists; write nothing but a converted model.
 
     Args:
-        tell: is told before anything slow.
+        tell: called with a message before a slow step.
 
     Raises:
         BadInput: a setting cannot be met.
@@ -122,7 +123,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
 
 
 def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], list[str]]:
-    """Return the relations in the model's tokens, and the text of every token; no subjects are drawn.
+    """Return the relations in the model's tokens and the text of every token, without drawing subjects.
 
     Raises:
         BadInput: a setting cannot be met.
@@ -132,7 +133,10 @@ def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], li
 
 
 def _truth_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> list[str]:
-    """Name what is no answer in the truth of the user's relations; tables that ship reach beyond theirs."""
+    """Note the names in the ground truth of the user's relations that are not among the answers.
+
+    Shipped tables are exempt: they cover more than their relations' answers.
+    """
     if not config.catalogue:
         return []
     catalogue = load_catalogue(config.catalogue)
@@ -152,7 +156,7 @@ def _truth_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> li
 
 
 def _sample(tokenizer: Tokenizer, template: Template, subjects: Subjects) -> list[list[int]]:
-    """Tokenise the first subjects' prompts; refuses a template that this tokenizer cannot splice."""
+    """Tokenise the first subjects' prompts; refuse a template that this tokenizer cannot splice."""
     compiled = prompt_template(tokenizer, template.text)
     return prompt_ids(tokenizer, compiled, subjects.ids[:SAMPLE].tolist(), subjects.texts[:SAMPLE])
 
@@ -160,9 +164,9 @@ def _sample(tokenizer: Tokenizer, template: Template, subjects: Subjects) -> lis
 def _open(
     config: RunConfig, tell: Callable[[str], None]
 ) -> tuple[Path, Tokenizer, tuple[RelationInputs, ...], tuple[str, ...]]:
-    """Locate the model; return its folder, its tokenizer, the relations in its tokens, and what to note."""
+    """Locate the model; return its folder, its tokenizer, the relations in its tokens, and notes."""
     catalogue = load_catalogue(config.catalogue)
-    names = catalogue.select(config.relations)  # refuses an unknown one before anything slow
+    names = catalogue.select(config.relations)  # refuse an unknown name before any slow step
     folder, tokenizer = open_tokenizer(config, tell)
     relations: list[RelationInputs] = []
     left_out: list[str] = []
@@ -189,7 +193,7 @@ def _open(
 
 
 def open_tokenizer(config: RunConfig, tell: Callable[[str], None]) -> tuple[Path, Tokenizer]:
-    """Locate the model, converting it if need be; return its folder and its tokenizer."""
+    """Locate the model, converting it if necessary; return its folder and its tokenizer."""
     spec = config.model.spec()
     if needs_conversion(spec):
         tell("Converting the GGUF file to safetensors (once; the result is cached)")
@@ -216,7 +220,7 @@ def _subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Subjects
 
 
 def _file(settings: SubjectSettings) -> Path:
-    if settings.file is None:  # the configuration refuses this already
+    if settings.file is None:  # already refused by the configuration
         raise BadInput("subjects.file: no file is named")
     return settings.file
 
@@ -236,7 +240,7 @@ def _answers(shipped: tuple[str, ...], own: Path | None) -> tuple[str, ...]:
 
 
 def truth_in_tokens(relation: Relation, source: Columns, target: Columns) -> dict[int, tuple[int, ...]]:
-    """Return source token id -> target token ids that are right, of names that are one whole token."""
+    """Return source token id -> correct target token ids, for names that are one whole token."""
     from_name, to_name = source.whole_name_ids(), target.whole_name_ids()
     right: dict[int, list[int]] = {}
     for from_answer, to_answer in relation.truth:
@@ -248,7 +252,7 @@ def truth_in_tokens(relation: Relation, source: Columns, target: Columns) -> dic
 def _templates(
     relations: tuple[RelationInputs, ...],
 ) -> tuple[dict[str, Template], dict[str, Columns]]:
-    """Gather the templates of all relations, and the union of the columns that each needs."""
+    """Gather the templates of all relations, each with the union of the columns that it needs."""
     templates: dict[str, Template] = {}
     columns: dict[str, Columns] = {}
     for inputs in relations:
@@ -263,7 +267,7 @@ def _templates(
 
 
 def union(first: Columns, second: Columns) -> Columns:
-    """Return the columns of one list of answers, then those that only another has."""
+    """Return the columns of one list of answers, followed by those found only in another."""
     new = ~np.isin(second.ids, first.ids)
     keep = np.flatnonzero(new)
     return Columns(
