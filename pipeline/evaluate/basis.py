@@ -1,0 +1,79 @@
+"""What all maps of one basis are evaluated with: computed when it is first asked for, and then shared."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.scores.moments import CrossMoments
+from lincorr.solvers.factored import Factored
+from lincorr.solvers.spectrum import Problem
+from lincorr.store.store import LogitStore
+from pipeline.evaluate.controls import OtherPrompt, OtherTargets, WithTargets, exchangeable, mean_logit_r
+from pipeline.evaluate.predictions import HeldOut
+from pipeline.fit.inputs import FitInputs, Source
+from pipeline.fit.problem import held_out_moments, set_up
+from pipeline.fit.sources import SourceCache
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What serves as controls from the other relations of a run (see `pipeline.evaluate.controls`)."""
+
+    prompt: OtherPrompt | None
+    pair: OtherPrompt | None
+
+
+@dataclass(frozen=True)
+class EvaluatedBasis:
+    """The decomposed problem and the held-out rows of one basis, shared by its maps.
+
+    Attributes:
+        counts: (replicates, rows) how often each held-out row is drawn (`lincorr.scores.bootstrap`).
+    """
+
+    store: LogitStore
+    inputs: FitInputs
+    basis: Source
+    others: Others
+    counts: NDArray[np.uint16]
+    shared: SourceCache
+
+    @cached_property
+    def problem(self) -> Problem:
+        return set_up(self.store, self.inputs, self.basis, self.shared)
+
+    @cached_property
+    def exchangeable(self) -> WithTargets | None:
+        return exchangeable(self.store, self.inputs, self.basis, self.problem)
+
+    @cached_property
+    def moments(self) -> CrossMoments:
+        return held_out_moments(self.store, self.inputs, self.basis, self.problem)
+
+    @cached_property
+    def rows(self) -> HeldOut:
+        return HeldOut.read(self.store, self.inputs, self.basis)
+
+    @cached_property
+    def everything(self) -> Problem | None:
+        """The same problem for every token as output, where there are hidden states."""
+        if not isinstance(self.problem, Factored):
+            return None
+        tokens = np.arange(self.inputs.n_tokens)
+        return self.problem.for_targets(self.shared.columns(tokens), tokens)
+
+    @cached_property
+    def mean_logit(self) -> float:
+        return mean_logit_r(self.store, self.inputs, self.basis)
+
+    @cached_property
+    def other_targets(self) -> OtherTargets | None:
+        other = self.others.prompt
+        return None if other is None else OtherTargets(self.store, other, self.basis, self.problem)
+
+    @cached_property
+    def unrelated_targets(self) -> OtherTargets | None:
+        other = self.others.pair
+        return None if other is None else OtherTargets(self.store, other, self.basis, self.problem)
