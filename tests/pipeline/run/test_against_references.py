@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from lincorr.prompts.subjects import split_rows
 from lincorr.testing import CITIES, COUNTRIES
-from pipeline.evaluate import scores as evaluate
+from pipeline.evaluate import fit_scores
 from tests.pipeline.run.runner import VOCABULARY, WIDTH, mean_r
 
 
@@ -85,7 +85,7 @@ def test_all_outputs_are_scored_as_if_predicted(finished, answers):
 
 
 def test_only_a_sample_of_many_outputs_is_ranked(rerun, answers, monkeypatch):
-    monkeypatch.setattr(evaluate, "SAMPLED_OUTPUTS", 5)
+    monkeypatch.setattr(fit_scores, "SAMPLED_OUTPUTS", 5)
     fits = {fit["name"]: fit for fit in rerun("evaluate", report_sources=3)["relations"][0]["fits"]}
     fit = fits["vocabulary-ridge"]
     x, y = answers["city"], answers["country"]
