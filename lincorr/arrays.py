@@ -1,4 +1,4 @@
-"""Where an array lives: its namespace, and the two crossings between host and device.
+"""Where an array lives: its namespace, and copies between host and device.
 
 Kernels ask the array (``namespace(x)``) instead of remembering a device. Only the edge of a worker calls
 `to_device` and `to_host`. This is the one file that knows CuPy, and importing it makes no GPU context.
@@ -19,7 +19,7 @@ def namespace(*arrays: Array) -> Any:
 
 
 def device(array: Array) -> Any:
-    """Return where an array lives, as its namespace names it."""
+    """Return the device of an array, as its namespace names it."""
     return array_api_compat.device(array)
 
 
@@ -43,13 +43,13 @@ def has_gpu() -> bool:
         if cupy.cuda.runtime.getDeviceCount() == 0:
             return False
         cupy.linalg.cholesky(cupy.eye(1) @ cupy.eye(1))
-    except Exception:  # no CuPy, no driver, no room, no cuBLAS or cuSOLVER: each fails in ways of its own
+    except Exception:  # no CuPy, driver, memory, cuBLAS or cuSOLVER: each fails in its own way
         return False
     return True
 
 
 def free_bytes() -> int:
-    """Return how much memory the GPU has left for this process."""
+    """Return the bytes of GPU memory that this process can still allocate."""
     import cupy
 
     free, _ = cupy.cuda.runtime.memGetInfo()
@@ -57,7 +57,7 @@ def free_bytes() -> int:
 
 
 def limit_memory(kind: str, n_bytes: int) -> None:
-    """Let this process hold no more than `n_bytes` of a device's memory (0: no limit); the host has none."""
+    """Limit this process to `n_bytes` of a device's memory (0: no limit); on "cpu", do nothing."""
     if kind != "cpu":
         import cupy
 
@@ -96,11 +96,11 @@ def scattered(values: Array, order: Array) -> Array:
         result[order] = values
         return result
     xp = namespace(values)
-    return xp.take(values, xp.argsort(order), axis=0)  # the standard assigns to no places
+    return xp.take(values, xp.argsort(order), axis=0)  # the standard has no assignment by an index array
 
 
 def add_product(total: Array, a: Array, b: Array, *, sign: float = 1.0) -> Array:
-    """Return ``total + sign · a @ b``; `total` is used up: its memory may hold the result."""
+    """Return ``total + sign · a @ b``; `total` may be overwritten with the result."""
     if array_api_compat.is_cupy_array(total):
         from cupy import cublas
 
@@ -115,9 +115,9 @@ def add_product(total: Array, a: Array, b: Array, *, sign: float = 1.0) -> Array
 
 
 def add_square(total: Array, a: Array, *, sign: float = 1.0) -> Array:
-    """Return ``total + sign · a @ a.T`` of a symmetric `total`, which is used up like that of `add_product`.
+    """Return ``total + sign · a @ a.T`` of a symmetric `total`, which may be overwritten.
 
-    Only the lower triangle of `total` is read, and only that of the result is to be relied on.
+    Only the lower triangle of `total` is read, and only that of the result is valid.
     """
     if isinstance(total, np.ndarray) and total.flags.c_contiguous and total.dtype == np.float64:
         from scipy.linalg.blas import dsyrk
@@ -130,7 +130,7 @@ def add_square(total: Array, a: Array, *, sign: float = 1.0) -> Array:
 
 
 def cholesky(matrix: Array) -> Array:
-    """Return the lower Cholesky factor of a matrix whose lower triangle alone is read.
+    """Return the lower Cholesky factor of a matrix; only its lower triangle is read.
 
     Raises:
         LinAlgError: it is not positive definite. CuPy returns NaN then.

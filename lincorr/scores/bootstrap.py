@@ -1,4 +1,4 @@
-"""How far the mean r would move with other subjects: a bootstrap over held-out rows.
+"""How much the mean r varies with the subjects: a bootstrap over held-out rows.
 
 Each replicate draws n of the n held-out rows with replacement. Its r comes from sums of x, y, x², y² and xy
 weighted by how often a row was drawn: nothing is fitted again, no row is copied, and one matrix product
@@ -15,25 +15,16 @@ from numpy.typing import NDArray
 from lincorr.arrays import Array, namespace, to_host
 from lincorr.scores.moments import Correlation
 
-SHUFFLES = 8  # one alone is off by as much as their standard deviation: outputs go together
-
+SHUFFLES = 8  # one alone is off by as much as their standard deviation: outputs vary together
 SAMPLED_OUTPUTS = 512  # all of 49,152 would take minutes for 25,000 held-out rows: each is sorted twice
-
-
 LEVEL = 0.95
-
-
 REPLICATES = 400
-
-
 _BLOCK_ROWS = 1024
-
-
 _NOTHING = 1e-12  # a replicate whose variance is this small a part of the column's has no correlation
 
 
 def row_counts(n: int, replicates: int = REPLICATES, *, seed: int = 0) -> NDArray[np.uint16]:
-    """Draw how often each of n rows is in each replicate, (replicates, n); every row of it sums to n."""
+    """Draw how often each of n rows is in each replicate: (replicates, n) counts, whose rows sum to n."""
     rng = np.random.default_rng(seed)
     counts = np.empty((replicates, n), dtype=np.uint16)
     for row in counts:
@@ -72,7 +63,7 @@ def replicated_pearson(predicted: Array, true: Array, counts: NDArray[np.uint16]
 
 
 def mean_interval(replicated: Array, level: float = LEVEL) -> tuple[float, float]:
-    """Return the percentile interval of the mean r over columns, those without an r left out.
+    """Return the percentile interval of the mean r over columns that have an r.
 
     Args:
         replicated: (replicates, q) of `replicated_pearson`.

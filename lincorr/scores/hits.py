@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """How often a right answer is among the k strongest.
+    """Hit rates: how often a right answer is among the k strongest.
 
     Attributes:
         at: k -> share of the rows.
-        chance: k -> the share to expect of weights in random order.
-        of: rows that could be asked.
+        chance: k -> the share expected of weights in random order.
+        of: number of rows with a right answer.
     """
 
     at: dict[int, float]

@@ -17,7 +17,7 @@ _RARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class HubCounts:
-    """How many targets each source dominates.
+    """Counts of the targets that each source dominates.
 
     Attributes:
         top: how many strongest sources of a target count.
@@ -31,12 +31,12 @@ class HubCounts:
 
     @property
     def expected(self) -> float:
-        """A source's count where the weights are in random order."""
+        """The mean count of a source if weights were in random order."""
         return len(self.by_target) * self.top / len(self.counts)
 
     @property
     def bound(self) -> int:
-        """The count that even the greatest of all sources passes in fewer than one of twenty random orders.
+        """The count that the largest of all sources exceeds in fewer than one of twenty random orders.
 
         From the binomial's tail at 0.05 / p (a union bound over the sources).
         """
@@ -49,7 +49,7 @@ class HubCounts:
 
 
 def count_hubs(blocks: Iterable[NDArray[np.floating]], top: int) -> HubCounts:
-    """Count, from blocks of columns of W, (p, any number of targets) each.
+    """Count from blocks of columns of W, (p, any number of targets) each.
 
     Raises:
         ValueError: there is no block.
@@ -57,8 +57,8 @@ def count_hubs(blocks: Iterable[NDArray[np.floating]], top: int) -> HubCounts:
     strongest = []
     for block in blocks:
         sources = block.shape[0]
-        kept = min(top, sources)
-        best = np.argpartition(-block, kept - 1, axis=0)[:kept]
+        count = min(top, sources)
+        best = np.argpartition(-block, count - 1, axis=0)[:count]
         order = np.argsort(-np.take_along_axis(block, best, axis=0), axis=0, kind="stable")
         strongest.append(np.take_along_axis(best, order, axis=0).T)
     if not strongest:

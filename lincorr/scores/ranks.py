@@ -9,7 +9,7 @@ import numpy as np
 from lincorr.arrays import Array, namespace, scattered
 from lincorr.scores.moments import Correlation
 
-_FEWEST = 3  # pairs of values of which a rank correlation is told
+_FEWEST = 3  # pairs of values for which a rank correlation is reported
 
 
 def spearman(predicted: Array, true: Array) -> Array:
@@ -25,7 +25,9 @@ def spearman(predicted: Array, true: Array) -> Array:
     """
     xp = namespace(predicted, true)
     rho = Correlation.of(average_ranks(predicted), average_ranks(true)).pearson()
-    varies = ~xp.isnan(Correlation.of(predicted, true).pearson())  # else the ranks are those of rounding
+    varies = ~xp.isnan(
+        Correlation.of(predicted, true).pearson()
+    )  # else the ranks would be those of rounding errors
     return xp.where(varies, rho, xp.full_like(rho, math.nan))
 
 
@@ -33,7 +35,7 @@ def average_ranks(values: Array) -> Array:
     """Return the rank of each value in its column, from 1; equal values share their mean rank.
 
     Args:
-        values: (n, q), no NaN.
+        values: (n, q), without NaN.
 
     Returns:
         (n, q) float64.
@@ -57,9 +59,9 @@ def _column_ranks(column: Array) -> Array:
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return Spearman's rho of two short lists over the places where both have a value.
+    """Return Spearman's rho of two short lists over the positions where both have a value.
 
-    NaN of fewer than three, or where one side does not vary.
+    NaN for fewer than three, or where one side does not vary.
     """
     pairs = np.array([a, b], dtype=np.float64).T
     pairs = pairs[~np.isnan(pairs).any(axis=1)]

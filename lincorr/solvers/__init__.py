@@ -1,1 +1,1 @@
-"""Least-squares solvers: one problem, several ways, one result. See DESIGN.md beside this file."""
+"""Least squares: one problem, six methods, one result. See DESIGN.md beside this file."""

@@ -26,7 +26,7 @@ class Cut:
     """Where a spectrum is cut.
 
     Attributes:
-        rank: r, the singular values that are kept.
+        rank: r, the number of singular values kept.
         noise_floor: τ of the stored data.
         threshold: what was applied: the larger of τ and float64's own ``eps · max(n, p) · σ₁``, or
             the caller's ``rcond · σ₁``.

@@ -21,7 +21,14 @@ METHOD = "direct"
 
 @dataclass(frozen=True, slots=True)
 class Direct(FromSpectrum):
-    """Source and target logits, ready to be solved for any penalty."""
+    """Source and target logits, ready to be solved for any penalty.
+
+    Attributes:
+        source_ids, target_ids: (p,) and (q,) token ids.
+        spectrum: of the centred source (n, p).
+        targets, projected: (n, q) and (r, q), as in `Decomposed`.
+        target_mean: (q,).
+    """
 
     source_ids: NDArray[np.int64]
     target_ids: NDArray[np.int64]
@@ -33,7 +40,7 @@ class Direct(FromSpectrum):
     readout: None = None
 
     def to_map(self, coefficients: Array, diagnosis: Diagnosis) -> LinearMap:
-        """The coefficients are the weights."""
+        """Return the map: its weights are the coefficients (p, q)."""
         intercept = self.target_mean - self.spectrum.mean @ coefficients
         return LinearMap(
             self.source_ids,
@@ -44,7 +51,7 @@ class Direct(FromSpectrum):
         )
 
     def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
-        """Return rows of the weights."""
+        """Return the rows of W (len(positions), q)."""
         xp = namespace(coefficients)
         return xp.take(coefficients, like(positions, coefficients), axis=0)
 

@@ -33,8 +33,16 @@ METHOD = "factored"
 class Factored(FromSpectrum):
     """Source and target hidden states with their heads, ready to be solved for any penalty.
 
-    The heads may stay on the host while all else lives on a device: a vocabulary's is large, and seldom asked
-    for whole.
+    The heads may stay on the host while all else lives on a device: a vocabulary's head is large, and seldom
+    needed whole.
+
+    Attributes:
+        source_ids, target_ids: (p,) and (q,) token ids.
+        source_head, target_head: E1 (p, d) and E2 (q, d).
+        spectrum: of G (n, k).
+        targets, projected: (n, d) and (r, d), as in `Decomposed`.
+        source_mean, target_mean: (d,) of the hidden states.
+        to_coordinates, from_coordinates: (d, k), as in `Basis`.
     """
 
     source_ids: NDArray[np.int64]
@@ -56,7 +64,7 @@ class Factored(FromSpectrum):
         return like(self.target_head.scaled, self.targets)
 
     def to_map(self, coefficients: Array, diagnosis: Diagnosis) -> LinearMap:
-        """Carry coefficients Z (k, d) to the logits on both sides; W stays three factors."""
+        """Turn coefficients Z (k, d) into the map between logits; W stays three factors."""
         weights = self.to_coordinates @ coefficients
         hidden = HiddenMap(
             weights=to_host(weights),
@@ -74,7 +82,7 @@ class Factored(FromSpectrum):
         )
 
     def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
-        """Return rows of W; only these rows of the source head are used."""
+        """Return the rows of W (len(positions), q); only these rows of the source head are used."""
         head = self.source_head.columns(like(positions, self.source_head.weight))
         rows = like(head.scaled, coefficients)
         return rows @ (self.from_coordinates @ coefficients) @ self.readout.T
@@ -141,7 +149,7 @@ def factored(
     """Set up float64 hidden states H1, H2 (n, d) and float64 heads of the source and target tokens.
 
     Args:
-        basis: of the source head, where it is known already.
+        basis: of the source head, if known already.
 
     Raises:
         ValueError: a head is soft-capped; its logits are not linear in the hidden state.

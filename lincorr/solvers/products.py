@@ -18,12 +18,12 @@ def gram_tile(pairs: Iterable[tuple[Array, Array]]) -> Array:
 
 
 def add_products(sums: dict[Position, Array | None], x: Mapping[int, Array], y: Mapping[int, Array]) -> None:
-    """Add what one block of rows brings to tiles of ``G = Xcᵀ Xc`` and ``B = Xcᵀ Yc``, in place.
+    """Add one block of rows to tiles of ``G = Xcᵀ Xc`` and ``B = Xcᵀ Yc``, in place.
 
     Args:
-        sums: tile -> what the blocks before brought, None at first. Of a tile on G's diagonal only the lower
-            triangle is to be relied on (`mirrored`).
-        x, y: number of a panel -> its centred rows (n_k, b), those that the tiles ask for.
+        sums: tile -> sum over the blocks before, None at first. Of a tile on G's diagonal only the lower
+            triangle is valid (`mirrored`).
+        x, y: number of a panel -> its centred rows (n_k, b), for the panels that the tiles need.
     """
     for (name, i, j), total in sums.items():
         a, b = x[i], x[j] if name == "gram" else y[j]

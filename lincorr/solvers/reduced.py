@@ -1,4 +1,4 @@
-"""What every streamed decomposition comes down to: three small factors of the source and the targets.
+"""The common result of the out-of-core decompositions: three small factors of the source and the targets.
 
 With ``Xc ≈ U diag(s) Vᵀ`` cut at rank r, all that a solution needs of n rows is s (r,), V (p, r) and
 ``A = Uᵀ Yc`` (r, q):
@@ -23,7 +23,7 @@ from lincorr.solvers.result import Diagnosis, Factors, LinearMap, relative
 from lincorr.solvers.spectrum import INTERPOLATED
 
 LeftOut = Callable[[Sequence[float]], list[float]]  # √λ/σ₁ -> mean leave-one-out Pearson r
-SCORED_OUTPUTS = 512  # leave-one-out looks at no more outputs than this, evenly spaced
+SCORED_OUTPUTS = 512  # leave-one-out scores at most this many outputs, evenly spaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Reduced:
         basis: V (p, r).
         projected: A (r, q).
         source_mean, target_mean: (p,) and (q,).
-        residual: how far the decomposition is from one, relative to σ₁ or σ₁².
+        residual: error of the decomposition, relative to σ₁ or σ₁².
         left_out: scores penalties by leave-one-out.
     """
 
@@ -70,7 +70,7 @@ class Reduced:
         return self.residual, relative(math.sqrt(max(0.0, squared)), float(norm(solution)))
 
     def to_map(self, solution: Array, diagnosis: Diagnosis) -> LinearMap:
-        """Make W, as factors where those are smaller."""
+        """Return the map, with W as factors where those are smaller."""
         weights: NDArray[np.floating] | Factors
         (p, r), q = self.basis.shape, solution.shape[1]
         if p * q <= r * (p + q):
@@ -81,7 +81,7 @@ class Reduced:
         return LinearMap(self.source_ids, self.target_ids, weights, to_host(intercept), diagnosis)
 
     def rows(self, solution: Array, positions: NDArray[np.int64]) -> Array:
-        """Return rows of W; only these rows of V are used."""
+        """Return the rows of W (len(positions), q); only these rows of V are used."""
         return namespace(solution).take(self.basis, like(positions, solution), axis=0) @ solution
 
     def coordinates(self, source: Array) -> Array:
@@ -106,7 +106,7 @@ class LeaveOneOut:
     interpolated: int
 
     def merge(self, other: "LeaveOneOut") -> "LeaveOneOut":
-        """Join two blocks."""
+        """Merge two blocks of rows."""
         return LeaveOneOut(self.correlation.merge(other.correlation), self.interpolated + other.interpolated)
 
     def score(self) -> float:
@@ -114,23 +114,23 @@ class LeaveOneOut:
         return math.nan if self.interpolated else finite_mean(self.correlation.pearson())
 
     def packed(self) -> NDArray[np.float64]:
-        """Return the same numbers as one (7, q) array, to be kept."""
+        """Return the same numbers as one float64 array (7, q), to be stored."""
         c = self.correlation
         parts = [to_host(part) for part in (c.mean_x, c.mean_y, c.xx, c.yy, c.xy)]
         counts = [np.full_like(parts[0], count) for count in (c.count, self.interpolated)]
         return np.stack([*parts, *counts])
 
     @classmethod
-    def unpacked(cls, kept: NDArray[np.floating]) -> "LeaveOneOut":
+    def unpacked(cls, packed: NDArray[np.floating]) -> "LeaveOneOut":
         """Undo `packed`."""
-        *parts, count, interpolated = kept
+        *parts, count, interpolated = packed
         return cls(Correlation(int(count[0]), *parts), int(interpolated[0]))
 
 
 def leave_one_out_block(
     left: Array, targets: Array, values: Array, projected: Array, penalties: Sequence[float], n_rows: int
 ) -> list[LeaveOneOut]:
-    """Leave each row of a block out, for every λ.
+    """Leave each row of a block out, for every λ; return one result a λ.
 
     Args:
         left: (b, r) rows of U.
@@ -152,6 +152,6 @@ def leave_one_out_block(
 
 
 def scored_outputs(n_outputs: int) -> NDArray[np.int64]:
-    """Return the outputs that leave-one-out looks at."""
+    """Return the positions (m,) of the outputs that leave-one-out scores."""
     count = min(n_outputs, SCORED_OUTPUTS)
     return np.linspace(0, n_outputs - 1, count).round().astype(np.int64)

@@ -1,4 +1,4 @@
-"""What every solver returns: the fitted map and its diagnosis."""
+"""The result of every solver: the fitted map and its diagnosis."""
 
 import math
 from collections.abc import Sequence
@@ -49,14 +49,14 @@ class Diagnosis:
 
     Attributes:
         method, reason: which solver, and why it was chosen.
-        n_rows: subjects that were fitted.
+        n_rows: n, the number of fitted rows.
         cut: the rank decision.
         penalty: λ; 0.0 for minimum-norm least squares.
         root_penalty: √λ / σ₁.
         normal_residual: ‖Xᵀ(Y - XW) - λW‖ / (‖X‖(‖Y - XW‖ + ‖X‖‖W‖)) in the solver's coordinates, in the
             kept directions.
         min_norm_residual: ‖W - VVᵀW‖ / ‖W‖: how much of W lies outside the kept directions.
-        path: the ridge path that chose λ, if one was walked.
+        path: the ridge path that chose λ, if there is one.
     """
 
     method: str
@@ -80,7 +80,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """A matrix kept as factors: ``left @ core @ right.T``; for W, head rows on both sides of a small core.
+    """A matrix as factors: ``left @ core @ right.T``; for W, head rows on both sides of a small core.
 
     Attributes:
         left: (p, r).
@@ -98,7 +98,7 @@ class Factors:
         return (self.left.shape[0], self.right.shape[0])
 
     def __getitem__(self, index: tuple[Any, Any]) -> Floats:
-        """Return the block of rows and columns; only what is asked for is multiplied out."""
+        """Return the block of rows and columns; nothing else is multiplied out."""
         rows, columns = index
         left, right = np.atleast_2d(self.left[rows]), np.atleast_2d(self.right[columns])
         # the cheaper order of the two
@@ -240,7 +240,7 @@ def _positions(known: NDArray[np.int64], wanted: Sequence[int], role: str) -> ND
     positions: NDArray[np.int64] = order[found]
     for token, position in zip(wanted, positions, strict=True):
         if known[position] != token:
-            raise KeyError(f"token {token} is no {role} of this map")
+            raise KeyError(f"token {token} is not a {role} token of this map")
     return positions
 
 

@@ -6,7 +6,7 @@
     solve      L Z = B,  Lᵀ W = Z                                      some column blocks of B a task
 
 Inputs of a task are rows or final tiles only and its output is tiles, so that any task can be run again and a
-solve goes on where it stopped. Cost ``n p (p + 2 q) + p³/3 + 2 p² q``; a task holds a few tiles. It is ridge,
+solve resumes where it stopped. Cost ``n p (p + 2 q) + p³/3 + 2 p² q``; a task holds a few tiles. It is ridge,
 plainly: without λ the Gram matrix of logits is singular. Every number of W has the error of a backward
 stable solution: about ``eps · (σ₁² + λ) / λ`` at worst.
 

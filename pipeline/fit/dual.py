@@ -18,6 +18,7 @@ from pipeline.runtime.executor import Executor
 
 
 def decompose_dual(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
+    """Run the stages of dual, as far as their tiles are missing."""
     cut_rows(executor, store, scratch)
     n, blocks = scratch.shape("X")[0], scratch.tiles("X")[0]
     block = scratch.facts()["block"]
@@ -66,7 +67,7 @@ def dual_basis(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
 
 
 def symmetric(scratch: Scratch, name: str) -> Floats:
-    """Return a symmetric matrix of which the lower tiles are kept, on the host."""
+    """Return a symmetric matrix from its lower tiles, on the host."""
     tiles = scratch.tiles(name)[0]
 
     def tile(i: int, j: int) -> Floats:

@@ -14,10 +14,11 @@ from pipeline.fit.rows import indices
 from pipeline.fit.tiles import Done, TileTask, opened, opened_rows, tile_task
 from pipeline.runtime.executor import Executor, Stage
 
-_GROUPS = 16  # of rows whose moments are kept apart, at most; fixed, so that the tree is
+_GROUPS = 16  # leaves of the merge tree at most: fixed, so that the order of the sums is
 
 
 def decompose_gram(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
+    """Run the stages of gram, as far as their moments are missing."""
     n, p = scratch.shape("rows")[1], scratch.shape("source_ids")[1]
     q, block = scratch.shape("target_ids")[1], scratch.facts()["block"]
     groups = min(_GROUPS, -(-n // block))
@@ -57,6 +58,7 @@ def _node(level: int, k: int) -> str:
 
 
 def moment_names(scratch: Scratch) -> list[str]:
+    """Return the names of all moments in the scratch."""
     groups = scratch.facts().get("groups")
     return [] if groups is None else [_node(i, k) for i, n in enumerate(_levels(groups)) for k in range(n)]
 
@@ -97,7 +99,7 @@ def sum_moments(task: TileTask, scratch: Scratch, _: Panels) -> Done:
 
 
 def _blocks_of(scratch: Scratch, group: int) -> range:
-    """Return the blocks of a group: all groups have nearly as many."""
+    """Return the blocks of a group; groups differ by at most one block."""
     facts = scratch.facts()
     blocks = -(-scratch.shape("rows")[1] // facts["block"])
     return range(group * blocks // facts["groups"], (group + 1) * blocks // facts["groups"])
@@ -105,7 +107,7 @@ def _blocks_of(scratch: Scratch, group: int) -> range:
 
 @tile_task
 def merge_moments(task: TileTask, scratch: Scratch, _: Panels) -> Done:
-    """Merge two nodes of the level below; an odd last one is handed on."""
+    """Merge two nodes of the level below; an odd last one is passed on as it is."""
     level, k = task.i, task.j
     merged = _load_moments(scratch, level - 1, 2 * k)
     if 2 * k + 1 < _levels(scratch.facts()["groups"])[level - 1]:

@@ -1,4 +1,4 @@
-"""What one relation is fitted from."""
+"""The inputs of one relation's fits, and their digest."""
 
 import hashlib
 import json
@@ -19,17 +19,13 @@ from pipeline.prepare.prepare import Inputs, RelationInputs
 
 Source = Literal["domain", "vocabulary"]
 Split: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of subjects: fitted, held out
-
-
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
-
-
-_SOLVERS = 1  # raised when a solver's answer changes: kept maps are then fitted again
+_SOLVERS = 1  # raised when a solver's answer changes: stored maps are then fitted again
 
 
 @dataclass(frozen=True, slots=True)
 class FitInputs:
-    """What the fits of one relation are made from.
+    """The inputs of one relation's fits.
 
     Attributes:
         relation: in the model's tokens.
@@ -39,7 +35,7 @@ class FitInputs:
         rcond: overrides the rank rule.
         root_penalty: √λ/σ₁ of the ridge fits; None has it chosen by leave-one-out.
         memory_bytes: what a task may hold.
-        device: where the tasks of fits that stream compute: "cpu", "cuda", or "auto".
+        device: where out-of-core tasks compute: "cpu", "cuda", or "auto".
     """
 
     relation: RelationInputs
@@ -79,10 +75,10 @@ def fit_inputs(
     split: Split,
     relations: Sequence[RelationInputs] | None = None,
 ) -> Iterator[FitInputs]:
-    """Yield what each relation is fitted from; relations that share a source prompt follow each other.
+    """Yield the inputs of each relation's fits; relations that share a source prompt follow each other.
 
     Args:
-        relations: others than the configuration's, of its templates.
+        relations: in place of the configuration's, of the same templates.
 
     Raises:
         LincorrError: a subject or template is not in the store.
@@ -127,13 +123,13 @@ def _by_source(relations: Sequence[RelationInputs]) -> list[RelationInputs]:
 
 
 def input_digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:
-    """Hash all that goes into the fits of one source."""
+    """Return a digest of all that the fits of one source depend on."""
     contents = [
         store.shards.digest(name, inputs.fit_rows)
         for name in (inputs.source_template, inputs.target_template)
     ]
-    told = [_SOLVERS, inputs.choices[source].method, inputs.rcond, inputs.root_penalty, contents]
-    whole = hashlib.sha256(json.dumps(told).encode())
+    digest_inputs = [_SOLVERS, inputs.choices[source].method, inputs.rcond, inputs.root_penalty, contents]
+    whole = hashlib.sha256(json.dumps(digest_inputs).encode())
     for array in (inputs.source_ids(source), inputs.relation.target.ids, inputs.fit_rows):
         whole.update(array.astype(np.int64).tobytes())
     return whole.hexdigest()

@@ -21,6 +21,7 @@ _SEED = 0  # of Ω
 
 
 def decompose_lowrank(executor: Executor, store: LogitStore, scratch: Scratch) -> None:
+    """Run the stages of lowrank, as far as their tiles are missing."""
     cut_rows(executor, store, scratch)
     (n, p), (blocks, n_panels) = scratch.shape("X"), scratch.tiles("X")
     facts = scratch.facts()

@@ -1,11 +1,11 @@
-"""The rows of a streamed fit, cut once into blocks of rows and panels of columns in its scratch.
+"""The rows of an out-of-core fit, cut once into blocks of rows and panels of columns in its scratch.
 
 A store's shards hold whole rows; a solver that walks over columns would read everything again and again.
-So a first stage writes X and Y in tiles, with the sums from which columns are centred. (`tiled` walks over
-rows, `sweeps.py`, and has the sums alone.)
+So a first stage (`cut.py`) writes X and Y in tiles, with the sums from which columns are centred. (`tiled`
+walks over rows, `sweeps.py`, and has the sums alone.)
 
     X, Y                  tiles (block rows, panel columns), float32: exactly what the store has
-    Y_scored              some columns of Y, for leave-one-out
+    Y_scored              the columns of Y that leave-one-out scores
     X_sums, Y_sums        (blocks, p): one row a block;  X_squares (blocks, p);  X_widest (blocks, 1)
     rows, source_ids, target_ids
 """
@@ -23,8 +23,6 @@ from lincorr.store.scratch import Scratch
 from pipeline.plan.memory import holds_square, most_column_blocks
 
 Side = Literal["X", "Y"]
-
-
 _SIDES: tuple[Side, ...] = ("X", "Y")
 
 
@@ -33,7 +31,7 @@ class Panels:
 
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
-        self._kept: dict[tuple[str, int, int], Array] = {}
+        self._cached: dict[tuple[str, int, int], Array] = {}
 
     @functools.cached_property
     def n_blocks(self) -> int:
@@ -60,11 +58,11 @@ class Panels:
         return {side: namespace(rows).sum(rows, axis=0) / self.n_rows for side, rows in sums.items()}
 
     def down(self, side: Side, j: int) -> Iterator[Array]:
-        """Yield the tiles of panel j, block by block, centred; the next is read meanwhile."""
+        """Yield the tiles of panel j, block by block, centred; the next is prefetched."""
         return self._centred(side, [(i, j) for i in range(self.n_blocks)])
 
     def across(self, side: Side, i: int) -> Iterator[Array]:
-        """Yield the tiles of block i, panel by panel, centred; the next is read meanwhile."""
+        """Yield the tiles of block i, panel by panel, centred; the next is prefetched."""
         return self._centred(side, [(i, j) for j in range(self.n_panels(side))])
 
     def _centred(self, side: Side, positions: Sequence[tuple[int, int]]) -> Iterator[Array]:
@@ -78,27 +76,27 @@ class Panels:
         return tile - self.means[side][start : start + tile.shape[1]]
 
     def square(self, name: str) -> Callable[[int, int], Array]:
-        """Return what reads the lower tiles of a (p, p) matrix, each once if all of them fit into memory.
+        """Return a reader of the lower tiles of a (p, p) matrix; it reads each once if all fit into memory.
 
-        Those of other matrices are let go.
+        The cached tiles of other matrices are released.
         """
         self.forget(name)
         if not self._holds_square(name):
             return lambda i, j: self._scratch.read(name, i, j)
 
         def read(i: int, j: int) -> Array:
-            if (name, i, j) not in self._kept:
-                self._kept[name, i, j] = self._scratch.read(name, i, j)
-            return self._kept[name, i, j]
+            if (name, i, j) not in self._cached:
+                self._cached[name, i, j] = self._scratch.read(name, i, j)
+            return self._cached[name, i, j]
 
         return read
 
     def square_in_order(
         self, name: str, positions: Sequence[tuple[int, int]], column_blocks: int
     ) -> Callable[[int, int], Array]:
-        """Return the same for tiles that will be asked for in this order, beside some column blocks of W.
+        """Return the same for tiles that are read in this order, beside some column blocks of W.
 
-        Where not all of them fit, the next one is read meanwhile.
+        Where not all of them fit, the next one is prefetched.
         """
         if self._holds_square(name, column_blocks):
             return self.square(name)
@@ -106,8 +104,8 @@ class Panels:
         coming = zip(positions, self._scratch.read_ahead(name, positions), strict=True)
 
         def read(i: int, j: int) -> Array:
-            place, tile = next(coming)
-            assert place == (i, j), "tiles are asked for in another order"
+            position, tile = next(coming)
+            assert position == (i, j), "tiles are read in another order"
             return tile
 
         return read
@@ -117,7 +115,7 @@ class Panels:
         return most_column_blocks(self._panel_width, self._scratch.tiles("cross")[0], self._memory_bytes)
 
     def scored(self, i: int) -> Array:
-        """Return the outputs of block i that leave-one-out looks at, centred."""
+        """Return the outputs of block i that leave-one-out scores, centred (b, m)."""
         return self._scratch.read("Y_scored", i, 0) - scored(self.means["Y"])
 
     def noise(self, storage_eps: float) -> float:
@@ -126,8 +124,8 @@ class Panels:
         return noise_floor(widest.max(axis=0), np.sqrt(squares.sum(axis=0)), storage_eps)
 
     def forget(self, name: str = "") -> None:
-        """Let go of the tiles that are kept in memory, but for those of `name`."""
-        self._kept = {key: tile for key, tile in self._kept.items() if key[0] == name}
+        """Release the cached tiles of all matrices but `name`."""
+        self._cached = {key: tile for key, tile in self._cached.items() if key[0] == name}
 
     @functools.cached_property
     def _panel_width(self) -> int:
@@ -145,5 +143,5 @@ class Panels:
 
 
 def scored(means: Array) -> Array:
-    """Return the entries (q,) -> (m,) of the outputs that leave-one-out looks at."""
+    """Return the means (m,), of all (q,), of the outputs that leave-one-out scores."""
     return namespace(means).take(means, like(scored_outputs(means.shape[0]), means), axis=0)

@@ -25,19 +25,19 @@ from pipeline.plan.memory import held_out_rows
 def set_up(
     store: LogitStore, inputs: FitInputs, source: Source, shared: SourceCache | None = None
 ) -> Problem:
-    """Return a source's problem: its rows read and decomposed, or what a streamed fit has kept.
+    """Return a source's problem: its rows read and decomposed, or the result of an out-of-core fit.
 
     Args:
-        shared: sources that other relations may ask for, too.
+        shared: decomposed sources that other relations use, too.
 
     Raises:
-        LincorrError: a streamed fit has kept nothing.
+        LincorrError: the out-of-core fit is missing or outdated.
     """
     method = inputs.choices[source].method
     if method == "tiled":
         return Solved(store.maps.load(inputs.relation.name, inputs.fit_names(source)[0]))
     if inputs.choices[source].streamed:
-        return load_reduced(_kept_scratch(store, inputs, source), method)
+        return load_reduced(_decomposed_scratch(store, inputs, source), method)
     shared = shared or SourceCache(store)
     decomposed = shared.factored if method == "factored" else shared.direct
     return decomposed(
@@ -50,18 +50,18 @@ def set_up(
     )
 
 
-def _kept_scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
+def _decomposed_scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
     url = scratch_url(store, f"{inputs.relation.name}-{source}")
     if Scratch.inputs(url) != input_digest(store, inputs, source):
-        raise LincorrError(f"fit: the decomposition in {url!r} is gone; run `lincorr fit` again")
+        raise LincorrError(f"fit: the decomposition in {url!r} is missing; run `lincorr fit` again")
     return Scratch.attach(url)
 
 
 def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source, problem: Problem) -> CrossMoments:
-    """Return the moments of the rows to test, of such data as the source's problem is made of.
+    """Return the moments of the held-out rows, of the data that the source's problem is stated in.
 
     Args:
-        problem: of the source, with any targets: a streamed one knows its coordinates, another its device.
+        problem: of the source, with any targets: it knows its coordinates or its device.
     """
     rows, ids = inputs.test_rows, inputs.source_ids(source)
     hidden = inputs.choices[source].method == "factored"

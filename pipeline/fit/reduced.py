@@ -1,4 +1,4 @@
-"""What the out-of-core solvers share once a source is decomposed."""
+"""Stages that gram, dual and lowrank share, and their result: a `Reduced` problem read from the scratch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ Floats = NDArray[np.floating]
 
 
 def load_reduced(scratch: Scratch, method: str) -> Reduced:
-    """Return the decomposition that a scratch keeps."""
+    """Return the problem whose decomposition is in a scratch."""
     facts = scratch.facts()
     known = {
         round(float(root), 12): score for root, score in zip(ROOT_PENALTIES, facts["left_out"], strict=True)
@@ -52,7 +52,7 @@ def load_reduced(scratch: Scratch, method: str) -> Reduced:
 def run_decomposition(
     executor: Executor, store: LogitStore, scratch: Scratch, function: Callable[[TileTask], dict[str, Any]]
 ) -> None:
-    """Run the one task that decides the rank, and remember what it decided."""
+    """Run the one task that decides the rank, and store its decision in the scratch's facts."""
     if "cut" not in scratch.facts():
         task = TileTask(store.url, scratch.url, scratch.begun, 0)
         [decided] = executor.run(Stage("decompose", function, [task], on_device=True))
@@ -60,7 +60,7 @@ def run_decomposition(
 
 
 def require_rank(cut: Cut) -> None:
-    """Refuse a source that has nothing to decompose.
+    """Refuse a source of rank 0.
 
     Raises:
         LincorrError: no singular value is above the noise.
@@ -73,12 +73,13 @@ def require_rank(cut: Cut) -> None:
 
 
 def save_left(scratch: Scratch, left: Array) -> None:
+    """Write U (n, r) in tiles of whole rows."""
     scratch.create("left", left.shape, (scratch.facts()["block"], left.shape[1]))
     write_rows(scratch, "left", left)
 
 
 def write_rows(scratch: Scratch, name: str, matrix: Array) -> int:
-    """Write a whole matrix in its tiles of whole rows; return the bytes."""
+    """Write a matrix in tiles of whole rows; return the bytes."""
     block, host = scratch.facts()["block"], to_host(matrix)
     starts = enumerate(range(0, len(host), block))
     return sum(scratch.write(name, i, 0, host[start : start + block]) for i, start in starts)
@@ -87,7 +88,7 @@ def write_rows(scratch: Scratch, name: str, matrix: Array) -> int:
 def run_projection(
     executor: Executor, store: LogitStore, scratch: Scratch, make_basis: Callable[[TileTask], Receipt]
 ) -> None:
-    """Make V and A panel by panel."""
+    """Run the stages that write V and A, panel by panel."""
     (_, p), q, panel = scratch.shape("X"), scratch.shape("Y")[1], scratch.facts()["panel"]
     rank = scratch.facts()["cut"]["rank"]
     scratch.create("basis", (p, rank), (panel, rank))

@@ -17,7 +17,7 @@ from pipeline.fit.tiled import fit_tiles
 from pipeline.plan.memory import tiling
 from pipeline.runtime.executor import Executor
 
-ROOT_PENALTY = 0.003  # √λ/σ₁ of tiled fits: a map of SmolLM2-135M was seen to read best there
+ROOT_PENALTY = 0.003  # √λ/σ₁ of tiled fits: a map of SmolLM2-135M read best there
 
 
 def fit_relation(
@@ -26,19 +26,19 @@ def fit_relation(
     executor: Callable[[], Executor],
     shared: SourceCache | None = None,
 ) -> list[str]:
-    """Fit and keep every map of a relation that is not there yet; return the names of the new ones.
+    """Fit and store every missing map of a relation; return the names of the new ones.
 
     Args:
-        executor: opens one, for fits that stream. Small ones are done here, at once: workers would take
-            longer to start.
-        shared: sources that other relations may ask for, too.
+        executor: opens one, for out-of-core fits. Others run here, at once: workers would take longer to
+            start.
+        shared: decomposed sources that other relations use, too.
 
     Raises:
         StoreDamaged: a row is missing or damaged.
     """
     fitted: list[str] = []
     for source, choice in inputs.choices.items():
-        # the tasks of a fit that streams check what they read, each its own part
+        # out-of-core tasks check the rows that they read themselves
         require = store.shards.require_written if choice.streamed else store.shards.require_whole
         for template in (inputs.source_template, inputs.target_template):
             require(template, inputs.fit_rows)
@@ -57,7 +57,7 @@ def fit_relation(
 
 
 def _fit_paths(store: LogitStore, inputs: FitInputs, source: Source, shared: SourceCache | None) -> None:
-    """Keep the minimum-norm map and the ridge one of a source whose decomposition is at hand."""
+    """Solve and store the minimum-norm map and the ridge one of a decomposed source."""
     problem = set_up(store, inputs, source, shared)
     path = ridge_path(problem)
     asked = inputs.root_penalty
@@ -84,7 +84,7 @@ def _fit_tiled(store: LogitStore, inputs: FitInputs, source: Source, executor: E
 
 
 def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
-    """Open the scratch of a source's fit, with all that its tasks have to know."""
+    """Open the scratch of a source's fit, with all that its tasks must know."""
     n, p, q = len(inputs.fit_rows), len(inputs.source_ids(source)), len(inputs.relation.target.ids)
     method, identity = inputs.choices[source].method, store.identity
     block, tile = tiling(method, p, q, inputs.memory_bytes)

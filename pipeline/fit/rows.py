@@ -1,4 +1,4 @@
-"""The rows that a streamed fit is made of, as its tasks read them from the store."""
+"""The rows of an out-of-core fit, as its tasks read them from the store."""
 
 import functools
 import math
@@ -18,7 +18,7 @@ class FitRows:
     """Source and target logits of a fit's rows."""
 
     def __init__(self, store: LogitStore, scratch: Scratch) -> None:
-        """Use an opened store, and a scratch that knows rows, columns and the most rows of a block."""
+        """Take an open store, and a scratch with the fit's rows, columns and largest block."""
         facts = scratch.facts()
         self._store = store
         self._most: int = facts["block"]
@@ -49,7 +49,9 @@ class FitRows:
         """Return what reading blocks `by_shard`, one ahead, holds at most."""
         p, q = (len(ids) for _, ids in self._sides)
         identity, height = self._store.identity, max(map(len, self.by_shard))
-        rest = max(0, min(identity.shard_rows, self._store.n_subjects) - height)  # read with them, and let go
+        rest = max(
+            0, min(identity.shard_rows, self._store.n_subjects) - height
+        )  # read with them, and dropped
         made = not all(np.isin(ids, self._store.column_ids(name)).all() for name, ids in self._sides)
         head = 4 * identity.width * (identity.vocabulary_size + p + q) if made else 0
         return reading_bytes(height, rest, p, q, head)
@@ -77,6 +79,6 @@ class FitRows:
 
 
 def indices(scratch: Scratch, name: str) -> NDArray[np.int64]:
-    """Return kept row numbers or token ids."""
+    """Return row numbers or token ids (k,) from the scratch."""
     found: NDArray[np.int64] = scratch.load_host(name)[0].astype(np.int64)
     return found

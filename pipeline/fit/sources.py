@@ -1,6 +1,6 @@
-"""Decomposed sources, each found once for all relations that share it.
+"""Decomposed sources in memory, each computed once for all relations that share it.
 
-A study asks one prompt's columns for many targets. The source's thin SVD is most of a fit's work and does not
+A study fits many targets from one source prompt. The source's thin SVD is most of a fit's work and does not
 depend on the target; the full vocabulary's coordinates depend on the output head alone.
 """
 
@@ -21,19 +21,19 @@ Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 T = TypeVar("T")
 
-_KEPT = 2  # a relation has two sources at most: the domain's columns, and the full vocabulary
+_CACHED = 2  # a relation has two sources at most: the domain's columns, and the full vocabulary
 
 
 class _Latest(Generic[T]):
-    """The values that were used last."""
+    """A cache of the values used last."""
 
     def __init__(self) -> None:
         self._values: dict[bytes, T] = {}
 
     def get(self, key: bytes, make: Callable[[], T]) -> T:
-        """Return the value of a key; make it where it is not kept."""
+        """Return the value of a key, made if it is not cached."""
         known = self._values.pop(key, None)
-        while len(self._values) >= _KEPT:  # before another is made: they are large
+        while len(self._values) >= _CACHED:  # before another is made: they are large
             del self._values[next(iter(self._values))]
         value = make() if known is None else known
         self._values[key] = value
@@ -41,10 +41,10 @@ class _Latest(Generic[T]):
 
 
 class SourceCache:
-    """Sources of one store's rows; the last ones are kept.
+    """Decomposed sources of one store; the last two of each kind are cached.
 
-    Whoever goes through relations in the order of their source prompts decomposes each of them once. They are
-    found, and kept with one target column, on a device: "cpu" or "cuda"; the output head stays on the host.
+    Relations in the order of their source prompts decompose each source once. Sources live on a device, "cpu"
+    or "cuda", with one target column; the output head stays on the host.
     """
 
     def __init__(self, store: LogitStore, device: str = "cpu") -> None:

@@ -3,12 +3,12 @@
     measure    sums of columns                                               one task a block of rows
     factor     tiles of G and B, as many as memory holds, `sweeps.py`;       one task a sweep
                σ₁² by block power steps, for λ = (fit.penalty · σ₁)²;        one task
-               L_jj, then L_ij below it, when G is there                     one task a tile
+               L_jj, then L_ij below it, once G is made                      one task a tile
     solve      column blocks of W, written into the map; their intercepts    one task for as many as fit
     certify    the normal equations, on random combinations of the targets   one task
 
 Every task reads rows or final tiles and writes tiles, each whole and atomically: a task that is run again
-writes the same bits, and a fit that was cut short goes on from the tiles that are there.
+writes the same bits, and an interrupted fit resumes from the tiles that it has.
 """
 
 import functools
@@ -33,14 +33,8 @@ from pipeline.fit.tiles import Done, TileTask, run_tiles, tile_task, tiles_to_do
 from pipeline.runtime.executor import Executor, Receipt, Stage
 
 _PROBES = 8  # random combinations of targets on which the normal equations are checked
-
-
-_POWER_WIDTH = 16
-
-
+_POWER_WIDTH = 16  # columns of the block power steps
 _TEMPORARY = ("X_sums", "Y_sums", "X_squares", "X_widest", "gram", "cross", "factor")
-
-
 Read = Callable[[int, int], Array]
 
 
@@ -91,7 +85,7 @@ def fit_tiles(
     inputs: str,
     reason: str,
 ) -> None:
-    """Fit the ridge map of the scratch's rows and keep it; the scratch is left empty."""
+    """Fit the ridge map of the scratch's rows and store it; the scratch is emptied."""
     rows = FitRows(store, scratch)
     measure_rows(executor, store, scratch, rows)
     p, q, panel = scratch.shape("source_ids")[1], scratch.shape("target_ids")[1], scratch.facts()["panel"]
@@ -106,16 +100,16 @@ def fit_tiles(
     largest = [FactorTask("largest", task) for task in tiles_to_do(store, scratch, "largest", [(0, 0)])]
     factor = [FactorTask("factor", task) for task in tiles_to_do(store, scratch, "factor", lower)]
     needs = needs_of_tiles(swept, lower)
-    # a sweep is long: what is short and can begin goes before the next one
+    # sweeps are long: short tasks that can begin go before the next one
     tasks: list[SweepTask | FactorTask] = [*largest, *factor, *swept]
     executor.run(Stage("factor", make_tiles, tasks, needs=needs, on_device=True))
     if not store.maps.create_tiles(relation, fit, (p, q), panel, scratch.begun):
         scratch.discard("intercept")
     scratch.create("intercept", (1, q), (1, panel))
     scratch.create("probed", (2 * p, blocks * _PROBES), (2 * p, _PROBES))
-    lacking = tiles_to_do(store, scratch, "intercept", [(0, c) for c in range(blocks)])
+    missing = tiles_to_do(store, scratch, "intercept", [(0, c) for c in range(blocks)])
     most = Panels(scratch).most_column_blocks()
-    solve = [SolveTask(tuple(part), relation, fit) for part in deal(lacking, most, executor.workers)]
+    solve = [SolveTask(tuple(part), relation, fit) for part in deal(missing, most, executor.workers)]
     executor.run(Stage("solve", solve_blocks, solve, on_device=True))
     scratch.create("residual", (1, 1), (1, 1))
     run_tiles(executor, "certify", certify, store, scratch, "residual", [(0, 0)])

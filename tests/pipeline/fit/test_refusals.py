@@ -43,7 +43,7 @@ def test_a_lost_decomposition_is_named(store_of):
     store, inputs = store_of("gram"), fit_inputs("gram")
     run(store, inputs)
     shutil.rmtree(Path(store.url, "scratch"))
-    with pytest.raises(LincorrError, match=r"decomposition in .* is gone; run `lincorr fit` again"):
+    with pytest.raises(LincorrError, match=r"decomposition in .* is missing; run `lincorr fit` again"):
         set_up(store, inputs, "domain")
 
 
