@@ -42,7 +42,7 @@ class Factored(FromSpectrum):
         spectrum: of G (n, k).
         targets, projected: (n, d) and (r, d), as in `Decomposed`.
         source_mean, target_mean: (d,) of the hidden states.
-        to_coordinates, from_coordinates: (d, k), as in `Basis`.
+        to_coordinates, from_coordinates: (d, k), as in `Coordinates`.
     """
 
     source_ids: NDArray[np.int64]
@@ -112,7 +112,7 @@ class Factored(FromSpectrum):
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class Coordinates:
     """The coordinates of a head E1 (p, d): of every source that it reads, whatever its prompt.
 
     Attributes:
@@ -124,14 +124,14 @@ class Basis:
     from_coordinates: Array
 
 
-def basis_of(source_head: Readout, where: Array) -> Basis:
+def coordinates_of(source_head: Readout, where: Array) -> Coordinates:
     """Find a float64 head's coordinates, on the device of `where`; ``O(p d²)``."""
     xp = namespace(where)
     E1 = like(source_head.scaled, where)
     values, V = xp.linalg.eigh(E1.T @ E1)  # ascending
     kept = int(xp.sum(xp.astype(values > values.shape[0] * EPS64 * values[-1], xp.int64)))
     root = xp.sqrt(values[-kept:])
-    return Basis(V[:, -kept:] * root[None, :], V[:, -kept:] / root[None, :])
+    return Coordinates(V[:, -kept:] * root[None, :], V[:, -kept:] / root[None, :])
 
 
 def factored(
@@ -144,12 +144,12 @@ def factored(
     target_ids: NDArray[np.int64],
     storage_eps: float,
     rcond: float | None = None,
-    basis: Basis | None = None,
+    coordinates: Coordinates | None = None,
 ) -> Factored:
     """Set up float64 hidden states H1, H2 (n, d) and float64 heads of the source and target tokens.
 
     Args:
-        basis: of the source head, if known already.
+        coordinates: of the source head, if known already.
 
     Raises:
         ValueError: a head is soft-capped; its logits are not linear in the hidden state.
@@ -157,8 +157,8 @@ def factored(
     if source_head.kind != "linear" or target_head.kind != "linear":
         raise ValueError("a soft-capped head is not linear: fit from logits instead")
     xp = namespace(source_hidden)
-    basis = basis or basis_of(source_head, source_hidden)
-    to_coordinates, from_coordinates = basis.to_coordinates, basis.from_coordinates
+    coordinates = coordinates or coordinates_of(source_head, source_hidden)
+    to_coordinates, from_coordinates = coordinates.to_coordinates, coordinates.from_coordinates
     target_mean = xp.mean(target_hidden, axis=0)
     decomposed = spectrum(
         source_hidden @ to_coordinates,

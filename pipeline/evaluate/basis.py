@@ -12,7 +12,7 @@ from lincorr.solvers.spectrum import Problem
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.controls import OtherPrompt, OtherTargets, WithTargets, exchangeable, mean_logit_r
 from pipeline.evaluate.predictions import HeldOut
-from pipeline.fit.inputs import FitInputs, Source
+from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.problem import held_out_moments, set_up
 from pipeline.fit.sources import SourceCache
 
@@ -35,7 +35,7 @@ class EvaluatedBasis:
 
     store: LogitStore
     inputs: FitInputs
-    basis: Source
+    basis: Basis
     others: Others
     counts: NDArray[np.uint16]
     shared: SourceCache

@@ -30,7 +30,7 @@ from lincorr.solvers.reduced import Reduced
 from lincorr.solvers.spectrum import Problem, Spectrum, coefficients
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.predictions import logit_blocks
-from pipeline.fit.inputs import FitInputs, Source
+from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.problem import held_out_moments
 from pipeline.plan.memory import holds_coordinates
 from pipeline.prepare.prepare import RelationInputs
@@ -99,9 +99,7 @@ def unrelated_pair(inputs: FitInputs, relations: Sequence[RelationInputs]) -> Ot
     return None
 
 
-def exchangeable(
-    store: LogitStore, inputs: FitInputs, source: Source, problem: Problem
-) -> WithTargets | None:
+def exchangeable(store: LogitStore, inputs: FitInputs, source: Basis, problem: Problem) -> WithTargets | None:
     """Return a problem whose targets can be exchanged: itself, or an out-of-core one in its r coordinates.
 
     None where there are no coordinates (tiled), or where their rows do not fit into memory.
@@ -139,7 +137,7 @@ def shuffled_r(
 class OtherTargets:
     """Another target's answers to the same subjects, read once for all maps of a source."""
 
-    def __init__(self, store: LogitStore, other: OtherPrompt, source: Source, problem: Problem) -> None:
+    def __init__(self, store: LogitStore, other: OtherPrompt, source: Basis, problem: Problem) -> None:
         inputs = other.inputs
         self._ids = inputs.relation.target.ids
         self._head = None
@@ -189,7 +187,7 @@ def identity_r(store: LogitStore, inputs: FitInputs) -> IdentityScore:
     return IdentityScore(finite_mean(r), float(known.std()) if len(known) else None, len(ids))
 
 
-def mean_logit_r(store: LogitStore, inputs: FitInputs, source: Source) -> float:
+def mean_logit_r(store: LogitStore, inputs: FitInputs, source: Basis) -> float:
     """Return the mean held-out r of the least-squares line from a subject's mean source logit."""
     fit, test = (_mean_logit(store, inputs, source, rows) for rows in (inputs.fit_rows, inputs.test_rows))
     y_fit, y_test = (
@@ -206,7 +204,7 @@ def line_r(x_fit: Floats, y_fit: Floats, x_test: Floats, y_test: Floats) -> floa
     return finite_mean(Correlation.of(x_test[:, None] * slopes, y_test).pearson())
 
 
-def _mean_logit(store: LogitStore, inputs: FitInputs, source: Source, rows: NDArray[np.int64]) -> Floats:
+def _mean_logit(store: LogitStore, inputs: FitInputs, source: Basis, rows: NDArray[np.int64]) -> Floats:
     ids = inputs.source_ids(source)
     if inputs.choices[source].method == "factored":
         mean = (

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
-from pipeline.fit.inputs import FitInputs, Source
+from pipeline.fit.inputs import Basis, FitInputs
 
 PANEL = 256
 _BLOCK_BYTES = 2**28
@@ -26,11 +26,11 @@ class HeldOut:
 
     store: LogitStore
     inputs: FitInputs
-    source: Source
+    source: Basis
     states: tuple[NDArray[np.floating], NDArray[np.floating]] | None
 
     @classmethod
-    def read(cls, store: LogitStore, inputs: FitInputs, source: Source) -> "HeldOut":
+    def read(cls, store: LogitStore, inputs: FitInputs, source: Basis) -> "HeldOut":
         """Read the hidden states, if the source's maps go through them.
 
         Raises:

@@ -14,7 +14,7 @@ from pipeline.evaluate.basis import EvaluatedBasis, Others
 from pipeline.evaluate.controls import OtherPrompt, identity_r, other_prompt, unrelated_pair
 from pipeline.evaluate.fit_scores import score_fit
 from pipeline.evaluate.reading import heatmap, hubs, strongest
-from pipeline.fit.inputs import FIT_NAMES, FitInputs, Source, input_digest
+from pipeline.fit.inputs import FIT_NAMES, Basis, FitInputs, input_digest
 from pipeline.fit.sources import SourceCache
 from pipeline.prepare.prepare import RelationInputs
 
@@ -57,7 +57,7 @@ def evaluate_relation(
     cached(store.maps, name, RelationScores, depends_on, compute)
 
 
-def _require_maps(store: LogitStore, inputs: FitInputs, basis: Source) -> None:
+def _require_maps(store: LogitStore, inputs: FitInputs, basis: Basis) -> None:
     name = inputs.relation.name
     for fit in inputs.fit_names(basis):
         found = store.maps.inputs(name, fit)
@@ -127,7 +127,7 @@ def _scores(
     )
 
 
-def _basis_of(name: str) -> Source:
+def _basis_of(name: str) -> Basis:
     return "vocabulary" if name.startswith("vocabulary") else "domain"
 
 

@@ -17,7 +17,7 @@ from pipeline.plan.memory import fit_memory
 from pipeline.plan.plan import choices
 from pipeline.prepare.prepare import Inputs, RelationInputs
 
-Source = Literal["domain", "vocabulary"]
+Basis = Literal["domain", "vocabulary"]  # which columns of the source a fit uses
 Split: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of subjects: fitted, held out
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
 _SOLVERS = 1  # raised when a solver's answer changes: stored maps are then fitted again
@@ -30,7 +30,7 @@ class FitInputs:
     Attributes:
         relation: in the model's tokens.
         fit_rows, test_rows: rows of the store.
-        choices: source -> method and reason.
+        choices: basis -> method and reason.
         n_tokens: V.
         rcond: overrides the rank rule.
         root_penalty: √λ/σ₁ of the ridge fits; None has it chosen by leave-one-out.
@@ -41,17 +41,17 @@ class FitInputs:
     relation: RelationInputs
     fit_rows: NDArray[np.int64]
     test_rows: NDArray[np.int64]
-    choices: dict[Source, Choice]
+    choices: dict[Basis, Choice]
     n_tokens: int
     rcond: float | None
     root_penalty: float | None = None
     memory_bytes: int = 10**9
     device: str = "auto"
 
-    def fit_names(self, source: Source) -> tuple[str, ...]:
-        """Names of the fits of a source; the tiled solver knows ridge only."""
-        ridge = f"{source}-ridge"
-        return (ridge,) if self.choices[source].method == "tiled" else (source, ridge)
+    def fit_names(self, basis: Basis) -> tuple[str, ...]:
+        """Names of the fits of a basis; the tiled solver has ridge only."""
+        ridge = f"{basis}-ridge"
+        return (ridge,) if self.choices[basis].method == "tiled" else (basis, ridge)
 
     @property
     def source_template(self) -> str:
@@ -63,9 +63,9 @@ class FitInputs:
         """Name of the target's template."""
         return self.relation.relation.target.template.name
 
-    def source_ids(self, source: Source) -> NDArray[np.int64]:
-        """Token ids of the source columns."""
-        return self.relation.source.ids if source == "domain" else np.arange(self.n_tokens)
+    def source_ids(self, basis: Basis) -> NDArray[np.int64]:
+        """Token ids (p,) of the source columns of a basis."""
+        return self.relation.source.ids if basis == "domain" else np.arange(self.n_tokens)
 
 
 def fit_inputs(
@@ -122,14 +122,14 @@ def _by_source(relations: Sequence[RelationInputs]) -> list[RelationInputs]:
     return [relation for group in by_source.values() for relation in group]
 
 
-def input_digest(store: LogitStore, inputs: FitInputs, source: Source) -> str:
-    """Return a digest of all that the fits of one source depend on."""
+def input_digest(store: LogitStore, inputs: FitInputs, basis: Basis) -> str:
+    """Return a digest of all that the fits of one basis depend on."""
     contents = [
         store.shards.digest(name, inputs.fit_rows)
         for name in (inputs.source_template, inputs.target_template)
     ]
-    digest_inputs = [_SOLVERS, inputs.choices[source].method, inputs.rcond, inputs.root_penalty, contents]
+    digest_inputs = [_SOLVERS, inputs.choices[basis].method, inputs.rcond, inputs.root_penalty, contents]
     whole = hashlib.sha256(json.dumps(digest_inputs).encode())
-    for array in (inputs.source_ids(source), inputs.relation.target.ids, inputs.fit_rows):
+    for array in (inputs.source_ids(basis), inputs.relation.target.ids, inputs.fit_rows):
         whole.update(array.astype(np.int64).tobytes())
     return whole.hexdigest()

@@ -1,4 +1,4 @@
-"""A source's least-squares problem, in memory or read back from its scratch."""
+"""The least-squares problem of a relation in one basis, in memory or read back from its scratch."""
 
 import functools
 
@@ -15,17 +15,15 @@ from lincorr.solvers.solved import Solved
 from lincorr.solvers.spectrum import Problem
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
-from pipeline.fit.inputs import FitInputs, Source, input_digest
+from pipeline.fit.inputs import Basis, FitInputs, input_digest
 from pipeline.fit.reduced import load_reduced
 from pipeline.fit.scratch import scratch_url
 from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import held_out_rows
 
 
-def set_up(
-    store: LogitStore, inputs: FitInputs, source: Source, shared: SourceCache | None = None
-) -> Problem:
-    """Return a source's problem: its rows read and decomposed, or the result of an out-of-core fit.
+def set_up(store: LogitStore, inputs: FitInputs, basis: Basis, shared: SourceCache | None = None) -> Problem:
+    """Return the problem of a basis: its rows read and decomposed, or the result of an out-of-core fit.
 
     Args:
         shared: decomposed sources that other relations use, too.
@@ -33,38 +31,38 @@ def set_up(
     Raises:
         LincorrError: the out-of-core fit is missing or outdated.
     """
-    method = inputs.choices[source].method
+    method = inputs.choices[basis].method
     if method == "tiled":
-        return Solved(store.maps.load(inputs.relation.name, inputs.fit_names(source)[0]))
-    if inputs.choices[source].streamed:
-        return load_reduced(_decomposed_scratch(store, inputs, source), method)
+        return Solved(store.maps.load(inputs.relation.name, inputs.fit_names(basis)[0]))
+    if inputs.choices[basis].streamed:
+        return load_reduced(_decomposed_scratch(store, inputs, basis), method)
     shared = shared or SourceCache(store)
     decomposed = shared.factored if method == "factored" else shared.direct
     return decomposed(
         inputs.source_template,
         inputs.target_template,
-        inputs.source_ids(source),
+        inputs.source_ids(basis),
         inputs.relation.target.ids,
         inputs.fit_rows,
         rcond=inputs.rcond,
     )
 
 
-def _decomposed_scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
-    url = scratch_url(store, f"{inputs.relation.name}-{source}")
-    if Scratch.inputs(url) != input_digest(store, inputs, source):
+def _decomposed_scratch(store: LogitStore, inputs: FitInputs, basis: Basis) -> Scratch:
+    url = scratch_url(store, f"{inputs.relation.name}-{basis}")
+    if Scratch.inputs(url) != input_digest(store, inputs, basis):
         raise LincorrError(f"fit: the decomposition in {url!r} is missing; run `lincorr fit` again")
     return Scratch.attach(url)
 
 
-def held_out_moments(store: LogitStore, inputs: FitInputs, source: Source, problem: Problem) -> CrossMoments:
-    """Return the moments of the held-out rows, of the data that the source's problem is stated in.
+def held_out_moments(store: LogitStore, inputs: FitInputs, basis: Basis, problem: Problem) -> CrossMoments:
+    """Return the moments of the held-out rows, of the data that the problem is stated in.
 
     Args:
-        problem: of the source, with any targets: it knows its coordinates or its device.
+        problem: of the basis, with any targets: it knows its coordinates or its device.
     """
-    rows, ids = inputs.test_rows, inputs.source_ids(source)
-    hidden = inputs.choices[source].method == "factored"
+    rows, ids = inputs.test_rows, inputs.source_ids(basis)
+    hidden = inputs.choices[basis].method == "factored"
 
     def block(part: NDArray[np.int64]) -> CrossMoments:
         if hidden:

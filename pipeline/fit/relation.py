@@ -8,7 +8,7 @@ from lincorr.solvers.lowrank import OVERSAMPLING, PROBES
 from lincorr.solvers.spectrum import ridge_path, solve
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
-from pipeline.fit.inputs import FitInputs, Source, input_digest
+from pipeline.fit.inputs import Basis, FitInputs, input_digest
 from pipeline.fit.out_of_core import decompose
 from pipeline.fit.problem import set_up
 from pipeline.fit.scratch import begin
@@ -37,63 +37,63 @@ def fit_relation(
         StoreDamaged: a row is missing or damaged.
     """
     fitted: list[str] = []
-    for source, choice in inputs.choices.items():
+    for basis, choice in inputs.choices.items():
         # out-of-core tasks check the rows that they read themselves
         require = store.shards.require_written if choice.streamed else store.shards.require_whole
         for template in (inputs.source_template, inputs.target_template):
             require(template, inputs.fit_rows)
-        digest = input_digest(store, inputs, source)
-        names = inputs.fit_names(source)
+        digest = input_digest(store, inputs, basis)
+        names = inputs.fit_names(basis)
         if all(store.maps.inputs(inputs.relation.name, name) == digest for name in names):
             continue
         if choice.method == "tiled":
-            _fit_tiled(store, inputs, source, executor())
+            _fit_tiled(store, inputs, basis, executor())
         else:
             if choice.streamed:
-                decompose(executor(), store, _scratch(store, inputs, source), choice.method)
-            _fit_paths(store, inputs, source, shared)
+                decompose(executor(), store, _scratch(store, inputs, basis), choice.method)
+            _fit_paths(store, inputs, basis, shared)
         fitted += names
     return fitted
 
 
-def _fit_paths(store: LogitStore, inputs: FitInputs, source: Source, shared: SourceCache | None) -> None:
-    """Solve and store the minimum-norm map and the ridge one of a decomposed source."""
-    problem = set_up(store, inputs, source, shared)
+def _fit_paths(store: LogitStore, inputs: FitInputs, basis: Basis, shared: SourceCache | None) -> None:
+    """Solve and store the minimum-norm map and the ridge one of a basis."""
+    problem = set_up(store, inputs, basis, shared)
     path = ridge_path(problem)
     asked = inputs.root_penalty
     ridge = path.reading if asked is None else asked
-    digest, reason = input_digest(store, inputs, source), inputs.choices[source].reason
+    digest, reason = input_digest(store, inputs, basis), inputs.choices[basis].reason
     for name, root_penalty, known in zip(
-        inputs.fit_names(source), (0.0, ridge), (None, path if asked is None else None), strict=True
+        inputs.fit_names(basis), (0.0, ridge), (None, path if asked is None else None), strict=True
     ):
         solution = solve(problem, root_penalty, reason=reason, path=known)
         store.maps.save(inputs.relation.name, name, solution, digest)
 
 
-def _fit_tiled(store: LogitStore, inputs: FitInputs, source: Source, executor: Executor) -> None:
-    [name] = inputs.fit_names(source)
+def _fit_tiled(store: LogitStore, inputs: FitInputs, basis: Basis, executor: Executor) -> None:
+    [name] = inputs.fit_names(basis)
     fit_tiles(
         executor,
         store,
-        _scratch(store, inputs, source),
+        _scratch(store, inputs, basis),
         relation=inputs.relation.name,
         fit=name,
-        inputs=input_digest(store, inputs, source),
-        reason=inputs.choices[source].reason,
+        inputs=input_digest(store, inputs, basis),
+        reason=inputs.choices[basis].reason,
     )
 
 
-def _scratch(store: LogitStore, inputs: FitInputs, source: Source) -> Scratch:
-    """Open the scratch of a source's fit, with all that its tasks must know."""
-    n, p, q = len(inputs.fit_rows), len(inputs.source_ids(source)), len(inputs.relation.target.ids)
-    method, identity = inputs.choices[source].method, store.identity
+def _scratch(store: LogitStore, inputs: FitInputs, basis: Basis) -> Scratch:
+    """Open the scratch of a basis's fit, with all that its tasks must know."""
+    n, p, q = len(inputs.fit_rows), len(inputs.source_ids(basis)), len(inputs.relation.target.ids)
+    method, identity = inputs.choices[basis].method, store.identity
     block, tile = tiling(method, p, q, inputs.memory_bytes)
     return begin(
         store,
-        f"{inputs.relation.name}-{source}",
-        input_digest(store, inputs, source),
+        f"{inputs.relation.name}-{basis}",
+        input_digest(store, inputs, basis),
         templates=(inputs.source_template, inputs.target_template),
-        source_ids=inputs.source_ids(source),
+        source_ids=inputs.source_ids(basis),
         target_ids=inputs.relation.target.ids,
         rows=inputs.fit_rows,
         block=block,

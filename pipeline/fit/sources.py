@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lincorr.arrays import Array, as_float64, to_device
 from lincorr.readout import Readout
 from lincorr.solvers.direct import Direct, direct
-from lincorr.solvers.factored import Basis, Factored, basis_of, factored
+from lincorr.solvers.factored import Coordinates, Factored, coordinates_of, factored
 from lincorr.store.store import LogitStore
 
 Floats = NDArray[np.float64]
@@ -52,7 +52,7 @@ class SourceCache:
         self._device = device
         self._eps = float(np.finfo(store.identity.precision).eps)
         self._head: Readout | None = None
-        self._bases: _Latest[Basis] = _Latest()
+        self._coordinates: _Latest[Coordinates] = _Latest()
         self._direct: _Latest[Direct] = _Latest()
         self._factored: _Latest[Factored] = _Latest()
 
@@ -99,7 +99,9 @@ class SourceCache:
                 target_ids=target_ids,
                 storage_eps=self._eps,
                 rcond=rcond,
-                basis=self._bases.get(_key("", ids, ids[:0], None), lambda: basis_of(source_head, states)),
+                coordinates=self._coordinates.get(
+                    _key("", ids, ids[:0], None), lambda: coordinates_of(source_head, states)
+                ),
             )
 
         return self._factored.get(_key(source, ids, rows, rcond), make).with_targets(states, head, target_ids)

@@ -16,7 +16,7 @@ from lincorr.scores.study import Growth, GrowthPoint
 from lincorr.store.cached import cached_group
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
-from pipeline.fit.inputs import FitInputs, Source
+from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.sources import SourceCache
 from pipeline.study.one_source import Answers, OneSource, fits
 
@@ -103,7 +103,7 @@ def _grow(
 ) -> dict[str, Growth]:
     """Fit those relations of one source prompt whose growth is missing, at every step."""
     points: dict[str, list[GrowthPoint]] = {name: [] for name in missing}
-    sources: tuple[Source, ...] = ("domain", "vocabulary")
+    sources: tuple[Basis, ...] = ("domain", "vocabulary")
     for step in taken:
         for name in missing:
             inputs = replace(by_name[name], fit_rows=step.rows)
@@ -116,7 +116,7 @@ def _grow(
 
 
 def _score(
-    one: OneSource, answers: Answers, inputs: FitInputs, source: Source, step: Step
+    one: OneSource, answers: Answers, inputs: FitInputs, source: Basis, step: Step
 ) -> list[GrowthPoint]:
     solutions = one.solve(answers, (0.0, inputs.root_penalty))
     return [

@@ -18,13 +18,13 @@ from lincorr.scores.relation_scores import Figure
 from lincorr.scores.study import Matrices, Matrix, MatrixPrompt
 from lincorr.store.cached import cached
 from lincorr.store.store import LogitStore
-from pipeline.fit.inputs import FitInputs, Source
+from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import holds_answers
 from pipeline.prepare.prepare import RelationInputs, union
 from pipeline.study.one_source import Answers, OneSource, fits
 
-_WAYS: dict[str, tuple[Source, float | None]] = {
+_WAYS: dict[str, tuple[Basis, float | None]] = {
     "domain": ("domain", 0.0),
     "vocabulary-ridge": ("vocabulary", None),
 }

@@ -15,7 +15,7 @@ from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.spectrum import coefficients, ridge_path
 from lincorr.store.store import LogitStore
-from pipeline.fit.inputs import FitInputs, Source
+from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.problem import set_up
 from pipeline.fit.sources import SourceCache
 
@@ -91,7 +91,7 @@ class OneSource:
     rows: NDArray[np.int64]
 
     @classmethod
-    def read(cls, store: LogitStore, inputs: FitInputs, source: Source, shared: SourceCache) -> "OneSource":
+    def read(cls, store: LogitStore, inputs: FitInputs, source: Basis, shared: SourceCache) -> "OneSource":
         """Decompose a source that fits into memory (see `fits`).
 
         Raises:
@@ -130,6 +130,6 @@ class OneSource:
         return weights
 
 
-def fits(inputs: FitInputs, source: Source) -> bool:
+def fits(inputs: FitInputs, source: Basis) -> bool:
     """Whether a source is decomposed in memory, so that its targets can be exchanged."""
     return source in inputs.choices and not inputs.choices[source].streamed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lincorr.solvers.direct import direct
-from lincorr.solvers.factored import basis_of, factored
+from lincorr.solvers.factored import coordinates_of, factored
 from lincorr.solvers.spectrum import coefficients
 from lincorr.testing import hidden_problem, planted_store
 from pipeline.fit import sources as decompositions
@@ -77,7 +77,7 @@ def test_a_shared_source_through_hidden_states_is_the_same_problem() -> None:
     one, other = hidden_problem(40, 6, 50, 4), hidden_problem(40, 6, 50, 3, seed=1)
     ids, four, three = np.arange(50), np.arange(4), np.arange(3)
 
-    def fresh(target: Any, basis: Any = None) -> Any:
+    def fresh(target: Any, coordinates: Any = None) -> Any:
         head, hidden, target_ids = target
         return factored(
             one.source,
@@ -87,11 +87,11 @@ def test_a_shared_source_through_hidden_states_is_the_same_problem() -> None:
             source_ids=ids,
             target_ids=target_ids,
             storage_eps=1e-12,
-            basis=basis,
+            coordinates=coordinates,
         )
 
     first = fresh((one.target_head, one.target, four))
-    alone = fresh((other.target_head, other.target, three), basis_of(one.source_head, one.source))
+    alone = fresh((other.target_head, other.target, three), coordinates_of(one.source_head, one.source))
     shared = first.with_targets(other.target, other.target_head, three)
     for root in (0.0, 0.03):
         assert np.array_equal(coefficients(shared, root), coefficients(alone, root))
