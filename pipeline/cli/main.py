@@ -1,4 +1,4 @@
-"""The command line: verbs, exit codes and one-line errors; each verb imports what is heavy itself."""
+"""The command line: verbs, exit codes and one-line errors; each verb imports heavy libraries itself."""
 
 import sys
 from importlib.metadata import version
@@ -70,7 +70,7 @@ def _options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Take the flags that stand before a verb."""
+    """Read the flags before a verb."""
 
 
 def main(arguments: list[str] | None = None) -> int:

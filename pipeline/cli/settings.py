@@ -1,4 +1,4 @@
-"""Settings from a file, flags and a store that remembers them; the run that they describe."""
+"""Settings from a file, flags and the store that has them; the run that they describe."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

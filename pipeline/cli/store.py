@@ -1,4 +1,4 @@
-"""`lincorr store`: what a store holds, and whether it is whole."""
+"""`lincorr store`: what a store holds, and whether it is intact."""
 
 import typer
 from rich.console import Console
@@ -40,7 +40,7 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
 
 
 def store_verify(path: str, as_json: JsonFlag = False) -> None:
-    """Check every shard's completeness and checksum; exit 1 if one is not whole and right."""
+    """Check every shard's completeness and checksum; exit 1 if one is incomplete or damaged."""
     from lincorr.store.store import LogitStore
 
     faults = LogitStore.open(path).verify()
@@ -50,6 +50,6 @@ def store_verify(path: str, as_json: JsonFlag = False) -> None:
         print("\n".join(faults))
         print(f"faults: {len(faults)}; `lincorr extract` repairs shards")
     else:
-        print("every shard is whole and right")
+        print("every shard is complete and undamaged")
     if faults:
         raise typer.Exit(1)

@@ -59,7 +59,7 @@ def study(
     growth: Annotated[str, typer.Option("--growth", help=_GROWTH_HELP)] = "all",
     as_json: JsonFlag = False,
 ) -> None:
-    """Study many relations in one pass, side by side; all of them where `relations` names none.
+    """Study many relations in one pass; all of them where `relations` names none.
 
     Does only what the store is missing, and writes pages, plots and tables like run.
     """

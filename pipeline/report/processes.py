@@ -1,4 +1,4 @@
-"""Calls of one function in processes of their own, where there are enough of them to be worth it."""
+"""Calls of one function in several processes, where there are enough calls to be worth it."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pipeline.runtime.interrupts import interrupts_wait
 
 FEW = 12
-"""Fewer calls are made here, one after the other: processes take a second or two to start."""
+"""Fewer calls are made in this process: others take a second or two to start."""
 
 _EACH = 4  # calls at least that a process should have
 _MOST = 8  # processes: each holds the libraries

@@ -70,7 +70,7 @@ def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Seque
 
 
 def _array(values: Sequence[Any]) -> Any:
-    """Return a column; one in which nothing is known is of numbers."""
+    """Return a column; one without any known value is of type float64."""
     known = [value for value in values if value is not None]
     if known and isinstance(known[0], str):
         return pyarrow.array([value if value is None else encode(value).decode() for value in values])

@@ -56,7 +56,7 @@ def _write_relation_page(results: Results, entries: Sequence[Entry], folder: Pat
 def _relation_page(
     results: Results, entries: Sequence[Entry], number: int, folder: Path, *, alone: bool
 ) -> bytes:
-    """Write a relation's plots, and return its page; one at a time, as forty would fill the memory."""
+    """Write a relation's plots, and return its page; plots of one relation at a time are in memory."""
     view = relation_view(entries[number].data, entries[number].key)
     _write_plots(view.plots, view.png, folder)
     return encode(relation_page(results, view, None if alone else (entries, number)))
@@ -66,7 +66,7 @@ def _relation_page(
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put the file there in one step: a kill leaves the old one, or the new one."""
+    """Replace the file atomically: a kill leaves the old or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)

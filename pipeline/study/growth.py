@@ -1,4 +1,4 @@
-"""Which subjects matter: r and hit@k against the number of subjects, on the same held-out rows.
+"""r and hit@k against the number of subjects, on the same held-out rows.
 
 The first c subjects of a study are those that a study of c would draw; of them those are fitted that the
 study fits. So every fit's subjects are among those of the next, and all are scored on the same held-out rows.
@@ -21,7 +21,7 @@ from pipeline.fit.sources import SourceCache
 from pipeline.study.one_source import Answers, OneSource, fits
 
 COUNTS = (250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
-"""Subjects to try, below those that there are."""
+"""Numbers of subjects to try; those below the number that there are."""
 
 _FEWEST_ROWS = 8  # to fit
 
@@ -45,7 +45,7 @@ def steps(rows: NDArray[np.int64], fit: NDArray[np.int64], counts: Sequence[int]
     Args:
         rows: of the store, of the study's subjects in their order.
         fit: positions among them of those that are fitted, ascending.
-        counts: of subjects, ascending; those that are more than there are are passed over.
+        counts: of subjects, ascending; those that exceed the number that there are are skipped.
     """
     tried = [*(count for count in counts if count < len(rows)), len(rows)]
     found = [Step(count, rows[fit[fit < count]]) for count in tried]

@@ -143,7 +143,7 @@ def _all_pairs(
 
 
 def _reader(store: LogitStore, sources: Sequence[FitInputs]) -> Callable[[int], Answers]:
-    """Return what reads a prompt's answers; once, where those of all prompts fit into memory together."""
+    """Return a reader of a prompt's answers; it caches them where those of all prompts fit into memory."""
 
     def read(position: int) -> Answers:
         inputs = sources[position]

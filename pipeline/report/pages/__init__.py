@@ -1,1 +1,1 @@
-"""The pages of a report: what each shows, and the templates that it is made with."""
+"""The pages of a report: what each shows, and its template."""

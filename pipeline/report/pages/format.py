@@ -39,7 +39,7 @@ def short(value: float | None, digits: int = 3) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number, its thousands apart by thin spaces."""
+    """A whole number with thin spaces between thousands."""
     return MISSING if value is None else minus(f"{value:,}".replace(",", "\u202f"))
 
 
@@ -48,12 +48,12 @@ def percent(value: float | None) -> str:
 
 
 def sort_value(value: Any) -> str:
-    """What the page's script sorts by; nothing for what is missing, which it puts last."""
+    """The value that the page's script sorts by; empty for a missing one, which is sorted last."""
     return "" if value is None else str(value)
 
 
 def moment(text: str | None) -> str:
-    """A time stamp in words, in UTC; as it is where it is none."""
+    """A time stamp in words, in UTC; other text is returned unchanged."""
     try:
         when = datetime.fromisoformat(text or "")
     except ValueError:
@@ -65,7 +65,7 @@ def moment(text: str | None) -> str:
 
 
 def token_markup(text: str) -> Markup:
-    """Token text, escaped, cut off from its surroundings, with what is invisible made visible."""
+    """Token text, escaped and isolated from its surroundings, with invisible characters made visible."""
     runs = (
         Markup('<span class="unseen">{}</span>').format(run) if symbol else Markup.escape(run)
         for run, symbol in visible(text)
@@ -74,5 +74,5 @@ def token_markup(text: str) -> Markup:
 
 
 def prompt_markup(text: str) -> Markup:
-    """A template's text with X for its gap."""
+    """A template's text with X for its slot."""
     return Markup("<var>X</var>").join(Markup.escape(part) for part in text.split("{}"))

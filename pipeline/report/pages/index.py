@@ -15,14 +15,14 @@ INDEX = "report.html"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One relation of the document; `key` is safe in an id and in a file name, and no other's."""
+    """One relation; its `key` is unique, and safe in an id and in a file name."""
 
     key: str
     data: RelationScores
 
     @property
     def page(self) -> str:
-        """The file name of its page, where it is not alone."""
+        """The file name of its page, where there are several relations."""
         return f"{self.key}.html"
 
 
@@ -48,7 +48,7 @@ class IndexView:
 
 
 def entries_of(relations: Sequence[RelationScores]) -> list[Entry]:
-    """Give each relation a key of its own, made of its name without what a path could hold."""
+    """Give each relation a unique key: its name without characters that are special in paths."""
     entries, taken = [], {INDEX.removesuffix(".html")}
     for relation in relations:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", relation.name).strip("-") or "relation"

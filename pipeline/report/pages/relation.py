@@ -1,4 +1,4 @@
-"""What the page of a relation shows, made from the results document alone."""
+"""What the page of a relation shows, derived from its scores alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from pipeline.report.plots.pearson import pearson_plot
 from pipeline.report.plots.weights import weight_map, weights_plot
 
 PAPER_FIT, READING_FIT = "domain", "vocabulary-ridge"
-"""The two fits of the headline: the paper's method, and the one from which W reads best."""
+"""The two fits of the headline: the paper's method, and the one whose W is best to read."""
 
 MAX_COLUMN_ROWS = 1000
 """Rows of the table of output columns; a full vocabulary would make the page unusable."""
@@ -77,7 +77,7 @@ class RelationView:
 
 
 def relation_view(relation: RelationScores, key: str) -> RelationView:
-    """Draw a relation's plots and find what its page says; `key` begins the names of its files."""
+    """Draw a relation's plots and write what its page says; `key` begins the names of its files."""
     shown = weight_map(relation.heatmap)
     paper, reading = relation.fit(PAPER_FIT), relation.fit(READING_FIT)
     return RelationView(
@@ -100,7 +100,7 @@ def relation_view(relation: RelationScores, key: str) -> RelationView:
 
 
 def _meaning(relation: RelationScores, paper: FitScores | None, reading: FitScores | None) -> str:
-    """The headline in plain words; what is unknown is left unsaid."""
+    """The headline in plain words; unknown figures are left out."""
     source, target = relation.source.template, relation.target.template
     words = (
         f"Mean r says how well the {target} logits follow from the {source} logits through one "
@@ -122,7 +122,7 @@ def _hubs(relation: RelationScores) -> list[tuple[FitScores, HubTable]]:
 
 
 def _column_rows(relation: RelationScores) -> list[ColumnRow]:
-    """Joined by token and by which time it occurs, as two columns may share their text."""
+    """Joined by token and occurrence, as two columns may share their text."""
     rows: dict[tuple[str, int], list[float | None]] = {}
     fits = relation.fits
     for number, fit in enumerate(fits):

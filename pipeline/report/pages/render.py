@@ -1,4 +1,4 @@
-"""Templates -> HTML text. Every value is escaped by jinja; what is markup already says so."""
+"""Templates -> HTML text. Jinja escapes every value but those of type Markup."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -26,7 +26,7 @@ def relation_page(results: Results, view: RelationView, among: tuple[Sequence[En
 
 
 def index_page(results: Results, view: IndexView) -> str:
-    """The page that leads to those of all relations."""
+    """The index page, which links to the pages of all relations."""
     template = _environment().get_template("index.html.jinja")
     return template.render(results=results, view=view)
 

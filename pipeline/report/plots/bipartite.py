@@ -25,7 +25,7 @@ _WRONG: Any = (0, (4, 2))
 
 @dataclass(frozen=True, slots=True)
 class DrawnLink:
-    """A line of the drawing; `right` is None where nothing is known of the source."""
+    """A line of the drawing; `right` is None where the source has no known target."""
 
     source: str
     target: str
@@ -34,7 +34,7 @@ class DrawnLink:
 
 
 def bipartite_plot(relation: RelationScores, key: str) -> Plot | None:
-    """Largest weights of each source in each fit: width is the weight, colour and dashes are the truth."""
+    """Largest weights of each source in each fit: width is weight, colour and dashes are right or wrong."""
     shown = [(fit, links) for fit in relation.fits if (links := links_of(relation, fit.name))]
     if not shown:
         return None

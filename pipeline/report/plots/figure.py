@@ -48,7 +48,7 @@ class Plot:
 
 
 def _fonts() -> list[str]:
-    """DejaVu Sans (always there), then whichever installed fonts know other scripts."""
+    """DejaVu Sans (always there), then the installed fonts for other scripts."""
     wanted = ["Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "Microsoft YaHei"]
     wanted += ["Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Arial Unicode MS"]
     installed = set(font_manager.get_font_names())
@@ -57,7 +57,7 @@ def _fonts() -> list[str]:
 
 @contextmanager
 def _style(palette: Palette, salt: str) -> Iterator[None]:
-    """Matplotlib's own defaults with our few changes, whatever the user's settings are."""
+    """Matplotlib's defaults with a few changes, independent of the user's settings."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()  # a user's usetex or dark style must not reach the report
         # The page draws text with the reader's fonts; only a PNG can miss a rare glyph.
@@ -143,7 +143,7 @@ def _add_tooltips(root: ET.Element, tooltips: Mapping[str, str]) -> None:
 
 
 def _make_ids_unique(root: ET.Element, key: str) -> None:
-    """Keep only the ids that something refers to, and make them this figure's own."""
+    """Keep only the ids that are referred to, with this figure's key as prefix."""
     referred = set()
     for element in root.iter():
         for name, value in element.attrib.items():
@@ -159,7 +159,7 @@ def _make_ids_unique(root: ET.Element, key: str) -> None:
 
 
 def _make_inline(element: ET.Element) -> None:
-    """Namespaces, line breaks, fixed fonts and sentinel colours: out."""
+    """Remove namespaces, line breaks, fixed fonts and sentinel colours."""
     element.tag = element.tag.rpartition("}")[2]
     element.attrib = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
     element.tail = None

@@ -11,7 +11,7 @@ from pipeline.report.plots.figure import Palette, Plot, to_png, to_svg
 from pipeline.report.plots.text import label, minus, numbers, signed
 
 MOST_WITH_FIGURES = 14
-"""Prompts to a side up to which a cell has its r written in it; beyond, they could not be read."""
+"""The most prompts on a side for which r is written in the cells; more would be illegible."""
 
 
 def matrix_plot(matrix: Matrix, key: str) -> Plot | None:

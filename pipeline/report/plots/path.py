@@ -139,7 +139,7 @@ def _finish_path_panel(axes: Axes, words: str) -> None:
 
 
 def _decade(value: float, _: object = None) -> str:
-    """0.01, 0.1, 1; powers of ten below that: short labels that need no mathematical text."""
+    """0.01, 0.1, 1; powers of ten below that: short labels without mathematical text."""
     if value >= 1e-3:
         return f"{value:g}"
     superscript = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

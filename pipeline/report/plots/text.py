@@ -48,10 +48,10 @@ def minus(text: str) -> str:
 
 
 def numbers(values: Sequence[float | None]) -> list[float]:
-    """The values that are there."""
+    """The values that are not None."""
     return [value for value in values if value is not None]
 
 
 def signed(value: float | None, digits: int) -> str:
-    """A number in words for those who listen: a real minus sign, "unknown" where it is missing."""
+    """A number for screen readers: a real minus sign, "unknown" where it is missing."""
     return "unknown" if value is None else minus(f"{value:.{digits}f}")

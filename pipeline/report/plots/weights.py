@@ -13,7 +13,7 @@ from pipeline.report.plots.figure import Palette, Plot, to_png, to_svg
 from pipeline.report.plots.text import label, minus, numbers, signed
 
 MAX_SOURCES, MAX_TARGETS = 40, 48
-"""A larger map could no longer be read; the page says when cells were left out."""
+"""A larger map would be illegible; the page says when cells were left out."""
 
 
 @dataclass(frozen=True, slots=True)

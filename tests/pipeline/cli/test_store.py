@@ -17,7 +17,7 @@ def test_store_info(printed, finished):
 
 
 def test_store_verify_of_a_whole_store(printed, finished):
-    assert printed("store", "verify", finished).strip() == "every shard is whole and right"
+    assert printed("store", "verify", finished).strip() == "every shard is complete and undamaged"
     assert json.loads(printed("store", "verify", finished, "--json")) == {"faults": []}
 
 
