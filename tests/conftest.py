@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from lincorr.testing import save_toy_model, toy_tokenizer
+from tests.plots import blank
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 pytest.register_assert_rewrite("tests.lincorr", "tests.pipeline")  # of the modules that tests share, too
@@ -82,3 +83,9 @@ def xp(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield cupy
     else:
         yield {"numpy": np, "strict": array_api_strict}[request.param]
+
+
+@pytest.fixture
+def blank_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plots are drawn: they take most of a small run's time."""
+    blank(monkeypatch)

@@ -1,6 +1,7 @@
 """The whole way on a real language model, against Hugging Face, scikit-learn and SciPy by themselves."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.linear_model import LinearRegression
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lincorr.model.files import ModelSpec, locate
+from lincorr.prompts.columns import Columns
 from lincorr.store.store import LogitStore
 from pipeline.cli.main import main
 
@@ -39,7 +41,7 @@ def run(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def own_logits(run: dict[str, Any], real_model: str) -> dict[str, NDArray[np.float32]]:
-    """Hugging Face's own logits of every prompt, one at a time, full vocabulary."""
+    """Hugging Face's own logits of every prompt, full vocabulary; all of a template have one length."""
     folder = locate(ModelSpec(real_model))
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     suffixes = {
@@ -49,7 +51,12 @@ def own_logits(run: dict[str, Any], real_model: str) -> dict[str, NDArray[np.flo
     ids = run["store"].subjects().ids
     with torch.inference_mode():
         return {
-            name: np.stack([model(torch.tensor([[x, *end]])).logits[0, -1].numpy() for x in ids.tolist()])
+            name: np.concatenate(
+                [
+                    model(torch.tensor([[x, *end] for x in some]), logits_to_keep=1).logits[:, -1].numpy()
+                    for some in np.split(ids, N_SUBJECTS // 25)
+                ]
+            )
             for name, end in suffixes.items()
         }
 
@@ -63,15 +70,24 @@ def test_every_logit_is_the_models_own(run: dict[str, Any], own_logits: Any, nam
     assert np.abs(store.logits(name, everything, rows) - own_logits[name]).max() < 1e-3
 
 
-def test_half_precision_keeps_every_column(
-    run: dict[str, Any], own_logits: Any, real_model: str, tmp_path: Path
-) -> None:
-    """The bounds that docs/store.md states: of kept logits, and of those made of kept hidden states."""
-    arguments = ["extract", "--model", real_model, "--store", str(tmp_path / "half.zarr")]
-    arguments += ["--subjects-count", str(N_SUBJECTS), "--store-precision", "float16"]
-    assert main([*arguments, "--cluster-kind", "serial"]) == 0
-    half, rows = LogitStore.open(str(tmp_path / "half.zarr")), np.arange(N_SUBJECTS)
-    assert half.subjects().ids.tolist() == run["store"].subjects().ids.tolist()
+def at_half_precision(store: LogitStore, url: str) -> LogitStore:
+    """What the same forward passes leave in a store of float16."""
+    half = LogitStore.create(url, replace(store.identity, precision="float16"))
+    half.add_subjects(store.subjects())
+    half.head.write(store.readout())
+    for template in store.templates():
+        ids = store.column_ids(template.name)
+        texts = tuple(map(str, ids))
+        half.add_template(template, Columns(ids, texts, texts, (True,) * len(ids), {}))
+        for shard in range(store.shards.count):
+            logits, hidden = (store.shards.read(kind, template.name, shard) for kind in ("logits", "hidden"))
+            half.shards.write(template.name, shard, logits, hidden)
+    return half
+
+
+def test_half_precision_keeps_every_column(run: dict[str, Any], own_logits: Any, tmp_path: Path) -> None:
+    """The bounds that docs/store.md states: of stored logits, and of those made of stored hidden states."""
+    half, rows = at_half_precision(run["store"], str(tmp_path / "half.zarr")), np.arange(N_SUBJECTS)
     everything = np.arange(half.identity.vocabulary_size)
     for name, exact in own_logits.items():
         for ids, bound in ((half.column_ids(name), 0.99999), (everything, 0.99996)):

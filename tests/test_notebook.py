@@ -16,7 +16,10 @@ NOTEBOOK = Path(__file__).parent.parent / "examples" / "walkthrough.ipynb"
 def test_the_notebook_runs(real_model: str, tmp_path: Path) -> None:
     shutil.copy(NOTEBOOK, tmp_path)
     notebook = nbformat.read(tmp_path / NOTEBOOK.name, as_version=4)
-    assert real_model in notebook.cells[1].source
+    settings = notebook.cells[1].source
+    assert real_model in settings
+    assert '"1000"' in settings
+    notebook.cells[1].source = settings.replace('"1000"', '"200"')  # subjects: the same cells, sooner
     where = {"metadata": {"path": str(tmp_path)}}
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where)
     client.execute()  # raises on the first cell that fails

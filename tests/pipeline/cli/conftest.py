@@ -18,7 +18,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def flags(tmp_path: Path, toy_model: Path) -> list[str]:
+def flags(tmp_path: Path, toy_model: Path, blank_plots: None) -> list[str]:
     """A run of the toy model that is small and stays in this process; later flags override."""
     catalogue = write_catalogue(tmp_path / "toy.yaml")
     options = {

@@ -32,6 +32,7 @@ from pipeline.evaluate.generalisation import (
 from pipeline.experiments import edit as editing
 from pipeline.experiments.edit import require_editable
 from pipeline.experiments.edit_scores import Outcome, auc, edit_scores
+from tests.plots import blank_plots
 from tests.scores import edit_scores_of, scored
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
@@ -59,7 +60,8 @@ def flags(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str
         "--cluster-kind": "serial",
     }
     made = [str(part) for option in options.items() for part in option]
-    assert main(["run", *made, "--json"]) == 0
+    with blank_plots():
+        assert main(["run", *made, "--json"]) == 0
     return [*made, "--relations", "toy"]
 
 

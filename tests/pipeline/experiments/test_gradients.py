@@ -22,6 +22,7 @@ from pipeline.evaluate.experiments import stored_gradients
 from pipeline.experiments import gradients as measured
 from pipeline.experiments.copies import pearson
 from pipeline.experiments.gradients import Correlations, GradientOptions, gradient_scores
+from tests.plots import blank_plots
 
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 
@@ -49,7 +50,8 @@ def flags(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str
         "--cluster-kind": "serial",
     }
     made = [str(part) for option in options.items() for part in option]
-    assert main(["run", *made, "--relations", "toy,same", "--json"]) == 0
+    with blank_plots():
+        assert main(["run", *made, "--relations", "toy,same", "--json"]) == 0
     return made
 
 

@@ -57,7 +57,7 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture
 def compare(
-    toy_model: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toy_model: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], blank_plots: None
 ) -> Callable[..., dict[str, Any]]:
     def compare(after: Path, *more: object) -> dict[str, Any]:
         arguments = ["--before", toy_model, "--after", after, "--store", tmp_path / "a.zarr"]

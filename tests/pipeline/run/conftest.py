@@ -8,10 +8,11 @@ import pytest
 
 from lincorr.testing import CITIES, COUNTRIES
 from tests.pipeline.run.runner import Reference, Runner, runner
+from tests.plots import blank_plots
 
 
 @pytest.fixture
-def run(tmp_path: Path, toy_model: Path) -> Runner:
+def run(tmp_path: Path, toy_model: Path, blank_plots: None) -> Runner:
     """Runs in an empty folder."""
     return runner(tmp_path, toy_model)
 
@@ -55,5 +56,6 @@ def ids(reference: Reference) -> dict[str, list[int]]:
 def logits_only(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Runner:
     run = runner(tmp_path_factory.mktemp("logits-only"), toy_model)
     run.flags |= {"store-hidden": "false", "store-logits": "all"}
-    run.document = run("run")
+    with blank_plots():
+        run.document = run("run")
     return run

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.cli.main import main
 from tests.pipeline.run.runner import FITS, VOCABULARY, WIDTH, Runner, runner
+from tests.plots import blank_plots
 
 
 def test_all_logits(run, answers):
@@ -35,7 +36,8 @@ def test_float16(run, answers, ids):
 def without_hidden(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Runner:
     run = runner(tmp_path_factory.mktemp("without-hidden"), toy_model)
     run.flags["store-hidden"] = "false"
-    run.document = run("run")
+    with blank_plots():
+        run.document = run("run")
     return run
 
 

@@ -94,21 +94,21 @@ def test_a_client_of_another_authority_is_refused_in_one_line(encrypted, theirs,
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 def test_a_run_without_a_certificate_is_refused_in_one_line(scheme, encrypted, toy_model, tmp_path):
     place = address_of(encrypted).replace("tls://", f"{scheme}://")
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline",
-        "extract",
-        "--model",
-        str(toy_model),
-        "--subjects-count",
-        "20",
+    code = (
+        "import sys; from pipeline.runtime.clusters import address; address._PATIENCE = '2s'\n"
+        "from pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    options = ["--model", str(toy_model), "--subjects-count", "20", "--relations", "city-country"]
+    options += [
+        "--store",
+        str(tmp_path / "run.zarr"),
+        "--cluster-kind",
+        "address",
+        "--cluster-address",
+        place,
     ]
-    command += ["--relations", "city-country", "--store", str(tmp_path / "run.zarr")]
-    command += ["--cluster-kind", "address", "--cluster-address", place]
-    done = subprocess.run(
-        command, capture_output=True, text=True
-    )  # Dask's settings here have the certificate
+    command = [sys.executable, "-c", code, "extract", *options]  # Dask's settings here have the certificate
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert "cluster.tls" in line
