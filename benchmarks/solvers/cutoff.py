@@ -12,11 +12,22 @@ from benchmarks.solvers.machine import print_table
 from benchmarks.solvers.vocabulary import OpenRelation
 from lincorr.scores.hits import hits
 from lincorr.scores.moments import CrossMoments, finite_mean
-from lincorr.solvers.direct import direct
+from lincorr.solvers.direct import Direct, direct
 from lincorr.solvers.spectrum import ridge_path, solve
 
 Doubles = NDArray[np.floating]  # float64
 Found = tuple[int, Doubles, Doubles]  # rank, W, intercept
+
+COLUMNS = {
+    "stored": ("stored as", ""),
+    "way": ("way", ""),
+    "rank": ("rank", ",d"),
+    "norm": ("‖W‖", ".2e"),
+    "r": ("held-out r", ".3f"),
+    "hit1": ("hit@1", ".2f"),
+    "hit5": ("hit@5", ".2f"),
+    "seconds": ("s", ".1f"),
+}
 
 
 def measure(opened: OpenRelation, most_rows: int, n_columns: int) -> dict[str, Any]:
@@ -44,23 +55,16 @@ def measure(opened: OpenRelation, most_rows: int, n_columns: int) -> dict[str, A
             )
         )
         eps, width = float(np.finfo(precision).eps), opened.store.identity.width
-        kept: dict[str, Any] = {"source_ids": ids, "target_ids": relation.target.ids}
-
-        def ours(ridge: bool) -> Found:
-            problem = direct(x, y, storage_eps=eps, rank_limit=width, **kept)  # noqa: B023
-            fitted = solve(problem, ridge_path(problem).reading if ridge else 0.0)
-            assert isinstance(fitted.weights, np.ndarray)
-            return problem.cut.rank, fitted.weights, fitted.intercept
-
-        ways: dict[str, Callable[[], Found]] = {
-            "scikit-learn LinearRegression": lambda: sklearn_fit(x, y),  # noqa: B023
-            "numpy.linalg.lstsq": lambda: numpy_fit(x, y),  # noqa: B023
-            "lincorr, cut at τ": lambda: ours(ridge=False),
-            "lincorr, reading λ": lambda: ours(ridge=True),
+        known = {
+            "source_ids": ids,
+            "target_ids": relation.target.ids,
+            "storage_eps": eps,
+            "rank_limit": width,
         }
-        for way, work in ways.items():
+        known |= {"storage_eps": eps}
+        for way, fit_by in WAYS.items():
             began = time.perf_counter()
-            rank, weights, intercept = work()
+            rank, weights, intercept = fit_by(x, y, known)
             seconds = time.perf_counter() - began
             scored = CrossMoments.of(x_test @ weights + intercept, y_test)
             eye = np.eye(len(intercept))
@@ -78,27 +82,38 @@ def measure(opened: OpenRelation, most_rows: int, n_columns: int) -> dict[str, A
                 }
             )
     print(f"{len(fit):,} x {len(ids):,} -> {len(relation.target)}, width {opened.store.identity.width}\n")
-    print_table(
-        rows,
-        {
-            "stored": ("stored as", ""),
-            "way": ("way", ""),
-            "rank": ("rank", ",d"),
-            "norm": ("‖W‖", ".2e"),
-            "r": ("held-out r", ".3f"),
-            "hit1": ("hit@1", ".2f"),
-            "hit5": ("hit@5", ".2f"),
-            "seconds": ("s", ".1f"),
-        },
-    )
+    print_table(rows, COLUMNS)
     return {"sizes": [len(fit), len(ids), len(relation.target)], "ways": rows}
 
 
-def sklearn_fit(x: Doubles, y: Doubles) -> Found:
+def sklearn_fit(x: Doubles, y: Doubles, _: dict[str, Any]) -> Found:
     model = LinearRegression().fit(x, y)
     return int(model.rank_), model.coef_.T, model.intercept_
 
 
-def numpy_fit(x: Doubles, y: Doubles) -> Found:
+def numpy_fit(x: Doubles, y: Doubles, _: dict[str, Any]) -> Found:
     weights, _, rank, _ = np.linalg.lstsq(x - x.mean(axis=0), y - y.mean(axis=0), rcond=None)
     return int(rank), weights, y.mean(axis=0) - x.mean(axis=0) @ weights
+
+
+def cut_fit(x: Doubles, y: Doubles, known: dict[str, Any]) -> Found:
+    return solved(direct(x, y, **known), 0.0)
+
+
+def ridge_fit(x: Doubles, y: Doubles, known: dict[str, Any]) -> Found:
+    problem = direct(x, y, **known)
+    return solved(problem, ridge_path(problem).reading)
+
+
+def solved(problem: Direct, root_penalty: float) -> Found:
+    fitted = solve(problem, root_penalty)
+    assert isinstance(fitted.weights, np.ndarray)
+    return problem.cut.rank, fitted.weights, fitted.intercept
+
+
+WAYS: dict[str, Callable[[Doubles, Doubles, dict[str, Any]], Found]] = {
+    "scikit-learn LinearRegression": sklearn_fit,
+    "numpy.linalg.lstsq": numpy_fit,
+    "lincorr, cut at τ": cut_fit,
+    "lincorr, reading λ": ridge_fit,
+}

@@ -24,6 +24,22 @@ from pipeline.plan.memory import fit_memory
 from pipeline.runtime.dask_executor import open_executor
 
 SHARD_ROWS = 64
+COST = {
+    "logits_gb": ("GB of logits", ".2f"),
+    "kept": ("made in, s", ".1f"),
+    "seconds": ("lowrank, s", ".1f"),
+    "factored": ("factored, s", ".1f"),
+    "worker_gb": ("GB a worker", ".2f"),
+    "own_gb": ("GB of the client", ".2f"),
+}
+MAPS = {
+    "root_penalty": ("√λ/σ₁", ".4f"),
+    "rank": ("rank", "d"),
+    "rank_factored": ("factored's", "d"),
+    "gap": ("gap", ".1f"),
+    "error": ("W against factored", ".1e"),
+    "residual": ("sketch misses", ".1e"),
+}
 
 
 def measure(opened: OpenRelation, folder: Path, most_rows: int, memory_gb: float) -> dict[str, Any]:
@@ -76,28 +92,8 @@ def measure(opened: OpenRelation, folder: Path, most_rows: int, memory_gb: float
         f"{len(rows):,} subjects, {opened.n_tokens:,} x {opened.n_tokens:,}, {memory_gb:g} GB a worker, "
         "2 workers\n"
     )
-    print_table(
-        [cost],
-        {
-            "logits_gb": ("GB of logits", ".2f"),
-            "kept": ("made in, s", ".1f"),
-            "seconds": ("lowrank, s", ".1f"),
-            "factored": ("factored, s", ".1f"),
-            "worker_gb": ("GB a worker", ".2f"),
-            "own_gb": ("GB of the client", ".2f"),
-        },
-    )
-    print_table(
-        found,
-        {
-            "root_penalty": ("√λ/σ₁", ".4f"),
-            "rank": ("rank", "d"),
-            "rank_factored": ("factored's", "d"),
-            "gap": ("gap", ".1f"),
-            "error": ("W against factored", ".1e"),
-            "residual": ("sketch misses", ".1e"),
-        },
-    )
+    print_table([cost], COST)
+    print_table(found, MAPS)
     print_table([timed.seconds], {name: (f"{name}, s", ".1f") for name in timed.seconds})
     return {"cost": cost, "maps": found}
 

@@ -143,21 +143,7 @@ def check(
     targets = np.sort(rng.choice(opened.n_tokens, COLUMNS, replace=False))
     source = Explicit(opened, inputs.source_template, inputs.fit_rows)
     y = Explicit(opened, inputs.target_template, inputs.fit_rows).columns(targets)
-    some = rng.choice(opened.n_tokens, min(2 * opened.store.identity.width, opened.n_tokens), replace=False)
-    basis, triangle, _ = scipy.linalg.qr(
-        source.columns(some), mode="economic", pivoting=True, overwrite_a=True
-    )
-    sizes = np.abs(np.diag(triangle))
-    basis = np.ascontiguousarray(basis[:, sizes > 1e-12 * sizes[0]])
-    core = np.empty((basis.shape[1], opened.n_tokens))
-    missed = largest = 0.0
-    for start in range(0, opened.n_tokens, BLOCK):
-        part = slice(start, min(start + BLOCK, opened.n_tokens))
-        block = source.columns(np.arange(part.start, part.stop))
-        largest += float(np.linalg.norm(block)) ** 2
-        core[:, part] = basis.T @ block
-        block -= basis @ core[:, part]
-        missed += float(np.linalg.norm(block)) ** 2
+    basis, core, missed = compressed(source, opened, rng)
     right = basis.T @ y
     everything = np.arange(opened.n_tokens)
     rows = []
@@ -180,7 +166,7 @@ def check(
                 "rank_explicit": rank,
                 "largest": float(errors.max()),
                 "median": float(np.median(errors)),
-                "missed": math.sqrt(missed / largest),
+                "missed": missed,
             }
         )
     print(
@@ -199,6 +185,28 @@ def check(
         },
     )
     return rows
+
+
+def compressed(
+    source: "Explicit", opened: OpenRelation, rng: np.random.Generator
+) -> tuple[Doubles, Doubles, float]:
+    """Return Q, C = Qᵀ Xc, and the share of X that lies outside Q."""
+    some = rng.choice(opened.n_tokens, min(2 * opened.store.identity.width, opened.n_tokens), replace=False)
+    basis, triangle, _ = scipy.linalg.qr(
+        source.columns(some), mode="economic", pivoting=True, overwrite_a=True
+    )
+    sizes = np.abs(np.diag(triangle))
+    basis = np.ascontiguousarray(basis[:, sizes > 1e-12 * sizes[0]])
+    core = np.empty((basis.shape[1], opened.n_tokens))
+    missed = largest = 0.0
+    for start in range(0, opened.n_tokens, BLOCK):
+        part = slice(start, min(start + BLOCK, opened.n_tokens))
+        block = source.columns(np.arange(part.start, part.stop))
+        largest += float(np.linalg.norm(block)) ** 2
+        core[:, part] = basis.T @ block
+        block -= basis @ core[:, part]
+        missed += float(np.linalg.norm(block)) ** 2
+    return basis, core, math.sqrt(missed / largest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,25 +95,13 @@ def make_relation(name: str = "city-country") -> dict[str, Any]:
             "coverage": {"whole": 150, "phrase": 16, "subword": 86},
         },
         "interval": {"of": "mean r", "level": 0.95, "replicates": 400, "rows": 500},
-        "unrelated_pair": {
-            "relation": "gem-color",
-            "template": "gem",
-            "text": "{} has the <i>color</i> of",
-        },
+        "unrelated_pair": {"relation": "gem-color", "template": "gem", "text": "{} has the <i>color</i> of"},
         "identity": {"r": 0.31, "r_std": 0.2, "columns": 6},
-        "other_prompt": {
-            "relation": "city-food",
-            "template": "food",
-            "text": "{} likes the <i>food</i> of",
-        },
+        "other_prompt": {"relation": "city-food", "template": "food", "text": "{} likes the <i>food</i> of"},
         "warnings": ["only 50 <u>subjects</u> are held out"],
         "fits": [make_fit(fit, targets) for fit in FITS],
         "strongest": [
-            {
-                "source": source,
-                "truth": [" Japan"],
-                "by_fit": {"domain": links[:5], "vocabulary-ridge": []},
-            }
+            {"source": source, "truth": [" Japan"], "by_fit": {"domain": links[:5], "vocabulary-ridge": []}}
             for source in sources
         ],
         "hubs": {
