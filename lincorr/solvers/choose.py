@@ -11,8 +11,8 @@ Method = Literal["direct", "factored", "gram", "dual", "lowrank", "tiled"]
 
 _DIRECT_FLOPS = 5e11  # a minute or so on two cores
 _EIGH_COLUMNS = 16_384  # an eigendecomposition beyond this takes hours on a CPU
-_EIGH_FLOPS = 9.0  # of n³, with vectors
-_SVD_FLOPS = 6.0  # of n p min(n, p), with both sides
+EIGH_FLOPS = 9.0  # of n³, with vectors
+SVD_FLOPS = 6.0  # of n p min(n, p), with both sides
 _DUAL_ROWS = 4  # up to this many sketch widths of rows, all of them cost less than a sketch
 _SMALLEST_TILE, _LARGEST_TILE = 256, 4096
 _FEWEST_TILES = 4  # to a side
@@ -222,10 +222,10 @@ _SCRATCH: dict[Method, _Size] = {
 }
 
 _FLOPS: dict[Method, Callable[[Sizes], float]] = {
-    "direct": lambda s: _SVD_FLOPS * _svd(s),
+    "direct": lambda s: SVD_FLOPS * _svd(s),
     "factored": lambda s: 2.0 * s.width**2 * (4 * s.n + s.p + s.q),
-    "gram": lambda s: s.n * s.p * (s.p + 2.0 * s.q) + _EIGH_FLOPS * s.p**3,
-    "dual": lambda s: 1.0 * s.n**2 * s.p + _EIGH_FLOPS * s.n**3 + 2.0 * min(s.n, s.width) * s.n * (s.p + s.q),
+    "gram": lambda s: s.n * s.p * (s.p + 2.0 * s.q) + EIGH_FLOPS * s.p**3,
+    "dual": lambda s: 1.0 * s.n**2 * s.p + EIGH_FLOPS * s.n**3 + 2.0 * min(s.n, s.width) * s.n * (s.p + s.q),
     "lowrank": lambda s: 2.0 * s.n * s.sketch * (2 * s.p + s.q),
     "tiled": lambda s: s.n * s.p * (s.p + 2.0 * s.q) + s.p**3 / 3 + 2.0 * s.p**2 * s.q,
 }

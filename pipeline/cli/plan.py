@@ -122,13 +122,26 @@ def _estimate(config: "RunConfig", gpus: str, gpu: str, as_json: bool) -> None:
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Return a plan as JSON values."""
-    document = asdict(plan) | {
+    work = plan.work
+    document: dict[str, Any] = {
+        "store": plan.store,
+        "exists": plan.exists,
+        "n_subjects": work.n_subjects,
+        "n_fit": work.n_fit,
+        "n_test": plan.n_test,
+        "n_shards": work.n_shards,
+        "prompts_needed": plan.prompts_needed,
+        "prompts_kept": plan.prompts_kept,
+        "tokens": plan.tokens,
+        "bytes_to_write": plan.bytes_to_write,
+        "flops": plan.flops,
+        "flops_per_second": plan.flops_per_second,
         "seconds": plan.seconds,
         "fit_seconds": plan.fit_seconds,
         "scratch_bytes": plan.scratch_bytes,
     }
     document["choices"] = {
-        f"{relation}/{source}": asdict(choice) for (relation, source), choice in plan.choices.items()
+        f"{relation}/{basis}": asdict(choice) for (relation, basis), choice in plan.choices.items()
     }
     return document
 
@@ -140,7 +153,7 @@ def print_plan(plan: Plan, inputs: Inputs) -> None:
     exists = "there already" if plan.exists else "new"
     rows = {
         "store": f"{plan.store} ({exists})",
-        "subjects": f"{plan.n_subjects:,}: {plan.n_fit:,} to fit, {plan.n_test:,} to test",
+        "subjects": f"{plan.work.n_subjects:,}: {plan.work.n_fit:,} to fit, {plan.n_test:,} to test",
         "classes": ", ".join(f"{n:,} {c}" for c, n in subjects.class_counts().items()),
         "left out": ", ".join(f"{n:,} {c}" for c, n in subjects.left_out.items()) or "none",
         "templates": "\n".join(f"{t.name}: {t.text!r}" for t in inputs.templates.values()),
@@ -150,19 +163,19 @@ def print_plan(plan: Plan, inputs: Inputs) -> None:
             f"{len(r.truth):,} sources with a known target"
             for r in inputs.relations
         ),
-        "shards": f"{plan.n_shards:,}",
+        "shards": f"{plan.work.n_shards:,}",
         "prompts": f"{plan.prompts_needed:,} to run, {plan.prompts_kept:,} stored ({plan.tokens:,} tokens)",
         "to write": f"{plan.bytes_to_write / 2**20:,.1f} MiB, and {plan.scratch_bytes / 2**20:,.1f} MiB of "
         "scratch while fits run",
         "operations": f"{plan.flops:.3g} at {plan.flops_per_second / 1e9:,.0f} GFLOP/s",
         "estimated time": f"{plan.seconds:,.0f} s of extraction, {plan.fit_seconds:,.0f} s of fits",
         "solvers": "\n".join(
-            f"{relation}/{source}: {choice.method} ({choice.reason})"
-            for (relation, source), choice in plan.choices.items()
+            f"{relation}/{basis}: {choice.method} ({choice.reason})"
+            for (relation, basis), choice in plan.choices.items()
         ),
     }
-    for note in inputs.notes:
-        rows["note"] = note
+    if notes := (*inputs.notes, *plan.notes):
+        rows["note"] = "\n".join(notes)
     for key, value in rows.items():
         table.add_row(key, Text(value))
     Console().print(table)

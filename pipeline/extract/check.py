@@ -7,9 +7,9 @@ from lincorr.model.files import ModelSpec
 from lincorr.model.load import shared_model
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.store.identity import Passes
-from lincorr.store.shards import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS
 from lincorr.store.store import LogitStore
 from pipeline.plan.memory import trial_bytes
+from pipeline.plan.workload import shard_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,10 @@ def check_model(task: CheckTask) -> ModelCheck:
         if check_trees(model).passed:
             passes = "trunk" if check_trunk(model).passed else "trees"
     on_gpu = model.device.startswith("cuda")
-    shard_rows = task.shard_rows or (GPU_SHARD_ROWS if on_gpu else DEFAULT_SHARD_ROWS)
+    rows = shard_rows(task.shard_rows, on_gpu=on_gpu)
     tokens = task.batch_tokens or tune_batch_tokens(
         model.try_pass if passes != "whole" else model.try_whole_pass,
-        most=shard_rows * model.TRIAL_LENGTH,
+        most=rows * model.TRIAL_LENGTH,
         memory_bytes=trial_bytes(),
     )
     return ModelCheck(
@@ -83,7 +83,7 @@ def check_model(task: CheckTask) -> ModelCheck:
         linear=check.passed and model.readout.kind == "linear",
         passes=passes,
         batch_tokens=tokens,
-        shard_rows=shard_rows,
+        shard_rows=rows,
         difference=check.difference,
     )
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from lincorr.solvers.choose import Choice
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.plan.memory import fit_memory
-from pipeline.plan.plan import choices
+from pipeline.plan.workload import Basis as Basis
+from pipeline.plan.workload import choices
 from pipeline.prepare.prepare import Inputs, RelationInputs
 
-Basis = Literal["domain", "vocabulary"]  # which columns of the source a fit uses
 Split: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of subjects: fitted, held out
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
 _SOLVERS = 1  # raised when a solver's answer changes: stored maps are then fitted again
@@ -89,17 +89,18 @@ def fit_inputs(
     settings, identity = config.fit, store.identity
     if relations is not None:
         inputs = replace(inputs, relations=tuple(relations))
-    chosen = choices(settings, inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear)
+    memory_bytes = fit_memory(settings, config.cluster)
+    chosen = choices(config, inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear)
     for relation in _by_source(inputs.relations):
         yield FitInputs(
             relation=relation,
             fit_rows=rows[fit],
             test_rows=rows[test],
-            choices={s: c for (name, s), c in chosen.items() if name == relation.name},  # type: ignore[misc]
+            choices={basis: choice for (name, basis), choice in chosen.items() if name == relation.name},
             n_tokens=identity.vocabulary_size,
             rcond=settings.rcond,
             root_penalty=settings.penalty,
-            memory_bytes=fit_memory(settings, config.cluster),
+            memory_bytes=memory_bytes,
             device=settings.device,
         )
 

@@ -9,29 +9,51 @@ import math
 from dataclasses import dataclass
 
 from lincorr.scores.bootstrap import REPLICATES, SAMPLED_OUTPUTS, SHUFFLES
-from lincorr.solvers.choose import Choice, product_bytes
+from lincorr.solvers.choose import EIGH_FLOPS, SVD_FLOPS, Choice, product_bytes
 from lincorr.solvers.reduced import SCORED_OUTPUTS
 from lincorr.solvers.spectrum import ROOT_PENALTIES
 from lincorr.solvers.thin_svd import TALL
 
+# --- constants of a plan: MEASURED on something, or ASSUMED ---------------------------------------------
+
+# Rates.
+CPU_EFFICIENCY = 0.7  # of the float32 products' rate, in extraction: MEASURED on 2 cores
+CPU_FIT_EFFICIENCY = 0.25  # in fits: float64 is half as fast, decompositions half of that: ASSUMED
+# Of a GPU's peak, in extraction: ASSUMED. MEASURED on an H200: 0.13 to 0.18 with a model of 1.2 billion
+# parameters (benchmarks/README.md); larger ones have larger products beside what memory and launches bound.
+GPU_EFFICIENCY = 0.2
+FIT_EFFICIENCY = 0.5  # of a host's float64 peak, in products and the passes over memory between them: ASSUMED
+DECOMPOSITION_EFFICIENCY = 0.15  # of the same, in eigenvectors and singular vectors: ASSUMED
+SORT_RATE = 15e6  # values ranked a second: MEASURED on 2 cores (and 19e6 on 16)
+HASH_RATE = (
+    1.5e9  # bytes a second of SHA-256 on one core, as each worker hashes its copy of the model: ASSUMED
+)
+WORKER_RATE = 2e9  # bytes a second between one host and the location of the store: ASSUMED
+STORAGE_RATE = 20e9  # of that location, for all hosts together: ASSUMED
+# Start and messages.
+START_SECONDS = 20.0  # workers, checks of shortcuts, trial of batch sizes: MEASURED on 2 cores
+MESSAGE_BYTES = 4_000  # a task and its receipt, through the scheduler: ASSUMED
+BATCH_TOKENS = 8192  # of a pass on a GPU where cluster.batch_tokens does not say: ASSUMED, a run tries it out
+# Memory that holds no data. Three different things:
+FIT_LIBRARY_BYTES = 350_000_000  # resident in a worker that only fits (no torch): MEASURED on 2 cores
+TORCH_LIBRARY_BYTES = 500_000_000  # resident with torch, a model's code, Dask and Zarr: MEASURED on 2 cores
+CUDA_CONTEXT_BYTES = 1_500_000_000  # of a GPU: context, kernels, what the allocator leaves unused: ASSUMED
+
 _PENALTIES = len(ROOT_PENALTIES)
 _MAPS = 2  # without ridge and with
-FIT_LIBRARY_BYTES = 350_000_000  # resident in a worker before it has any data
-_EIGH = 9.0  # of k³, with vectors
-_SVD = 6.0  # of n k min(n, k), with both sides
 
 
 @dataclass(frozen=True, slots=True)
 class FitSizes:
-    """One source of one relation.
+    """One fit of a relation, from one basis.
 
     Attributes:
         n, t: rows to fit, and held out.
         p, q: source and target columns.
-        kept_p, kept_q: logits that the store keeps of either template.
+        kept_p, kept_q: logits that the store has of either template.
         d: width of the model.
         vocabulary: V.
-        n_subjects: of the store: whole shards are read.
+        n_subjects: rows of the store: whole shards are read.
         itemsize: bytes of a stored number.
         hidden: whether hidden states are stored.
         others: targets of other relations that serve as controls: none, or two.
@@ -90,9 +112,7 @@ def fit_cost(sizes: FitSizes, choice: Choice) -> Cost:
         solutions = _MAPS * (4 * n * r * q + 6 * p * r * q)
         return checked + set_up_cost(s, choice) + Cost(products=path + solutions)
     rows = _data_bytes(s, choice) * s.n_subjects
-    if (
-        choice.method == "tiled"
-    ):  # takes one penalty as given; reads the rows for their means, and once a sweep
+    if choice.method == "tiled":  # takes one penalty as given; reads rows for their means, and once a sweep
         sweeps = math.ceil(product_bytes(s.p, s.q) / choice.worker_bytes)
         return checked + Cost(choice.flops, read_bytes=(1 + sweeps) * rows)
     left_out = _PENALTIES * 4.0 * s.n * _rank(s) * min(s.q, SCORED_OUTPUTS)
@@ -100,13 +120,13 @@ def fit_cost(sizes: FitSizes, choice: Choice) -> Cost:
 
 
 def set_up_cost(s: FitSizes, choice: Choice) -> Cost:
-    """Return the cost of a source's rows, read and decomposed; what a streamed fit has kept costs nothing."""
+    """Return the cost of reading and decomposing a source's rows; out of core, both are stored already."""
     if choice.streamed:
         return Cost()
     if choice.method == "factored":
         n, d = float(s.n), float(s.d)
         products = 2 * s.p * d**2 + 4 * n * d**2  # with the targets' projection
-        found = _thin_svd(s.n, s.d) + Cost(products, _EIGH * d**3)
+        found = _thin_svd(s.n, s.d) + Cost(products, EIGH_FLOPS * d**3)
     else:
         found = _thin_svd(s.n, s.p) + Cost(2.0 * s.n * _rank(s) * s.q)
     return found + Cost(read_bytes=_data_bytes(s, choice) * s.n_subjects)
@@ -158,8 +178,8 @@ def _rank(s: FitSizes) -> int:
 
 def _thin_svd(n: int, k: int) -> Cost:
     if n < TALL * k:
-        return Cost(decompositions=_SVD * n * k * min(n, k))
-    return Cost(8.0 * n * k**2 + 2.0 * k**3, (_EIGH + _SVD) * k**3)
+        return Cost(decompositions=SVD_FLOPS * n * k * min(n, k))
+    return Cost(8.0 * n * k**2 + 2.0 * k**3, (EIGH_FLOPS + SVD_FLOPS) * k**3)
 
 
 def _row_bytes(s: FitSizes) -> int:

@@ -1,28 +1,32 @@
 """What a run would take on N GPUs, stage by stage. The formulas are explained in docs/scaling.md.
 
-Nothing is measured: rates come from data sheets (`pipeline.plan.gpus`), and what they do not say is an
-assumption with a name below.
+Nothing is measured: rates come from data sheets (`pipeline.plan.gpus`), and what they do not say is a
+constant of `pipeline.plan.costs`.
 """
 
 from dataclasses import dataclass
 
 from lincorr.errors import BadInput
-from pipeline.plan.costs import Cost, evaluation_cost, fit_cost, relation_bytes
+from pipeline.plan.costs import (
+    CUDA_CONTEXT_BYTES,
+    DECOMPOSITION_EFFICIENCY,
+    FIT_EFFICIENCY,
+    HASH_RATE,
+    MESSAGE_BYTES,
+    SORT_RATE,
+    START_SECONDS,
+    STORAGE_RATE,
+    TORCH_LIBRARY_BYTES,
+    WORKER_RATE,
+    Cost,
+    evaluation_cost,
+    fit_cost,
+    relation_bytes,
+)
 from pipeline.plan.gpus import Device
 from pipeline.plan.workload import Workload
+from pipeline.runtime.executor import TASKS_AT_ONCE
 
-START_SECONDS = 20.0  # workers, the checks of short cuts, the trial of batch sizes: seen on 2 cores
-LIBRARY_BYTES = 500_000_000  # of a process with torch, a model's code, Dask and Zarr: seen
-# ASSUMED, all of these:
-HASH_RATE = 1.5e9  # bytes a second of SHA-256 on one core; every worker hashes its copy of the model
-WORKER_RATE = 2e9  # bytes a second between one host and the place of the store
-STORAGE_RATE = 20e9  # of that place, for all hosts together
-FIT_EFFICIENCY = 0.5  # of the host's float64 peak, in products and the passes over memory between them
-DECOMPOSITION_EFFICIENCY = 0.15  # in eigenvectors and singular vectors
-SORT_RATE = 15e6  # values a second that are ranked: seen on 2 cores, and 19e6 on 16
-MESSAGE_BYTES = 4_000  # a task and its receipt, through the scheduler
-CUDA_BYTES = 1_500_000_000  # of a GPU's memory: context, kernels, and what the allocator leaves unused
-_TASKS_AT_ONCE = 2  # shards that a worker holds
 _SHARDS_A_WORKER = 4  # enough that a worker hardly waits for the last
 _LONG = 60.0  # seconds that are worth a remark
 
@@ -37,7 +41,7 @@ class StageEstimate:
         seconds: how long.
         store_bytes: written to the store, and
         scratch_bytes: beside it while it runs.
-        network_bytes: between processes and the places of model and store, and through the scheduler.
+        network_bytes: between processes and the locations of model and store, and through the scheduler.
         gpu_bytes: memory of one GPU.
         host_bytes: memory of one process.
     """
@@ -94,7 +98,7 @@ def gpu_bytes(work: Workload) -> int:
     width = 8 * sizes.width + 3 * sizes.inner_width  # residual, norms, q, k, v; gate, up and their product
     activations = 2 * work.batch_tokens * width * (work.weight_bytes // sizes.parameters)
     heads = 4 * sizes.width * sum(work.columns.values())
-    return work.weight_bytes + heads + activations + CUDA_BYTES
+    return work.weight_bytes + heads + activations + CUDA_CONTEXT_BYTES
 
 
 def extract_seconds(work: Workload, device: Device, rows: int) -> float:
@@ -124,16 +128,14 @@ def _load(work: Workload, device: Device, gpus: int) -> StageEstimate:
         + work.file_bytes / HASH_RATE
         + work.weight_bytes / device.host_link,
         network_bytes=read,
-        gpu_bytes=work.weight_bytes + CUDA_BYTES,
-        host_bytes=LIBRARY_BYTES + work.weight_bytes,
+        gpu_bytes=work.weight_bytes + CUDA_CONTEXT_BYTES,
+        host_bytes=TORCH_LIBRARY_BYTES + work.weight_bytes,
     )
 
 
 def _extract(work: Workload, device: Device, gpus: int) -> StageEstimate:
     busy = min(gpus, work.n_shards)
-    rows = min(
-        -(-work.n_shards // gpus) * work.shard_rows, work.n_subjects
-    )  # of the GPU with the most shards
+    rows = min(-(-work.n_shards // gpus) * work.shard_rows, work.n_stored)  # of the GPU with the most shards
     copied = 4 * rows * work.row_width / device.host_link  # beside the next pass
     written = work.data_bytes + work.head_bytes
     messages = MESSAGE_BYTES * work.n_shards
@@ -144,8 +146,8 @@ def _extract(work: Workload, device: Device, gpus: int) -> StageEstimate:
         store_bytes=written,
         network_bytes=written + messages,
         gpu_bytes=gpu_bytes(work),
-        host_bytes=LIBRARY_BYTES
-        + _TASKS_AT_ONCE * 4 * min(work.shard_rows, work.n_subjects) * work.row_width,
+        host_bytes=TORCH_LIBRARY_BYTES
+        + TASKS_AT_ONCE * 4 * min(work.shard_rows, work.n_stored) * work.row_width,
     )
 
 
@@ -169,7 +171,7 @@ def _fit(work: Workload, device: Device, gpus: int) -> StageEstimate:
         store_bytes=written,
         scratch_bytes=scratch,
         network_bytes=round(read) + written,
-        host_bytes=LIBRARY_BYTES + most,
+        host_bytes=TORCH_LIBRARY_BYTES + most,
     )
 
 
@@ -182,8 +184,8 @@ def map_bytes(p: int, q: int, d: int, method: str) -> int:
 
 def _evaluate(work: Workload, device: Device, gpus: int) -> StageEstimate:
     total, held = Cost(), 0
-    for (_, source), (sizes, choice) in work.fits.items():
-        checked = Cost(read_bytes=relation_bytes(sizes) if source == "domain" else 0)
+    for (_, basis), (sizes, choice) in work.fits.items():
+        checked = Cost(read_bytes=relation_bytes(sizes) if basis == "domain" else 0)
         total += evaluation_cost(sizes, choice) + checked
         if choice.method == "factored":  # rows; the whole head in both precisions, and twice among products
             beside = 8 * 2 * sizes.t * 2 * sizes.d + (4 + 8 + 2 * 8) * sizes.vocabulary * sizes.d
@@ -196,7 +198,7 @@ def _evaluate(work: Workload, device: Device, gpus: int) -> StageEstimate:
         _host_cores(device, gpus, streamed=False),
         host_seconds(total, workers * device.host_fp64) + _transfer(total.read_bytes, 1),
         network_bytes=round(total.read_bytes),
-        host_bytes=LIBRARY_BYTES + held,
+        host_bytes=TORCH_LIBRARY_BYTES + held,
     )
 
 
@@ -214,7 +216,7 @@ def _gpus(number: int) -> str:
 
 
 def _transfer(n_bytes: float, hosts: int) -> float:
-    """Return the time to bring bytes to or from the place of the store, shared evenly by so many hosts."""
+    """Return the time to bring bytes to or from the location of the store, shared evenly by so many hosts."""
     return n_bytes / min(hosts * WORKER_RATE, STORAGE_RATE)
 
 
@@ -229,7 +231,7 @@ def _notes(work: Workload, device: Device, gpus: int, stages: tuple[StageEstimat
             "come out too long, since most names are more than one token."
         )
     if gpus > 1 and work.n_shards < _SHARDS_A_WORKER * gpus:
-        better = max(1, work.n_subjects // (_SHARDS_A_WORKER * gpus))
+        better = max(1, work.n_stored // (_SHARDS_A_WORKER * gpus))
         notes.append(
             f"{work.n_shards:,} shards for {gpus} GPUs: some are idle at times; set store.shard_rows to "
             f"{better:,} or less."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lincorr.errors import BadInput
+from pipeline.plan.costs import GPU_EFFICIENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,8 @@ class Device:
         return self.fp32 if dtype == "float32" else self.bf16
 
 
-# Of the peak. Seen on one H200: 0.13 to 0.18 with a model of 1.2 billion parameters (benchmarks/README.md).
-# ASSUMED for larger ones, whose products are larger beside what is bound by memory and by launches.
-ASSUMED_EFFICIENCY = 0.2
-
-_HOPPER: dict[
-    str, Any
-] = {  # NVIDIA H100 and H200 Tensor Core GPU data sheets, SXM; half of the figures "with sparsity"
+# NVIDIA H100 and H200 Tensor Core GPU data sheets, SXM; half of the figures "with sparsity"
+_HOPPER: dict[str, Any] = {
     "bf16": 989e12,
     "fp32": 67e12,
     "fp64": 34e12,  # 67e12 on tensor cores
@@ -60,7 +56,7 @@ _HOPPER: dict[
     # two AVX-512 units a core multiply and add 8 numbers each: 32 a cycle
     "host_fp64": 112 * 2.0e9 * 32 / 8,
     "host_bytes": 2 * 10**12 // 8,
-    "efficiency": ASSUMED_EFFICIENCY,
+    "efficiency": GPU_EFFICIENCY,
 }
 
 DEVICES: Mapping[str, Device] = {
@@ -76,7 +72,7 @@ DEVICES: Mapping[str, Device] = {
         # DGX A100 data sheet: two EPYC 7742, 128 cores in all, 2.25 GHz base, 2 TB; AVX2: 16 a cycle
         host_fp64=128 * 2.25e9 * 16 / 8,
         host_bytes=2 * 10**12 // 8,
-        efficiency=ASSUMED_EFFICIENCY,
+        efficiency=GPU_EFFICIENCY,
     ),
     "h100": Device(name="H100 SXM", memory_bytes=80 * 10**9, memory_bandwidth=3.35e12, **_HOPPER),
     "h200": Device(name="H200 SXM", memory_bytes=141 * 10**9, memory_bandwidth=4.8e12, **_HOPPER),

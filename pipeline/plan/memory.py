@@ -57,6 +57,16 @@ def fit_memory(
     return host_bytes // 2
 
 
+def memory_note(settings: FitSettings, cluster: ClusterSettings) -> str | None:
+    """Say where fits on other machines are bounded by this machine's memory, for no setting says theirs."""
+    if settings.memory is not None or cluster.kind not in _ON_OTHER_MACHINES or cluster.memory:
+        return None
+    return (
+        f"Workers of cluster.kind {cluster.kind} may hold half of the memory available on this machine; "
+        "set fit.memory to what they have."
+    )
+
+
 def _without_libraries(given: int, setting: str) -> int:
     left = given - FIT_LIBRARY_BYTES
     if left <= 0:

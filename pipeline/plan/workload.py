@@ -1,30 +1,41 @@
-"""A run in numbers from the model's config.json: before there are weights, and even without a tokenizer."""
+"""One description of a run in numbers, from which `lincorr plan` and `lincorr plan --gpus` are printed.
 
-import re
-from collections.abc import Sequence
+It is made from prepared inputs, or from the model's config.json: before there are weights, and even without
+a tokenizer. What a run depends on (hidden states, bases, solvers, shards, memory) is decided by the same
+functions for both.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from lincorr.errors import BadInput
 from lincorr.model.device import resolve_dtype
 from lincorr.model.files import config_folder
 from lincorr.model.load import load_config, load_tokenizer
-from lincorr.prompts.columns import NoColumns, answer_columns, has_choice
-from lincorr.prompts.subjects import read_lines
-from lincorr.prompts.trees import PromptTemplate, group_templates, merge_prompts, prompt_template, trunk_of
-from lincorr.relations.catalogue import load_catalogue
-from lincorr.relations.lists import read_answers
-from lincorr.relations.relation import Relation, Template
+from lincorr.prompts.trees import PromptTemplate, group_templates, merge_prompts, trunk_of
 from lincorr.solvers.choose import Choice, choose
-from lincorr.store.shards import GPU_SHARD_ROWS
-from pipeline.config import RunConfig
-from pipeline.plan.costs import FitSizes
+from lincorr.store.shards import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS
+from lincorr.store.store import LogitStore
+from pipeline.config import FitSettings, RunConfig
+from pipeline.plan.costs import BATCH_TOKENS, FitSizes
+from pipeline.plan.counts import (
+    Counts,
+    RelationCounts,
+    count_inputs,
+    count_with_tokenizer,
+    count_words,
+    relation_counts,
+)
+from pipeline.plan.memory import fit_memory
 from pipeline.plan.model_sizes import ModelSizes, model_sizes
+from pipeline.prepare.prepare import Inputs
 
-BATCH_TOKENS = 8192  # of a pass on a GPU where cluster.batch_tokens does not say: ASSUMED, a run tries it out
+Basis = Literal["domain", "vocabulary"]  # columns of a fit's source: its answers, or all tokens
+_OTHERS = 2  # targets of other relations that serve as controls, where there are any
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +61,12 @@ class Workload:
         sizes: of the model.
         dtype: precision that it computes in.
         n_subjects, n_fit: all of them, and those to fit; the others are held out.
+        n_stored: distinct subjects, each of which is a row of the store.
         groups: of templates.
-        columns: template -> logits that are kept.
-        fits: (relation, source) -> sizes and solver.
-        hidden: whether hidden states are kept.
+        columns: template -> logits that are stored.
+        vocabulary_size: V, of the tokenizer where there is one.
+        fits: (relation, basis) -> sizes and solver.
+        hidden: whether hidden states are stored.
         itemsize: bytes of a stored number.
         shard_rows: subjects in a shard.
         batch_tokens: in a pass.
@@ -64,9 +77,11 @@ class Workload:
     dtype: str
     n_subjects: int
     n_fit: int
+    n_stored: int
     groups: tuple[Group, ...]
     columns: dict[str, int]
-    fits: dict[tuple[str, str], tuple[FitSizes, Choice]]
+    vocabulary_size: int
+    fits: dict[tuple[str, Basis], tuple[FitSizes, Choice]]
     hidden: bool
     itemsize: int
     shard_rows: int
@@ -74,9 +89,14 @@ class Workload:
     tokenized: bool
 
     @property
+    def choices(self) -> dict[tuple[str, Basis], Choice]:
+        """(relation, basis) -> solver, reason and cost."""
+        return {name: choice for name, (_, choice) in self.fits.items()}
+
+    @property
     def n_shards(self) -> int:
         """Tasks of extraction."""
-        return -(-self.n_subjects // self.shard_rows)
+        return -(-self.n_stored // self.shard_rows)
 
     @property
     def own_tokens(self) -> int:
@@ -86,17 +106,21 @@ class Workload:
     @property
     def row_width(self) -> int:
         """Stored numbers of a subject."""
-        return sum(c + (self.sizes.width if self.hidden else 0) for c in self.columns.values())
+        return sum(self.template_width(name) for name in self.columns)
+
+    def template_width(self, template: str) -> int:
+        """Return the stored numbers of a subject under one template."""
+        return self.columns[template] + (self.sizes.width if self.hidden else 0)
 
     @property
     def data_bytes(self) -> int:
         """Bytes of logits and hidden states, as receipts count them."""
-        return self.n_subjects * self.row_width * self.itemsize
+        return self.n_stored * self.row_width * self.itemsize
 
     @property
     def head_bytes(self) -> int:
-        """Bytes of the output head, kept once in float32 beside hidden states."""
-        return self.sizes.vocabulary_size * self.sizes.width * 4 if self.hidden else 0
+        """Bytes of the output head, stored once in float32 beside hidden states."""
+        return self.vocabulary_size * self.sizes.width * 4 if self.hidden else 0
 
     @property
     def file_bytes(self) -> int:
@@ -120,8 +144,32 @@ def dtype_bytes(dtype: str) -> int:
     return {"float64": 8, "float32": 4}.get(dtype, 2)
 
 
+# --- the two ways to it --------------------------------------------------------------------------------
+
+
+def workload_here(config: RunConfig, inputs: Inputs, store: LogitStore | None) -> Workload:
+    """Describe a run of this machine or its cluster.
+
+    Args:
+        inputs: prepared.
+        store: that there is already, whose identity decides what it can.
+
+    Raises:
+        BadInput: the subjects cannot be split, or no solver can take a fit.
+    """
+    settings = load_config(inputs.folder, trust_remote_code=config.model.trust_remote_code)
+    return _workload(
+        config,
+        settings,
+        count_inputs(config, inputs),
+        device="cpu",
+        memory_bytes=fit_memory(config.fit, config.cluster),
+        store=store,
+    )
+
+
 def workload(config: RunConfig, *, host_bytes: int) -> Workload:
-    """Read the model's configuration, its tokenizer where there is one, and the catalogue.
+    """Describe a run on GPUs from the model's config.json, and its tokenizer where there is one.
 
     Args:
         host_bytes: memory of the host that fits.
@@ -132,177 +180,194 @@ def workload(config: RunConfig, *, host_bytes: int) -> Workload:
     spec = config.model.spec()
     folder = config_folder(spec)
     settings = load_config(folder, trust_remote_code=spec.trust_remote_code)
-    sizes = model_sizes(settings, trust_remote_code=spec.trust_remote_code)
-    words = _words(folder, trust_remote_code=spec.trust_remote_code)
-    declared = _relations(config)
-    answers = {r.name: _columns(words, config, r) for r in declared}
-    relations = [r for r in declared if r.name in config.relations or has_choice(*map(len, answers[r.name]))]
-    if not relations:
-        raise BadInput("relations: no side of any has two answers in this model's vocabulary; name others")
-    columns: dict[str, set[object]] = {}
-    for relation in relations:
-        for side, ids in zip((relation.source, relation.target), answers[relation.name], strict=True):
-            columns.setdefault(side.template.name, set()).update(ids)
-    kept = {name: len(ids) for name, ids in columns.items()}
-    if config.store.logits == "all":
-        kept = dict.fromkeys(kept, sizes.vocabulary_size)
-    templates = {side.template.name: side.template for r in relations for side in (r.source, r.target)}
-    n_subjects, subject_words = _subjects(config, sizes.vocabulary_size)
-    hidden = not sizes.softcap if config.store.hidden is None else config.store.hidden
-    work = Workload(
-        sizes=sizes,
-        dtype=config.model.dtype if config.model.dtype != "auto" else resolve_dtype("auto", "cuda"),
-        n_subjects=n_subjects,
-        n_fit=n_subjects // 2,
-        groups=_groups({name: words.compile(t) for name, t in templates.items()}, subject_words),
-        columns=kept,
-        fits={},
-        hidden=hidden,
-        itemsize=np.dtype(config.store.precision).itemsize,
-        shard_rows=config.store.shard_rows or GPU_SHARD_ROWS,
-        batch_tokens=config.cluster.batch_tokens or BATCH_TOKENS,
-        tokenized=isinstance(words, _Tokens),
-    )
-    memory = int(config.fit.memory * 1e9) if config.fit.memory else host_bytes // 2
-    for relation in relations:
-        p, q = (len(ids) for ids in answers[relation.name])
-        _add_fits(work, config, relation, (p, q), memory, others=2 if len(relations) > 1 else 0)
-    return work
+    if _has_tokenizer(folder):
+        tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
+        counts = count_with_tokenizer(config, tokenizer)
+    else:
+        sizes = model_sizes(settings, trust_remote_code=spec.trust_remote_code)
+        counts = count_words(config, sizes.vocabulary_size)
+    memory = fit_memory(config.fit, host_bytes=host_bytes)
+    return _workload(config, settings, counts, device="cuda", memory_bytes=memory)
 
 
-def _add_fits(
-    work: Workload,
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _TOKENIZER_FILES)
+
+
+def _workload(
     config: RunConfig,
-    relation: Relation,
-    answers: tuple[int, int],
-    memory: int,
+    settings: Any,
+    counts: Counts,
     *,
-    others: int,
-) -> None:
-    kept_p, kept_q = (work.columns[side.template.name] for side in (relation.source, relation.target))
-    everything = work.sizes.vocabulary_size
-    sources = {"domain": answers[0]}
-    if work.hidden or kept_p == everything:
-        sources["vocabulary"] = everything
-    for source, width in sources.items():
-        sizes = FitSizes(
-            n=work.n_fit,
-            t=work.n_subjects - work.n_fit,
-            p=width,
-            q=answers[1],
-            kept_p=kept_p,
-            kept_q=kept_q,
-            d=work.sizes.width,
-            vocabulary=everything,
-            n_subjects=work.n_subjects,
-            itemsize=work.itemsize,
-            hidden=work.hidden,
-            others=others,
-        )
-        choice = choose(
-            sizes.n,
-            sizes.p,
-            sizes.q,
-            width=sizes.d,
-            hidden=work.hidden,
-            linear=not work.sizes.softcap,
-            memory_bytes=memory,
-            root_penalty=config.fit.penalty,
-            method=config.fit.method,
-        )
-        work.fits[relation.name, source] = (sizes, choice)
+    device: str,
+    memory_bytes: int,
+    store: LogitStore | None = None,
+) -> Workload:
+    """Put what was counted together with the model's sizes and what the settings decide."""
+    sizes = model_sizes(settings, trust_remote_code=config.model.trust_remote_code)
+    made = store.identity if store else None
+    hidden = made.hidden if made else stores_hidden(config, softcap=sizes.softcap)
+    itemsize = np.dtype(config.store.precision).itemsize
+    run = FitRun(
+        n=counts.n_fit,
+        t=counts.n_subjects - counts.n_fit,
+        n_stored=counts.n_stored,
+        columns=counts.columns,
+        width=sizes.width,
+        vocabulary_size=counts.vocabulary_size,
+        hidden=hidden,
+        linear=made.linear if made else not sizes.softcap,
+        itemsize=itemsize,
+    )
+    return Workload(
+        sizes=sizes,
+        dtype=config.model.dtype if config.model.dtype != "auto" else resolve_dtype("auto", device),
+        n_subjects=counts.n_subjects,
+        n_fit=counts.n_fit,
+        n_stored=counts.n_stored,
+        groups=_groups(counts.prompts, counts.subject_tokens),
+        columns=counts.columns,
+        vocabulary_size=counts.vocabulary_size,
+        fits=choose_fits(config.fit, counts.relations, run, memory_bytes),
+        hidden=hidden,
+        itemsize=itemsize,
+        shard_rows=made.shard_rows if made else shard_rows(config.store.shard_rows, on_gpu=device == "cuda"),
+        batch_tokens=made.batch_tokens if made else config.cluster.batch_tokens or BATCH_TOKENS,
+        tokenized=counts.tokenized,
+    )
 
 
-def _relations(config: RunConfig) -> list[Relation]:
-    catalogue = load_catalogue(config.catalogue)
-    return [catalogue.relation(name) for name in catalogue.select(config.relations)]
-
-
-def _columns(words: "_Vocabulary", config: RunConfig, relation: Relation) -> list[Sequence[object]]:
-    """The columns of both sides; none where a relation that was not asked for by name has no answer."""
-    source = relation.source.answers if config.source_answers is None else read_answers(config.source_answers)
-    target = relation.target.answers if config.target_answers is None else read_answers(config.target_answers)
-    gaps = relation.source.template.gap, relation.target.template.gap
-    try:
-        return [words.columns(names, gap) for names, gap in zip((source, target), gaps, strict=True)]
-    except NoColumns:
-        if relation.name in config.relations:
-            raise
-        return [(), ()]
-
-
-def _subjects(config: RunConfig, vocabulary_size: int) -> tuple[int, int]:
-    """Return how many subjects there are, and the words of one."""
-    asked = config.subjects
-    if asked.kind == "vocabulary":
-        number = vocabulary_size if asked.count == "all" else asked.count
-        if number > vocabulary_size:
-            raise BadInput(
-                f"subjects.count: {number:,} of a vocabulary of {vocabulary_size:,} tokens; ask for fewer, "
-                "or all"
-            )
-        return number, 1
-    assert asked.file is not None  # the configuration refuses this already
-    lines = read_lines(asked.file)
-    words = sum(len(_split(line)) for line in lines)
-    return len(lines), 1 if asked.kind == "tokens" else max(1, round(words / max(1, len(lines))))
-
-
-def _groups(templates: dict[str, PromptTemplate], subject_words: int) -> tuple[Group, ...]:
+def _groups(prompts: Mapping[str, PromptTemplate], subject_tokens: int) -> tuple[Group, ...]:
     """Merge templates into prompt trees, as extraction does."""
-    subject = range(-1, -1 - subject_words, -1)  # no token's id
+    subject = range(-1, -1 - subject_tokens, -1)  # no token's id
     groups = []
-    for names in group_templates(templates):
-        members = [templates[name] for name in names]
+    for names in group_templates(prompts):
+        members = [prompts[name] for name in names]
         tree = merge_prompts([(*t.before, *subject, *t.after) for t in members], trunk_of(members))
         groups.append(Group(tuple(names), tree.shape.own_tokens, len(tree.shape.parents)))
     return tuple(groups)
 
 
-# --- tokens, or words in their place --------------------------------------------------------------------
+# --- what settings leave open --------------------------------------------------------------------------
 
 
-class _Vocabulary(Protocol):
-    def compile(self, template: Template) -> PromptTemplate: ...
-    def columns(self, names: Sequence[str], gap: str) -> Sequence[object]: ...
+def stores_hidden(config: RunConfig, *, softcap: bool) -> bool:
+    """Whether a new store will have hidden states: where they are asked for, or lead to the logits."""
+    return not softcap if config.store.hidden is None else config.store.hidden
 
 
-class _Tokens:
-    """The model's own tokenizer."""
-
-    def __init__(self, folder: Path, *, trust_remote_code: bool) -> None:
-        self._tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-
-    def compile(self, template: Template) -> PromptTemplate:
-        return prompt_template(self._tokenizer, template.text)
-
-    def columns(self, names: Sequence[str], gap: str) -> Sequence[object]:
-        ids: list[int] = answer_columns(self._tokenizer, tuple(names), "answers", gap).ids.tolist()
-        return ids
+def shard_rows(asked: int | None, *, on_gpu: bool) -> int:
+    """Return the subjects in a shard of a new store."""
+    return asked or (GPU_SHARD_ROWS if on_gpu else DEFAULT_SHARD_ROWS)
 
 
-class _Words:
-    """Words and marks for tokens, with one in front for BOS; every name for a column."""
+@dataclass(frozen=True, slots=True)
+class FitRun:
+    """What all fits of a run share.
 
-    def __init__(self) -> None:
-        self._ids: dict[str, int] = {}
+    Attributes:
+        n, t: rows to fit, and held out.
+        n_stored: rows of the store.
+        columns: template -> logits that are stored.
+        width: d of the model.
+        vocabulary_size: V.
+        hidden: whether hidden states are stored; linear: whether logits are linear in them.
+        itemsize: bytes of a stored number.
+    """
 
-    def compile(self, template: Template) -> PromptTemplate:
-        before, _, after = template.text.partition("{}")
-        return PromptTemplate((0, *self._known(before)), tuple(self._known(after)), template.text)
-
-    def columns(self, names: Sequence[str], gap: str) -> Sequence[object]:
-        return sorted(set(names))
-
-    def _known(self, text: str) -> list[int]:
-        return [self._ids.setdefault(word, len(self._ids) + 1) for word in _split(text)]
-
-
-def _words(folder: Path, *, trust_remote_code: bool) -> _Vocabulary:
-    if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        return _Tokens(folder, trust_remote_code=trust_remote_code)
-    return _Words()
+    n: int
+    t: int
+    n_stored: int
+    columns: Mapping[str, int]
+    width: int
+    vocabulary_size: int
+    hidden: bool
+    linear: bool
+    itemsize: int
 
 
-def _split(text: str) -> list[str]:
-    return re.findall(r"\w+|[^\w\s]", text)
+def choose_fits(
+    settings: FitSettings, relations: Iterable[RelationCounts], run: FitRun, memory_bytes: int
+) -> dict[tuple[str, Basis], tuple[FitSizes, Choice]]:
+    """Choose a solver for every relation in either basis: (relation, basis) -> sizes and solver.
+
+    Without hidden states there is no fit from the full vocabulary, unless all logits are stored.
+
+    Args:
+        memory_bytes: what a task may hold.
+
+    Raises:
+        BadInput: no solver can take a fit, or not the one that was asked for.
+    """
+    relations = tuple(relations)
+    others = _OTHERS if len(relations) > 1 else 0
+    found: dict[tuple[str, Basis], tuple[FitSizes, Choice]] = {}
+    for relation in relations:
+        for basis, p in _bases(relation, run).items():
+            sizes = _fit_sizes(relation, p, run, others)
+            choice = choose(
+                sizes.n,
+                sizes.p,
+                sizes.q,
+                width=sizes.d,
+                hidden=run.hidden,
+                linear=run.linear,
+                memory_bytes=memory_bytes,
+                root_penalty=settings.penalty,
+                method=settings.method,
+            )
+            found[relation.name, basis] = (sizes, choice)
+    return found
+
+
+def choices(
+    config: RunConfig, inputs: Inputs, *, n_fit: int, hidden: bool, linear: bool
+) -> dict[tuple[str, Basis], Choice]:
+    """Choose a solver for every fit of prepared inputs: (relation, basis) -> solver, reason and cost.
+
+    Args:
+        n_fit: rows to fit.
+        hidden: whether the store has hidden states; linear: whether logits are linear in them.
+
+    Raises:
+        BadInput: no solver can take a fit, or not the one that was asked for.
+    """
+    run = FitRun(
+        n=n_fit,
+        t=len(inputs.subjects) - n_fit,
+        n_stored=len(inputs.subjects),
+        columns={name: len(columns) for name, columns in inputs.columns.items()},
+        width=inputs.width,
+        vocabulary_size=len(inputs.token_texts),
+        hidden=hidden,
+        linear=linear,
+        itemsize=np.dtype(config.store.precision).itemsize,
+    )
+    memory_bytes = fit_memory(config.fit, config.cluster)
+    fits = choose_fits(config.fit, relation_counts(inputs.relations), run, memory_bytes)
+    return {name: choice for name, (_, choice) in fits.items()}
+
+
+def _bases(relation: RelationCounts, run: FitRun) -> dict[Basis, int]:
+    """The bases in which a relation can be fitted, and the columns of each."""
+    bases: dict[Basis, int] = {"domain": relation.p}
+    if run.hidden or run.columns[relation.source] == run.vocabulary_size:
+        bases["vocabulary"] = run.vocabulary_size
+    return bases
+
+
+def _fit_sizes(relation: RelationCounts, p: int, run: FitRun, others: int) -> FitSizes:
+    return FitSizes(
+        n=run.n,
+        t=run.t,
+        p=p,
+        q=relation.q,
+        kept_p=run.columns[relation.source],
+        kept_q=run.columns[relation.target],
+        d=run.width,
+        vocabulary=run.vocabulary_size,
+        n_subjects=run.n_stored,
+        itemsize=run.itemsize,
+        hidden=run.hidden,
+        others=others,
+    )

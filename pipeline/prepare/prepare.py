@@ -1,6 +1,6 @@
 """Configuration -> the inputs of a run: subjects, columns, ground truth, the model's sizes. CPU only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from lincorr.prompts.subjects import (
     vocabulary_subjects,
 )
 from lincorr.prompts.tokens import Tokenizer, token_texts
-from lincorr.prompts.trees import prompt_ids, prompt_template
+from lincorr.prompts.trees import PromptTemplate, prompt_ids, prompt_template
 from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.lists import read_answers
 from lincorr.relations.relation import Relation, Template
@@ -65,7 +65,8 @@ class Inputs:
         relations: with their columns.
         columns: template name -> the columns whose logits are stored.
         templates: template name -> template.
-        sample: template name -> token ids of the first subjects' prompts, at most `SAMPLE`.
+        prompts: template name -> its token ids before and after the subject.
+        sample: template name -> token ids of the prompts of the first subjects, `SAMPLE` at most.
         token_texts: surface text of every token.
         width, head_softcap: d of the model, and the cap of its logits, if any.
         notes: sentences for the plan and the report.
@@ -77,6 +78,7 @@ class Inputs:
     relations: tuple[RelationInputs, ...]
     columns: dict[str, Columns]
     templates: dict[str, Template]
+    prompts: dict[str, PromptTemplate]
     sample: dict[str, list[list[int]]]
     token_texts: list[str]
     width: int
@@ -103,8 +105,9 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     sizes = load_config(folder, trust_remote_code=spec.trust_remote_code)
     sizes = getattr(sizes, "get_text_config", lambda: sizes)()
     texts = token_texts(tokenizer)
-    subjects, notes = _subjects(tokenizer, config.subjects)
-    templates, columns = _templates(relations)
+    subjects, notes = choose_subjects(tokenizer, config.subjects)
+    templates, columns = gather_columns(relations)
+    prompts = {name: prompt_template(tokenizer, template.text) for name, template in templates.items()}
     if config.store.logits == "all":
         columns = dict.fromkeys(columns, _every_column(texts))
     return Inputs(
@@ -114,7 +117,8 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
         relations=relations,
         columns=columns,
         templates=templates,
-        sample={name: _sample(tokenizer, t, subjects) for name, t in templates.items()},
+        prompts=prompts,
+        sample={name: sample_prompts(tokenizer, prompt, subjects) for name, prompt in prompts.items()},
         token_texts=texts,
         width=int(sizes.hidden_size),
         head_softcap=getattr(sizes, "final_logit_softcapping", None),
@@ -155,22 +159,32 @@ def _truth_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> li
     return notes
 
 
-def _sample(tokenizer: Tokenizer, template: Template, subjects: Subjects) -> list[list[int]]:
-    """Tokenise the first subjects' prompts; refuse a template that this tokenizer cannot splice."""
-    compiled = prompt_template(tokenizer, template.text)
-    return prompt_ids(tokenizer, compiled, subjects.ids[:SAMPLE].tolist(), subjects.texts[:SAMPLE])
+def sample_prompts(tokenizer: Tokenizer, prompt: PromptTemplate, subjects: Subjects) -> list[list[int]]:
+    """Tokenise the prompts of the first subjects, `SAMPLE` at most."""
+    return prompt_ids(tokenizer, prompt, subjects.ids[:SAMPLE].tolist(), subjects.texts[:SAMPLE])
 
 
 def _open(
     config: RunConfig, tell: Callable[[str], None]
 ) -> tuple[Path, Tokenizer, tuple[RelationInputs, ...], tuple[str, ...]]:
     """Locate the model; return its folder, its tokenizer, the relations in its tokens, and notes."""
-    catalogue = load_catalogue(config.catalogue)
-    names = catalogue.select(config.relations)  # refuse an unknown name before any slow step
+    load_catalogue(config.catalogue).select(config.relations)  # refuse an unknown name before any slow step
     folder, tokenizer = open_tokenizer(config, tell)
+    return folder, tokenizer, *relations_in_tokens(config, tokenizer)
+
+
+def relations_in_tokens(
+    config: RunConfig, tokenizer: Tokenizer
+) -> tuple[tuple[RelationInputs, ...], tuple[str, ...]]:
+    """Return the relations in a model's tokens, and a note on those that are left out.
+
+    Raises:
+        BadInput: none remains, or one that is asked for by name has no answers in this vocabulary.
+    """
+    catalogue = load_catalogue(config.catalogue)
     relations: list[RelationInputs] = []
     left_out: list[str] = []
-    for name in names:
+    for name in catalogue.select(config.relations):
         asked_for = name in config.relations
         try:
             relation = _in_tokens(catalogue.relation(name), tokenizer, config)
@@ -189,7 +203,7 @@ def _open(
     )
     if not relations:
         raise BadInput(f"relations: nothing remains; {note}")
-    return folder, tokenizer, tuple(relations), (note[0].upper() + note[1:] + ".",) if left_out else ()
+    return tuple(relations), (note[0].upper() + note[1:] + ".",) if left_out else ()
 
 
 def open_tokenizer(config: RunConfig, tell: Callable[[str], None]) -> tuple[Path, Tokenizer]:
@@ -201,7 +215,12 @@ def open_tokenizer(config: RunConfig, tell: Callable[[str], None]) -> tuple[Path
     return folder, load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
 
 
-def _subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Subjects, tuple[str, ...]]:
+def choose_subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Subjects, tuple[str, ...]]:
+    """Read or draw the subjects; return them, and what to note of them.
+
+    Raises:
+        BadInput: the list cannot be read, or the vocabulary has too few.
+    """
     if settings.kind == "tokens":
         return token_subjects(tokenizer, read_token_ids(_file(settings))), ()
     if settings.kind == "strings":
@@ -226,8 +245,7 @@ def _file(settings: SubjectSettings) -> Path:
 
 
 def _in_tokens(relation: Relation, tokenizer: Tokenizer, config: RunConfig) -> RelationInputs:
-    source_names = _answers(relation.source.answers, config.source_answers)
-    target_names = _answers(relation.target.answers, config.target_answers)
+    source_names, target_names = answers_of(config, relation)
     where = f"relation {relation.name!r}"
     gaps = relation.source.template.gap, relation.target.template.gap
     source = answer_columns(tokenizer, source_names, f"{where}: source answers", gaps[0])
@@ -235,8 +253,14 @@ def _in_tokens(relation: Relation, tokenizer: Tokenizer, config: RunConfig) -> R
     return RelationInputs(relation, source, target, truth_in_tokens(relation, source, target))
 
 
-def _answers(shipped: tuple[str, ...], own: Path | None) -> tuple[str, ...]:
-    return shipped if own is None else read_answers(own)
+def answers_of(config: RunConfig, relation: Relation) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return a relation's source and target answers: its own, or the user's lists."""
+    given = config.source_answers, config.target_answers
+    source, target = (
+        side.answers if own is None else read_answers(own)
+        for side, own in zip((relation.source, relation.target), given, strict=True)
+    )
+    return source, target
 
 
 def truth_in_tokens(relation: Relation, source: Columns, target: Columns) -> dict[int, tuple[int, ...]]:
@@ -249,8 +273,8 @@ def truth_in_tokens(relation: Relation, source: Columns, target: Columns) -> dic
     return {token: tuple(dict.fromkeys(tokens)) for token, tokens in right.items()}
 
 
-def _templates(
-    relations: tuple[RelationInputs, ...],
+def gather_columns(
+    relations: Sequence[RelationInputs],
 ) -> tuple[dict[str, Template], dict[str, Columns]]:
     """Gather the templates of all relations, each with the union of the columns that it needs."""
     templates: dict[str, Template] = {}

@@ -26,7 +26,6 @@ from pipeline.runtime.clusters.ssh import open_ssh
 from pipeline.runtime.clusters.tls import tls_settings
 from pipeline.runtime.clusters.worker_settings import (
     GPU,
-    TASKS_AT_ONCE,
     ComputeThreads,
     cores,
     dask_settings,
@@ -34,7 +33,7 @@ from pipeline.runtime.clusters.worker_settings import (
     variables_restored,
 )
 from pipeline.runtime.device import compute, no_memory
-from pipeline.runtime.executor import Executor, Result, Serial, Stage, Task, Waiting, ignore
+from pipeline.runtime.executor import TASKS_AT_ONCE, Executor, Result, Serial, Stage, Task, Waiting, ignore
 from pipeline.runtime.interrupts import interrupts_wait
 
 _RETRIES = 2

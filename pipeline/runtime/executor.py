@@ -13,6 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+TASKS_AT_ONCE = 2  # of a worker: one computes, the other prepares or writes
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:

@@ -7,7 +7,8 @@ from lincorr.errors import BadInput
 from pipeline.config import ClusterSettings
 from pipeline.runtime.clusters.local import LOOPBACK
 from pipeline.runtime.clusters.missing import missing
-from pipeline.runtime.clusters.worker_settings import GPU, TASKS_AT_ONCE
+from pipeline.runtime.clusters.worker_settings import GPU
+from pipeline.runtime.executor import TASKS_AT_ONCE
 
 
 def count_gpus(settings: ClusterSettings) -> int:

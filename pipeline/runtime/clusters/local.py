@@ -5,7 +5,7 @@ import logging
 from distributed import LocalCluster
 
 from pipeline.config import ClusterSettings
-from pipeline.runtime.clusters.worker_settings import TASKS_AT_ONCE
+from pipeline.runtime.executor import TASKS_AT_ONCE
 
 LOOPBACK = "127.0.0.1"
 

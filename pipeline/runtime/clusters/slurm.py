@@ -8,7 +8,8 @@ from distributed import Security
 from lincorr.errors import BadInput
 from pipeline.config import ClusterSettings
 from pipeline.runtime.clusters.missing import missing
-from pipeline.runtime.clusters.worker_settings import GPU, TASKS_AT_ONCE, inheritance
+from pipeline.runtime.clusters.worker_settings import GPU, inheritance
+from pipeline.runtime.executor import TASKS_AT_ONCE
 
 
 def slurm_threads(settings: ClusterSettings) -> int:

@@ -12,7 +12,6 @@ from distributed import WorkerPlugin
 from lincorr.model.device import use_threads
 from pipeline.config import ClusterSettings
 
-TASKS_AT_ONCE = 2  # of a worker: one computes, the other prepares or writes
 GPU = "GPU"  # the resource that a worker with a GPU declares
 
 _BYTES_BESIDE_MODEL = 1_500_000_000  # libraries, activations and one shard
