@@ -79,7 +79,7 @@ def deal(things: Sequence[Thing], most: int, workers: int) -> list[list[Thing]]:
 @tile_task
 def sweep(task: SweepTask, scratch: Scratch, panels: Panels) -> Done:
     """Write the tiles of one sweep."""
-    panels.forget()
+    panels.squares.release()
     width, home = scratch.facts()["panel"], panels.means["X"]
     lefts = {i for _, i, _ in task.positions} | {j for name, _, j in task.positions if name == "gram"}
     rights = {j for name, _, j in task.positions if name == "cross"}

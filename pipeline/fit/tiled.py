@@ -108,7 +108,7 @@ def fit_tiles(
     scratch.create("intercept", (1, q), (1, panel))
     scratch.create("probed", (2 * p, blocks * _PROBES), (2 * p, _PROBES))
     missing = tiles_to_do(store, scratch, "intercept", [(0, c) for c in range(blocks)])
-    most = Panels(scratch).most_column_blocks()
+    most = Panels(scratch).squares.most_column_blocks()
     solve = [SolveTask(tuple(part), relation, fit) for part in deal(missing, most, executor.workers)]
     executor.run(Stage("solve", solve_blocks, solve, on_device=True))
     scratch.create("residual", (1, 1), (1, 1))
@@ -170,7 +170,7 @@ def make_tiles(task: SweepTask | FactorTask) -> Receipt:
 def find_largest(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write σ₁²."""
     start = scratch.put(np.random.default_rng(0).standard_normal((scratch.shape("gram")[0], _POWER_WIDTH)))
-    read = panels.square("gram")
+    read = panels.squares.reader("gram")
     found = tiled.largest_eigenvalue(lambda block: _gram_times(scratch, block, read), start)
     return Done(written=scratch.write("largest", 0, 0, np.array([[found]])))
 
@@ -196,7 +196,7 @@ def factor_tile(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     Raises:
         LincorrError: the matrix is not positive definite at a diagonal tile.
     """
-    read, (i, j) = panels.square("factor"), (task.i, task.j)
+    read, (i, j) = panels.squares.reader("factor"), (task.i, task.j)
     tile = scratch.read("gram", i, j)
     if i == j:
         tile = tiled.add_to_diagonal(tile, _penalty(scratch))
@@ -210,7 +210,7 @@ def factor_tile(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
 def solve_blocks(task: SolveTask, scratch: Scratch, panels: Panels) -> Done:
     """Solve some column blocks of W and write them into the map."""
     tiles = range(scratch.tiles("cross")[0])
-    read = panels.square_in_order("factor", tiled.order_of_reading(len(tiles)), len(task.tiles))
+    read = panels.squares.reader_in_order("factor", tiled.order_of_reading(len(tiles)), len(task.tiles))
     columns = [[scratch.read("cross", i, tile.j) for i in tiles] for tile in task.tiles]
     probed = [
         [right @ _mix(scratch, tile.j, right) for right in column]
@@ -252,7 +252,7 @@ def certify(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     )
     right, weights = probed[:p, :], probed[p:, :]
     norm, penalty = namespace(probed).linalg.matrix_norm, _penalty(scratch)
-    off = norm(_gram_times(scratch, weights, panels.square("gram")) + penalty * weights - right)
+    off = norm(_gram_times(scratch, weights, panels.squares.reader("gram")) + penalty * weights - right)
     largest = float(scratch.load_host("largest")[0, 0])
     scale = (largest + penalty) * float(norm(weights)) + float(norm(right))
     residual = relative(float(off), scale)

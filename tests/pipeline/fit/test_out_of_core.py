@@ -17,8 +17,9 @@ from lincorr.solvers.direct import direct
 from lincorr.solvers.spectrum import coefficients, ridge_path
 from lincorr.store import scratch as scratch_module
 from lincorr.store.store import LogitStore
-from pipeline.fit import panels, tiles
+from pipeline.fit import tiles
 from pipeline.fit.problem import held_out_moments, set_up
+from pipeline.fit.squares import SquareTiles
 from pipeline.plan import memory as rules
 from pipeline.plan.memory import ROW_BYTES
 from pipeline.runtime import device as device_module
@@ -138,13 +139,13 @@ def test_tiles_share_sweeps_and_stay_in_memory_only_where_they_fit_and_the_bits_
     tile = 8 * 32**2
     in_shards = np.bincount(fit_inputs("tiled").fit_rows // 50)
     rows = ROW_BYTES * int(in_shards.max()) * (P["tiled"] + Q) + 8 * (50 - int(in_shards.max())) * P["tiled"]
-    squares, holds_square = [], panels.Panels._holds_square
+    squares, holds_square = [], SquareTiles.holds
 
-    def watched(self: panels.Panels, name: str, column_blocks: int = 0) -> bool:
+    def watched(self: SquareTiles, name: str, column_blocks: int = 0) -> bool:
         squares.append((column_blocks, holds_square(self, name, column_blocks)))
         return squares[-1][1]
 
-    monkeypatch.setattr(panels.Panels, "_holds_square", watched)
+    monkeypatch.setattr(SquareTiles, "holds", watched)
     monkeypatch.setattr(rules, "_FEWEST_ROWS", 50)
     found = []
     for memory, sweeps, factor, solve in (
