@@ -1,4 +1,4 @@
-"""Sizes -> a method, the sentence that says why, and what it will cost."""
+"""Sizes -> a method, the reason in words, and its cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _DIRECT_FLOPS = 5e11  # a minute or so on two cores
 _EIGH_COLUMNS = 16_384  # an eigendecomposition beyond this takes hours on a CPU
 EIGH_FLOPS = 9.0  # of n³, with vectors
 SVD_FLOPS = 6.0  # of n p min(n, p), with both sides
-_DUAL_ROWS = 4  # up to this many sketch widths of rows, all of them cost less than a sketch
+_DUAL_ROWS = 4  # with up to this many sketch widths of rows, using all costs less than a sketch
 _SMALLEST_TILE, _LARGEST_TILE = 256, 4096
 _FEWEST_TILES = 4  # to a side
 
@@ -51,7 +51,7 @@ class Sizes:
     Attributes:
         n, p, q: rows, source and target columns.
         width: d of the model, which bounds the rank of the logits of a linear head.
-        hidden: whether hidden states are at hand; linear: whether logits are linear in them.
+        hidden: whether hidden states are stored; linear: whether logits are linear in them.
         root_penalty: √λ/σ₁ that was asked for, if any.
         memory_bytes: what a task may hold.
     """
@@ -90,14 +90,14 @@ def choose(
 
     Args:
         width: d of the model.
-        hidden: whether hidden states are at hand.
+        hidden: whether hidden states are stored.
         memory_bytes: what a task may hold.
         linear: whether the head is linear; a soft-capped one is not.
         root_penalty: √λ/σ₁ where it is given.
-        method: "auto", or one that must be taken.
+        method: "auto", or a required one.
 
     Raises:
-        BadInput: no method fits, or not the one that was asked for.
+        BadInput: no method can solve the problem, or not the requested one.
     """
     sizes = Sizes(n_rows, n_source, n_target, width, hidden, linear, root_penalty, memory_bytes)
     if method != "auto":
@@ -116,7 +116,7 @@ def choose(
 
 
 def _preferred(sizes: Sizes) -> list[tuple[Method, str]]:
-    """Methods in the order in which they are considered, each with what speaks for it."""
+    """Methods in order of preference, each with the reason for it."""
     through = "soft-capped logits are no linear function of hidden states; " if not sizes.linear else ""
     found: list[tuple[Method, str]] = []
     if sizes.p > sizes.width:
@@ -142,7 +142,7 @@ def _svd(sizes: Sizes) -> float:
     return float(sizes.n) * sizes.p * min(sizes.n, sizes.p)
 
 
-# --- what stands in the way of a method: None, or words ------------------------------------------------
+# --- why a method cannot solve a problem: None, or the obstacle in words -----------------------------------
 
 
 def _too_large(method: Method, sizes: Sizes) -> str | None:
@@ -202,7 +202,7 @@ _OBSTACLES: dict[Method, Callable[[Sizes], str | None]] = {
 
 _Size = Callable[[Sizes], int]
 
-# What one task holds, in bytes of float64: its inputs, its output, and what the library needs beside.
+# Bytes of float64 that one task holds: its inputs, its output, and the library's workspace.
 _BYTES: dict[Method, _Size] = {
     "direct": lambda s: 16 * (s.n * (s.p + s.q) + 4 * min(s.n, s.p) ** 2),
     "factored": lambda s: 8 * (6 * s.n * s.width + (s.p + 2 * s.q) * s.width + 4 * s.width**2),

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from lincorr.errors import BadInput
 from pipeline.config import ClusterSettings, FitSettings
 from pipeline.plan.costs import FIT_LIBRARY_BYTES
-from pipeline.plan.memory import fit_memory, held_out_rows, holds_square, most_column_blocks, tiles_of_a_sweep
+from pipeline.plan.memory import (
+    fit_memory,
+    held_out_rows,
+    holds_square,
+    memory_note,
+    most_column_blocks,
+    tiles_of_a_sweep,
+)
 
 SLURM = {"kind": "slurm", "memory": "64GB"}
 
@@ -48,6 +55,19 @@ def test_the_default_of_a_job_is_a_workers_share_of_it(memory, gpus, whole):
 
 def test_the_default_on_a_host_that_is_estimated_is_half_of_it():
     assert fit_memory(FitSettings(), ClusterSettings(**SLURM), host_bytes=10**12) == 5 * 10**11
+
+
+@pytest.mark.parametrize("kind", ["address", "ssh", "kubernetes"])
+def test_a_plan_says_that_the_memory_of_other_machines_is_not_known(kind):
+    assert f"cluster.kind {kind} may hold half of the memory" in str(
+        memory_note(FitSettings(), ClusterSettings(kind=kind))
+    )
+    assert memory_note(FitSettings(memory=4.0), ClusterSettings(kind=kind)) is None
+
+
+@pytest.mark.parametrize("cluster", [{"kind": "local"}, {"kind": "gpus"}, SLURM])
+def test_a_plan_says_nothing_of_memory_that_is_known(cluster):
+    assert memory_note(FitSettings(), ClusterSettings(**cluster)) is None
 
 
 @pytest.mark.parametrize(
