@@ -211,7 +211,7 @@ def product_peak(body: torch.nn.Module) -> float:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    print("| way | ms a prompt | times notebook | GFLOP/s | of peak | waited | MB a worker | all in, s |")
+    print("| way | ms a prompt | times notebook | GFLOP/s | of peak | idle | MB per worker | total, s |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         waited = f"{row['waited']:.0%}" if "waited" in row else ""

@@ -336,7 +336,7 @@ def fewer_subjects(opened: OpenRelation, counts: Sequence[int]) -> dict[str, Any
             "r": ("r, answers", ".3f"),
             "r_all": ("r, all outputs", ".3f"),
             "hit1": ("hit@1", ".2f"),
-            "seconds": ("all told, s", ".1f"),
+            "seconds": ("total, s", ".1f"),
         },
     )
     return {"by_count": found, "summary": summary}
