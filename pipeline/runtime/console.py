@@ -1,4 +1,4 @@
-"""What a run shows while it runs: sentences and progress on standard error."""
+"""Messages and progress bars on standard error while a run is under way."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,18 +16,18 @@ from rich.progress import (
 
 
 class Narrator:
-    """Tells sentences and shows progress on standard error, so that standard output stays clean."""
+    """Prints messages and progress to standard error, so that standard output stays clean."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
 
-    def tell(self, sentence: str) -> None:
+    def tell(self, message: str) -> None:
         """Print one line."""
-        self.console.print(sentence, markup=False)
+        self.console.print(message, markup=False)
 
     @contextmanager
     def progress(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Show a bar with rate and time left; yield the function that moves it on."""
+        """Show a bar with rate and remaining time; yield the function that advances it."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""The Dask twin of `Serial`, and the one door to every place that has workers."""
+"""The Dask twin of `Serial`, and the one entrance to every kind of cluster."""
 
 import logging
 import time
@@ -45,17 +45,17 @@ class DaskExecutor:
     """Runs a stage's tasks on Dask workers, a bounded window at a time."""
 
     def __init__(self, client: Client, workers: int = 1) -> None:
-        """Use a client.
+        """Run on a client's workers.
 
         Args:
-            workers: that are there or to come; more that come are found.
+            workers: expected; those that join later are found.
         """
         self._client = client
         self._workers = workers
 
     @property
     def workers(self) -> int:
-        """How many workers are there, or to come."""
+        """How many workers there are, or are expected."""
         return max(self._workers, len(self._client.nthreads()))
 
     @property
@@ -67,14 +67,14 @@ class DaskExecutor:
         """Call the stage's function on every task; a worker that dies has its task run elsewhere.
 
         Raises:
-            LincorrError: a task failed, or killed its worker again and again.
+            LincorrError: a task failed, or killed its worker repeatedly.
         """
         waiting = Waiting(stage)
         position: dict[Any, int] = {}
         results: dict[int, Result] = {}
         running = as_completed()
         resources = self._resources(stage)
-        mine = uuid4().hex[:8]  # a scheduler that others use too must not take their tasks for these
+        mine = uuid4().hex[:8]  # keeps our keys apart from those of others on a shared scheduler
 
         def submit_up_to(window: int) -> None:
             while len(position) - len(results) < window and (taken := waiting.take()) is not None:
@@ -92,7 +92,7 @@ class DaskExecutor:
                 position[future.key] = index
                 running.add(future)
 
-        # those that others need must not queue behind those that can wait
+        # tasks that others need must not queue behind tasks that can wait
         per_worker = 1 if stage.needs else _WINDOW
         window, counted = self._window(per_worker), time.monotonic()
         submit_up_to(window)
@@ -107,12 +107,12 @@ class DaskExecutor:
         return [results[index] for index in range(len(stage.tasks))]
 
     def _results(self, futures: Sequence[Any], stage: str) -> list[Any]:
-        """Fetch the results of futures that are done, together: each journey to a worker costs milliseconds.
+        """Gather finished futures in one call, since each round trip to a worker costs milliseconds.
 
         Raises:
-            LincorrError: a task failed, killed its worker again and again, or lost its scheduler.
+            LincorrError: a task failed, killed its worker repeatedly, or lost its scheduler.
         """
-        with _told(stage):
+        with _one_line_errors(stage):
             results: list[Any] = self._client.gather(list(futures))
         for result in results:
             if isinstance(result, _Refusal):
@@ -123,7 +123,7 @@ class DaskExecutor:
         return per_worker * self.workers
 
     def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
-        """What a stage asks of a worker: its GPU, where the model should be and some workers have one."""
+        """Require a GPU for stages that run the model, if any worker declares one."""
         workers = self._client.scheduler_info()["workers"].values()
         if not stage.on_device or not any(GPU in worker["resources"] for worker in workers):
             return None
@@ -132,7 +132,7 @@ class DaskExecutor:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """What a task returns in place of raising a LincorrError, which Dask would try again."""
+    """Returned in place of raising a LincorrError, which Dask would retry."""
 
     problem: LincorrError
 
@@ -142,24 +142,24 @@ def _attempt(function: Callable[[Task], Result], task: Task, overlapping: bool) 
         return function(task) if overlapping else compute(function, task)
     except LincorrError as problem:
         return _Refusal(problem)
-    except MemoryError as problem:  # CuPy's is one, too
+    except MemoryError as problem:  # CuPy's is one as well
         return _Refusal(no_memory(problem))
 
 
 @contextmanager
-def _told(stage: str) -> Iterator[None]:
-    """Say in one line what became of a stage's tasks."""
+def _one_line_errors(stage: str) -> Iterator[None]:
+    """Turn what Dask raises into one line."""
     try:
         yield
     except (CancelledError, CommClosedError) as problem:  # the second while results are on their way
         raise LincorrError(
-            f"{stage}: the Dask scheduler is gone; start it and its workers again (cluster.address). What "
-            "was done is kept: run again to go on"
+            f"{stage}: the Dask scheduler is gone; start it and its workers again (cluster.address). "
+            "Finished work is stored: rerun to resume"
         ) from problem
     except KilledWorker as problem:
         raise LincorrError(
-            f"{stage}: workers died again and again on one task, out of memory perhaps; set "
-            "cluster.workers lower. What was done is kept: run again to go on"
+            f"{stage}: workers died repeatedly on one task, perhaps out of memory; set cluster.workers "
+            "lower. Finished work is stored: rerun to resume"
         ) from problem
 
 
@@ -172,24 +172,24 @@ def open_executor(
     gpus: int = 0,
     keep_memory: bool = True,
 ) -> Iterator[Executor]:
-    """Open the executor that the settings name, and close it and what it started afterwards.
+    """Open the executor that the settings name; afterwards close it and everything that it started.
 
     Args:
-        model_bytes: of one copy of the model's weights, to see how many workers fit.
-        tell: is told the address of the dashboard.
+        model_bytes: of one copy of the model's weights; limits how many workers fit.
+        tell: called with each message, such as the address of the dashboard.
         gpus: of this machine, which the tasks will use.
-        keep_memory: whether workers keep freed memory for the next task: faster, but what they hold grows
-            beyond what a task needs.
+        keep_memory: whether workers keep freed memory for the next task: faster, but they come to hold more
+            than a task needs.
 
     Raises:
-        BadInput: the place cannot be used: no scheduler answers, a package is missing, a job is refused.
+        BadInput: the cluster cannot be used: no scheduler answers, a package is missing, a job is refused.
     """
     if settings.kind == "serial":
         yield Serial()
         return
     workers, threads = _shape(settings, model_bytes, gpus)
     if gpus > 1 and settings.kind == "local":
-        tell(f"{gpus} GPUs are seen, and one of them is used; cluster.kind gpus has a worker on each")
+        tell(f"{gpus} GPUs are visible and one of them is used; cluster.kind gpus starts a worker on each")
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
     with variables_restored(), dask.config.set(inherited), _client(settings, workers, inherited) as client:
         if threads is not None:
@@ -203,7 +203,7 @@ def open_executor(
 
 
 def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int, int | None]:
-    """Return the workers to expect at first, and the threads of each if they are known here."""
+    """Return the number of workers to expect at first, and the threads of each if known here."""
     if settings.kind == "local":
         return local_shape(settings, model_bytes, gpus)
     if settings.kind == "gpus":
@@ -217,7 +217,7 @@ def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int,
 @contextmanager
 def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) -> Iterator[Client]:
     if settings.kind == "address":
-        # A lost scheduler is told in one line of ours, not in Dask's tracebacks.
+        # A lost scheduler is reported in one line of ours, not in Dask's tracebacks.
         with silence_logging_cmgr(logging.CRITICAL), connect(settings.address or "") as client:
             yield client
         return
@@ -228,7 +228,7 @@ def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) 
         "slurm": lambda: open_slurm(settings, inherited),
         "kubernetes": lambda: open_kubernetes(settings, inherited),
     }
-    # Others may wait long for machines of their own.
+    # Other kinds may wait long for their machines.
     here = interrupts_wait() if settings.kind in ("local", "gpus") else nullcontext()
     with here:
         opened = openers[settings.kind]()
@@ -241,7 +241,7 @@ def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) 
 
 @contextmanager
 def _quiet_if_interrupted() -> Iterator[None]:
-    """After Ctrl-C, keep asyncio from reporting every call that was cut off while things are closed."""
+    """After Ctrl-C, keep asyncio from reporting every call that closing cuts off."""
     try:
         yield
     except KeyboardInterrupt:

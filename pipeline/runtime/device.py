@@ -1,8 +1,8 @@
-"""Where a process computes: the one thread that does, and the device that its arrays live on.
+"""Where a process computes: its one compute thread, and the device that holds its arrays.
 
-Libraries that compute with threads of their own (torch's OpenMP) keep a team for each thread that calls
-them; with one caller there is one team, and one task at a time has the device and its memory; others
-prepare and write meanwhile.
+Libraries with threads of their own (torch's OpenMP) keep a team for each thread that calls them. With one
+caller there is one team, and one task at a time has the device and its memory while others prepare and
+write.
 """
 
 import threading
@@ -20,9 +20,9 @@ _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 
 
 def compute(function: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
-    """Call a function on this process's compute thread, after those that wait already.
+    """Call a function on this process's compute thread, after the calls already queued.
 
-    From that thread itself it is called at once: behind its own caller it would wait for ever.
+    From that thread itself it is called at once: queued behind its own caller, it would wait forever.
     """
     if threading.current_thread() in _thread._threads:
         return function(*args, **kwargs)
@@ -30,28 +30,28 @@ def compute(function: Callable[Arguments, Value], *args: Arguments.args, **kwarg
 
 
 def no_memory(problem: MemoryError) -> LincorrError:
-    """Return what to say of memory that ran out, the host's or (CuPy's error is one, too) a GPU's."""
+    """Return the one-line error for memory that ran out, the host's or a GPU's (CuPy's is one, too)."""
     how = f" ({problem})" if str(problem) else ""
     return LincorrError(
-        f"out of memory{how}; set fit.memory or cluster.workers lower, or fit.device to cpu. What was done "
-        "is kept: run again to go on"
+        f"out of memory{how}; set fit.memory or cluster.workers lower, or fit.device to cpu. Finished "
+        "work is stored: rerun to resume"
     )
 
 
 def own_device(asked: str, n_bytes: int) -> str:
-    """Return "cpu" or "cuda", where a process computes what it does without workers.
+    """Return "cpu" or "cuda": where this process computes what it does without workers.
 
-    A GPU, if this process sees one that has memory for `n_bytes`, unless "cpu" is asked for. Workers may have
-    GPUs where this process has none, so "cuda" is no demand here.
+    That is a GPU if this process sees one with `n_bytes` free, unless "cpu" is asked for. Workers may have
+    GPUs where this process has none, so "cuda" is not required here.
     """
     if asked == "cpu" or not has_gpu() or free_bytes() < n_bytes:
         return "cpu"
-    limit_memory("cuda", 0)  # none: a task that ran in this process may have set one
+    limit_memory("cuda", 0)  # no limit: a task that ran in this process may have set one
     return "cuda"
 
 
 def array_device(asked: str) -> str:
-    """Return "cpu" or "cuda", where the arrays of a worker's tasks live; "auto" is a GPU if there is one.
+    """Return "cpu" or "cuda": where the arrays of a worker's tasks live. "auto" is a GPU if there is one.
 
     Raises:
         LincorrError: "cuda" is asked for, and CuPy sees no GPU.

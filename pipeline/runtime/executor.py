@@ -1,6 +1,6 @@
 """A stage is a function, a name and a list of tasks; an executor calls the function on each.
 
-`Serial` is the definition. Its Dask twin in `clusters.py` must give the same answer.
+`Serial` is the definition. Its Dask twin in `dask_executor.py` must give the same answer.
 """
 
 import heapq
@@ -59,16 +59,16 @@ def idle_share(receipts: Sequence[Receipt]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Stage(Generic[Task, Result]):
-    """Tasks: `function` is called on each, anywhere, in any order, and again if a worker dies.
+    """A function and its tasks: it is called on each, anywhere, in any order, and again if a worker dies.
 
     Attributes:
         name: shown while it runs.
-        function: of one task; writes what is large itself and returns what is small.
-        tasks: small, picklable; `str(task.key)` names one. Of those that may begin, the first goes first.
-        needs: key of a task -> keys of the tasks that must be done before it begins; those that are no tasks
-            of the stage are done. Tasks are independent where it is empty.
-        overlapping: whether a worker may have two under way: the function itself takes turns at the device.
-        on_device: whether it runs the model: only on workers with a GPU, where there are any.
+        function: of one task; it writes large results itself and returns small ones.
+        tasks: small and picklable; `str(task.key)` names one. They start in this order, as `needs` allows.
+        needs: key of a task -> keys of the tasks that must be done before it starts; keys of no task of this
+            stage count as done. Empty: tasks are independent.
+        overlapping: whether a worker may run two at once; the function itself takes turns at the device.
+        on_device: whether it runs the model, and so only on workers with a GPU where there are any.
     """
 
     name: str
@@ -80,32 +80,34 @@ class Stage(Generic[Task, Result]):
 
 
 class Waiting(Generic[Task]):
-    """The tasks of a stage that have not begun: which of them may begin, and is the first."""
+    """The tasks of a stage that have not started, in the order in which they may."""
 
     def __init__(self, stage: Stage[Task, Any]) -> None:
         self._tasks = stage.tasks
-        places = {str(getattr(task, "key", i)): i for i, task in enumerate(stage.tasks)}
-        self._lacking = [0] * len(stage.tasks)
+        positions = {str(getattr(task, "key", i)): i for i, task in enumerate(stage.tasks)}
+        self._missing = [0] * len(stage.tasks)
         self._released: dict[int, list[int]] = {}
         for key, needed in stage.needs.items():
             for other in needed:
-                if key in places and other in places:
-                    self._lacking[places[key]] += 1
-                    self._released.setdefault(places[other], []).append(places[key])
-        self._ready = [i for i, lacking in enumerate(self._lacking) if not lacking]  # a heap, being sorted
+                if key in positions and other in positions:
+                    self._missing[positions[key]] += 1
+                    self._released.setdefault(positions[other], []).append(positions[key])
+        self._ready = [
+            i for i, missing in enumerate(self._missing) if not missing
+        ]  # a heap, since it is sorted
 
     def take(self) -> tuple[int, Task] | None:
-        """Return the place and the task of the first that may begin, or None where all others must wait."""
+        """Return position and task of the first that may start, or None if all others must wait."""
         if not self._ready:
             return None
-        place = heapq.heappop(self._ready)
-        return place, self._tasks[place]
+        position = heapq.heappop(self._ready)
+        return position, self._tasks[position]
 
-    def done(self, place: int) -> None:
-        """Let those begin that have waited for a task alone."""
-        for other in self._released.get(place, ()):
-            self._lacking[other] -= 1
-            if not self._lacking[other]:
+    def done(self, position: int) -> None:
+        """Release the tasks that waited only for this one."""
+        for other in self._released.get(position, ()):
+            self._missing[other] -= 1
+            if not self._missing[other]:
                 heapq.heappush(self._ready, other)
 
 

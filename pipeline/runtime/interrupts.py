@@ -1,4 +1,4 @@
-"""Ctrl-C while processes are started: it waits until they are there, and ends us, not them."""
+"""Hold back Ctrl-C while processes are started, then let it end this process and not them."""
 
 import signal
 import threading
@@ -10,11 +10,11 @@ from typing import Any
 
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """Raise a KeyboardInterrupt that comes in the body at its end.
+    """Raise a KeyboardInterrupt that arrives in the body only at its end.
 
-    Processes that the body starts do not get it at all, though a terminal sends it to them too: half
-    started they would print tracebacks, and Dask would start others in their place. They end when
-    whoever started them closes them. Does nothing outside the main thread, where no signal arrives.
+    Processes that the body starts never get it, though a terminal sends it to them as well: half started,
+    they would print tracebacks, and Dask would start others in their place. They end when whoever started
+    them closes them. Outside the main thread, where no signal arrives, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

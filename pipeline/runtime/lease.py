@@ -1,10 +1,10 @@
 """A lock that lasts as long as it is renewed: one small object beside a store on an object store.
 
-The object names its holder and the time of the last renewal. It is made and replaced by conditional PUTs
-alone: of several who try at once, one succeeds. Where the last renewal is too long ago the holder is dead,
-and who comes next takes it over; a holder that was only cut off finds out at its next renewal, and stops.
-Hosts' clocks should agree to within a few seconds. The object stays, marked as free: no deletion has a
-condition.
+The object names its holder and the time of the last renewal. It is created and replaced by conditional PUTs
+only, so that of several runs that try at once one succeeds. If the last renewal is too long ago the holder
+counts as dead, and the next run takes over; a holder that was only cut off finds out at its next renewal, and
+stops. Hosts' clocks should agree to within a few seconds. The object stays, marked as free, because deletions
+cannot be conditional.
 """
 
 import json
@@ -28,11 +28,11 @@ _RENEWALS = 6  # in that time
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What the object says.
+    """The content of the object.
 
     Attributes:
         holder: host and process; "" where the lock is free.
-        token: of this very hold.
+        token: identifies this hold of the lock.
         renewed: seconds since the epoch, on the holder's clock.
         seconds: after which it has expired.
     """
@@ -50,7 +50,7 @@ class _Record:
 
     @classmethod
     def of(cls, content: bytes) -> "_Record":
-        """Read one; what is none counts as free."""
+        """Parse a record; anything else counts as free."""
         try:
             found = json.loads(content)
             return cls(
@@ -72,7 +72,7 @@ class _Lease:
         """Become the holder.
 
         Raises:
-            LincorrError: another run is.
+            LincorrError: another run holds the lease.
         """
         found = self._object.read()
         if found is None:
@@ -83,7 +83,7 @@ class _Lease:
             if record.is_held():
                 raise self._refusal(record)
             tag = self._object.replace(self._record().to_bytes(), old)
-        if tag is None:  # somebody else was faster, or our own PUT was repeated after its answer got lost
+        if tag is None:  # another run was faster, or our own PUT was retried after its answer was lost
             tag = self._own_tag()
         if tag is None:
             found = self._object.read()
@@ -91,7 +91,7 @@ class _Lease:
         self._tag = tag
 
     def renew(self, holder: str | None = None) -> None:
-        """Say that the holder lives, or with an empty `holder` that it has let go."""
+        """Record that the holder is alive, or with an empty `holder` that it has released the lease."""
         tag = self._object.replace(self._record(holder).to_bytes(), self._tag) or self._own_tag()
         self.lost = tag is None
         self._tag = tag or self._tag
@@ -119,15 +119,15 @@ def lease_url(url: str) -> str:
 
 @contextmanager
 def leased(url: str, *, or_read: bool = False) -> Iterator[None]:
-    """Hold the lock of a store by URL, and renew it in a thread of its own.
+    """Hold the lease of a store by URL, renewed in a thread of its own.
 
-    Where a server does not know conditional PUTs there is no lock.
+    A server without conditional PUTs gives no lock.
 
     Args:
-        or_read: go on without where the place is read-only, in place of refusing it.
+        or_read: if the location is read-only, go on without a lease.
 
     Raises:
-        BadInput: the place is read-only.
+        BadInput: the location is read-only.
         LincorrError: another run holds it, or took it over while this one was cut off.
     """
     lease = _Lease(url)
@@ -148,7 +148,7 @@ def leased(url: str, *, or_read: bool = False) -> Iterator[None]:
         if lease.lost:
             raise LincorrError(
                 f"store.path: this run was cut off from {url!r} for so long that another one took over; "
-                "nothing is lost: run again when that one is done"
+                "nothing is lost: rerun when that one is done"
             ) from None
         raise
     finally:
@@ -160,9 +160,9 @@ def leased(url: str, *, or_read: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Hear SIGINT, by which a lost lease stops the run, also where a shell had this process ignore it.
+    """Handle SIGINT, by which a lost lease stops the run, even where a shell made this process ignore it.
 
-    A shell does so with what a script starts in the background (`lincorr run ... &`).
+    Shells do so for what a script starts in the background (`lincorr run ... &`).
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -176,13 +176,13 @@ def _interruptible() -> Iterator[None]:
 
 
 def _keep(lease: _Lease, done: threading.Event) -> None:
-    """Renew a lease until it is done with; where it was taken over, stop the run."""
+    """Renew a lease until `done`; stop the run if another one took the lease over."""
     while not done.wait(SECONDS / _RENEWALS):
         try:
             lease.renew()
-        except LincorrError:  # no answer: perhaps the next time
+        except LincorrError:  # no answer: try again at the next renewal
             continue
         if lease.lost:
-            # a real signal: it also wakes a main thread that waits for workers
+            # a real signal, which also wakes a main thread that waits for workers
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             return

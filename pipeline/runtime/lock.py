@@ -1,7 +1,7 @@
-"""One run writes a store at a time: a file beside the store, locked by the operating system.
+"""One run at a time writes a store: a file beside the store, locked by the operating system.
 
-The lock goes when its process does, however it dies, so that nothing stale is ever left. Object stores have
-no such lock: there an object is leased (`pipeline.runtime.lease`).
+The lock ends with its process, however that dies, so nothing stale is ever left. Object stores have no such
+lock: there an object is leased (`pipeline.runtime.lease`).
 """
 
 import fcntl
@@ -21,10 +21,10 @@ def sole_writer(url: str, *, or_read: bool = False) -> Iterator[None]:
     """Hold the lock of a store, which need not exist yet.
 
     Args:
-        or_read: go on without where the place is read-only, in place of refusing it.
+        or_read: where the location is read-only, go on without a lock instead of refusing.
 
     Raises:
-        BadInput: the place is read-only.
+        BadInput: the location is read-only.
         LincorrError: another run holds it; the message names its host and process.
     """
     if is_remote(url):
@@ -35,7 +35,7 @@ def sole_writer(url: str, *, or_read: bool = False) -> Iterator[None]:
         if or_read:
             yield
             return
-        raise BadInput(f"store.path: {url!r} is read-only; name a place that can be written")
+        raise BadInput(f"store.path: {url!r} is read-only; name a location that can be written")
     path = lock_path(url)
     file = _locked(path, url)
     try:
@@ -43,7 +43,9 @@ def sole_writer(url: str, *, or_read: bool = False) -> Iterator[None]:
         os.pwrite(file, this_worker().encode(), 0)
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: who waits for this file sees that it is gone
+        path.unlink(
+            missing_ok=True
+        )  # while still held, so that whoever waits for this file sees that it is gone
         os.close(file)
 
 
@@ -61,7 +63,7 @@ def _locked(path: Path, url: str) -> int:
         except OSError as problem:
             raise BadInput(
                 f"store: {url!r} cannot be written ({problem.strerror}: {str(path)!r}, which keeps two runs "
-                "from writing it at once); name another place"
+                "from writing it at once); name another location"
             ) from problem
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +76,7 @@ def _locked(path: Path, url: str) -> int:
             ) from problem
         if _is_still(file, path):
             return file
-        os.close(file)  # its holder has deleted it since we opened it
+        os.close(file)  # its holder deleted it after we opened it
 
 
 def _is_still(file: int, path: Path) -> bool:

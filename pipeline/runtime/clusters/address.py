@@ -1,4 +1,4 @@
-"""A scheduler that runs already."""
+"""A scheduler that is already running."""
 
 from distributed import Client
 

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, one worker each."""
+"""One worker on each GPU of this machine."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ from pipeline.runtime.executor import TASKS_AT_ONCE
 
 
 def count_gpus(settings: ClusterSettings) -> int:
-    """Return how many workers there will be: as many as asked for, or one for every visible GPU.
+    """Return the number of workers: as set, or one for each visible GPU.
 
     Raises:
         BadInput: dask-cuda is not installed, or there are fewer GPUs.
@@ -25,12 +25,12 @@ def count_gpus(settings: ClusterSettings) -> int:
         found = int(get_n_gpus())
     except Exception as problem:  # of the NVIDIA management library, whose errors have no common parent
         raise BadInput(
-            f"cluster.kind: no NVIDIA GPU can be seen ({problem}); use cluster.kind local"
+            f"cluster.kind: no NVIDIA GPU is visible ({problem}); use cluster.kind local"
         ) from problem
     wanted = settings.workers or found
     if not 0 < wanted <= found:
         raise BadInput(
-            f"cluster.workers: {max(1, wanted)} GPUs are wanted and {found} can be seen; set it lower, or "
+            f"cluster.workers: {max(1, wanted)} GPUs are asked for and {found} are visible; set it lower, or "
             "use cluster.kind local"
         )
     return wanted
@@ -40,7 +40,7 @@ def open_gpus(settings: ClusterSettings, workers: int) -> Any:
     """Start a scheduler and one worker a GPU.
 
     Raises:
-        BadInput: a package is not installed, or the GPUs cannot be used so.
+        BadInput: a package is not installed, or the GPUs cannot be used with these settings.
     """
     try:
         from dask_cuda import LocalCUDACluster
@@ -49,7 +49,7 @@ def open_gpus(settings: ClusterSettings, workers: int) -> Any:
     try:
         return LocalCUDACluster(**gpu_options(settings, workers))
     except (ValueError, RuntimeError, ImportError) as problem:
-        raise BadInput(f"cluster.kind: the GPUs' workers cannot be started ({problem})") from problem
+        raise BadInput(f"cluster.kind: workers on the GPUs cannot be started ({problem})") from problem
 
 
 def gpu_options(settings: ClusterSettings, workers: int) -> dict[str, Any]:

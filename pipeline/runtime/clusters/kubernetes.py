@@ -13,13 +13,13 @@ from pipeline.runtime.clusters.worker_settings import inheritance
 
 
 def open_kubernetes(settings: ClusterSettings, inherited: dict[str, Any]) -> Any:
-    """Make the DaskCluster resource and wait for its scheduler; it is deleted when the cluster is closed.
+    """Create the DaskCluster resource and wait for its scheduler; closing the cluster deletes it.
 
     Args:
         inherited: Dask settings for scheduler and workers.
 
     Raises:
-        BadInput: dask-kubernetes is not installed, the file is no DaskCluster, or Kubernetes refuses it.
+        BadInput: dask-kubernetes is not installed, the file is not a DaskCluster, or Kubernetes refuses it.
     """
     resource = cluster_resource(settings, inherited)
     try:
@@ -37,16 +37,16 @@ def open_kubernetes(settings: ClusterSettings, inherited: dict[str, Any]) -> Any
 
 
 def require_credentials() -> None:
-    """Ask Kubernetes who we are, before anything is started: the operator's own client would wait long.
+    """Ask Kubernetes who we are before anything is started, because the operator's own client would wait long.
 
     Raises:
-        BadInput: no server answers, or it does not know us.
+        BadInput: no server answers, or it rejects our credentials.
     """
-    import kr8s  # what dask-kubernetes speaks through
+    import kr8s  # the client library of dask-kubernetes
 
     try:
-        kr8s.api(kubeconfig=os.environ.get("KUBECONFIG")).whoami()  # said, for it remembers the first
-    except Exception as problem:  # of kr8s, httpx and its own, without a common parent
+        kr8s.api(kubeconfig=os.environ.get("KUBECONFIG")).whoami()  # explicit, because kr8s caches the first
+    except Exception as problem:  # of kr8s, httpx and others, without a common parent
         raise BadInput(
             f"cluster.kind: Kubernetes does not take this machine's credentials ({_one_line(problem)}); "
             "`kubectl auth whoami` must work here: see KUBECONFIG, ~/.kube/config, or the pod's account"
@@ -54,10 +54,10 @@ def require_credentials() -> None:
 
 
 def cluster_resource(settings: ClusterSettings, inherited: dict[str, Any]) -> dict[str, Any]:
-    """Read the DaskCluster resource and put in the number of workers and their settings.
+    """Read the DaskCluster resource and fill in the number of workers and their settings.
 
     Raises:
-        BadInput: the file cannot be read, or is no DaskCluster with a scheduler and workers.
+        BadInput: the file cannot be read, or is not a DaskCluster with a scheduler and workers.
     """
     try:
         resource: Any = yaml.safe_load(settings.spec.read_text("utf-8")) if settings.spec else None
@@ -79,7 +79,7 @@ def cluster_resource(settings: ClusterSettings, inherited: dict[str, Any]) -> di
         IndexError,
     ) as problem:
         raise BadInput(
-            f"cluster.spec: {settings.spec} is no DaskCluster resource ({_one_line(problem)}); "
+            f"cluster.spec: {settings.spec} is not a DaskCluster resource ({_one_line(problem)}); "
             "see deploy/kubernetes/cluster.yaml"
         ) from None
     return dict(resource)

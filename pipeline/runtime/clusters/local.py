@@ -11,7 +11,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def open_local(settings: ClusterSettings, workers: int) -> LocalCluster:
-    """Start a scheduler and workers; nothing outside this machine reaches them unless `host` says so."""
+    """Start a scheduler and workers; nothing outside this machine can reach them unless `host` says so."""
     host = settings.host or LOOPBACK
     return LocalCluster(
         n_workers=settings.minimum or 1 if settings.maximum else workers,
@@ -19,5 +19,5 @@ def open_local(settings: ClusterSettings, workers: int) -> LocalCluster:
         host=host,
         dashboard_address=f"{host}:0",
         silence_logs=logging.CRITICAL,
-        memory_limit=0,  # the operating system's own limit; pausing a worker gains nothing
+        memory_limit=0,  # left to the operating system; pausing a worker gains nothing
     )

@@ -1,4 +1,4 @@
-"""Jobs of a SLURM cluster; the scheduler is in this process, on a machine that the jobs can reach."""
+"""Jobs of a SLURM cluster; the scheduler runs in this process, on a machine that the jobs can reach."""
 
 import shutil
 from typing import Any
@@ -18,7 +18,7 @@ def slurm_threads(settings: ClusterSettings) -> int:
 
 
 def open_slurm(settings: ClusterSettings, inherited: dict[str, Any]) -> Any:
-    """Ask SLURM for jobs: one worker each, or one for each of a job's GPUs.
+    """Submit jobs to SLURM: one worker each, or one for each GPU of a job.
 
     Args:
         inherited: Dask settings for the workers.
@@ -30,22 +30,22 @@ def open_slurm(settings: ClusterSettings, inherited: dict[str, Any]) -> Any:
         from dask_jobqueue import SLURMCluster
     except ImportError:
         raise missing("slurm", "dask-jobqueue", "cluster") from None
-    if shutil.which("sbatch") is None:  # jobqueue would wait for workers for ever
+    if shutil.which("sbatch") is None:  # jobqueue would wait for workers forever
         raise BadInput("cluster.kind: slurm needs the command sbatch; start the run on a machine that has it")
     try:
         cluster = SLURMCluster(**slurm_options(settings, inherited))
         if settings.maximum is None:
             cluster.scale(settings.workers or max(1, settings.gpus or 1))
     except (OSError, ValueError, RuntimeError) as problem:
-        raise BadInput(f"cluster.kind: slurm takes no jobs ({problem})") from problem
+        raise BadInput(f"cluster.kind: SLURM accepts no jobs ({problem})") from problem
     return cluster
 
 
 def slurm_options(settings: ClusterSettings, inherited: dict[str, Any]) -> dict[str, Any]:
     """Return the keyword arguments of `SLURMCluster`.
 
-    Every worker has `TASKS_AT_ONCE` threads for tasks: jobqueue divides "cores" by "processes" for them, and
-    `job_cpu` is what SLURM is asked for.
+    Every worker has `TASKS_AT_ONCE` threads for tasks: jobqueue divides "cores" by "processes" to get them,
+    while `job_cpu` is what is requested of SLURM.
     """
     workers = settings.gpus or 1
     options: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Machines that are reached by SSH: a worker on each, the scheduler on the first."""
+"""Machines reached by SSH: a worker on each, the scheduler on the first."""
 
 import importlib.util
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.runtime.executor import TASKS_AT_ONCE
 
 
 def open_ssh(settings: ClusterSettings) -> Any:
-    """Start a scheduler and workers by SSH, as ~/.ssh/config says, with the Python of this path.
+    """Start a scheduler and workers by SSH, as ~/.ssh/config says, with the Python at this process's path.
 
     Raises:
         BadInput: asyncssh is not installed, or a machine cannot be used.

@@ -10,7 +10,7 @@ _ROLES = ("client", "scheduler", "worker")
 
 
 def tls_settings(settings: ClusterSettings) -> dict[str, Any]:
-    """Return the Dask settings for TLS, none if it is not asked for; they hold paths, never keys.
+    """Return the Dask settings for TLS, empty if it is off; they hold paths, never keys.
 
     Raises:
         BadInput: a file cannot be read, or the three do not belong together.
@@ -23,8 +23,8 @@ def tls_settings(settings: ClusterSettings) -> dict[str, Any]:
         context.load_cert_chain(certificate, key, password=_no_password)
     except (OSError, ValueError) as problem:
         raise BadInput(
-            f"cluster.tls: {authority}, {certificate} and {key} are no authority, certificate and key "
-            f"without a password ({problem}); give a folder with ca.pem, cert.pem and key.pem, or three paths"
+            f"cluster.tls: {authority}, {certificate} and {key} are not an authority, a certificate "
+            f"and a key without a password ({problem}); give a folder with ca.pem, cert.pem and key.pem, or three paths"
         ) from None
     files = {
         f"{role}.{part}": path for role in _ROLES for part, path in (("cert", certificate), ("key", key))
@@ -37,5 +37,5 @@ def tls_settings(settings: ClusterSettings) -> dict[str, Any]:
 
 
 def _no_password() -> str:
-    """Asked for where a key has a password; asking a person would hang a run."""
+    """Called for a key with a password; prompting for it would hang a run."""
     raise ValueError("the key has a password")

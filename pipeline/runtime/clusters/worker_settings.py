@@ -1,4 +1,4 @@
-"""What workers and schedulers get wherever they are started, as Dask settings to inherit."""
+"""Settings that workers and schedulers inherit through Dask wherever they are started."""
 
 import os
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ GPU = "GPU"  # the resource that a worker with a GPU declares
 _BYTES_BESIDE_MODEL = 1_500_000_000  # libraries, activations and one shard
 
 _SETTINGS = {
-    # A forward pass or a factorisation may hold the interpreter for minutes; that is no dead worker.
+    # A forward pass or a factorisation may hold the interpreter for minutes; the worker is not dead.
     "distributed.scheduler.worker-ttl": "30 minutes",
     "distributed.scheduler.allowed-failures": 10,
     "distributed.scheduler.work-stealing": False,  # tasks are few and equal; stealing only recomputes
     "distributed.worker.memory.target": False,  # tasks return receipts: there is nothing to spill
     "distributed.worker.memory.spill": False,
     "distributed.admin.log-length": 1000,
-    # Looking at themselves costs workers a few per cent of a small machine.
+    # Self-monitoring costs workers a few per cent of a small machine.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
@@ -32,27 +32,27 @@ _SETTINGS = {
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-# Dask has glibc hand freed memory back at once, and every activation then costs page faults: seen to make
-# a forward pass 1.4 times slower.
+# Dask makes glibc return freed memory at once, so every activation costs page faults: forward passes were
+# measured 1.4 times slower.
 _KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": 2**30,
     "MALLOC_MMAP_THRESHOLD_": 2**30,
-    "MALLOC_ARENA_MAX": 0,  # glibc's own choice; said, lest another executor's be inherited
+    "MALLOC_ARENA_MAX": 0,  # glibc's default; explicit, so that another executor's is not inherited
 }
-# Where memory is bounded: freed memory is used again within a task, but no thread has a heap of its own, and
-# what is free at the heap's end goes back. Dask's own 2**16 made a tiled fit 1.1 times slower.
+# Where memory is bounded: freed memory is reused within a task, but threads share one heap, and free memory
+# at its end is returned. Dask's own 2**16 made a tiled fit 1.1 times slower.
 _GIVE_BACK = {
     "MALLOC_TRIM_THRESHOLD_": 2**28,
     "MALLOC_MMAP_THRESHOLD_": 2**30,
     "MALLOC_ARENA_MAX": 1,
 }
 
-# Huge pages (glibc 2.35 and later; else ignored) gain another 5 to 10 %.
+# Huge pages (glibc 2.35 and later, ignored before) gain another 5 to 10 %.
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class ComputeThreads(WorkerPlugin):
-    """Give every worker's torch the same number of threads, so that workers share the cores."""
+    """Give torch in every worker the same number of threads, so that workers share the cores."""
 
     name = "lincorr-compute-threads"
     idempotent = True
@@ -61,7 +61,7 @@ class ComputeThreads(WorkerPlugin):
         self.threads = threads
 
     def setup(self, worker: Any) -> None:
-        """Run once in each worker, also in one that was restarted."""
+        """Run once in each worker, including restarted ones."""
         use_threads(self.threads)
 
 
@@ -69,19 +69,19 @@ def dask_settings(threads: int | None, *, keep_memory: bool) -> dict[str, Any]:
     """Return the Dask settings of a run: dotted name -> value.
 
     Args:
-        threads: of each worker; None leaves the choice to the worker's machine.
+        threads: of each worker; None leaves it to the worker's machine.
         keep_memory: whether workers keep freed memory for the next task.
     """
     variables: dict[str, Any] = _HUGE_PAGES | (_KEEP_MEMORY if keep_memory else _GIVE_BACK)
     if threads is not None:
         variables |= dict.fromkeys(_THREAD_VARIABLES, threads)
-    # Set before a worker's libraries start: later they have their threads and their memory already.
+    # Set before a worker's libraries start: later, their threads and memory are already allocated.
     prefix = "distributed.nanny.pre-spawn-environ."
     return _SETTINGS | {prefix + name: value for name, value in variables.items()}
 
 
 def inheritance(settings: dict[str, Any]) -> dict[str, str]:
-    """Return the environment variable that hands Dask settings to a process on another machine."""
+    """Return the environment variable that passes Dask settings to a process on another machine."""
     nested: dict[str, Any] = {}
     dask.config.set(settings, config=nested)
     return {"DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(nested)}
@@ -89,7 +89,7 @@ def inheritance(settings: dict[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def variables_restored() -> Iterator[None]:
-    """Take back what Dask leaves in this process's environment: the next workers would get it, too."""
+    """Undo what Dask leaves in this process's environment, which the next workers would inherit."""
     names = (*_THREAD_VARIABLES, *_KEEP_MEMORY)
     before = {name: os.environ.get(name) for name in names}
     try:
@@ -110,8 +110,8 @@ def cores() -> int:
 def local_shape(settings: ClusterSettings, model_bytes: int, gpus: int = 0) -> tuple[int, int]:
     """Return (workers, threads of each) for this machine.
 
-    One worker a core up to eight, each with an equal share of the cores, and no more workers than
-    copies of the model fit into memory. One alone where the model runs on a GPU: all would take the same one.
+    One worker per core up to eight, each with an equal share of the cores, and no more workers than copies
+    of the model fit into memory. Only one if the model runs on a GPU, since all would share the same one.
     """
     fitting = psutil.virtual_memory().available // (model_bytes + _BYTES_BESIDE_MODEL)
     by_size = 1 if gpus else max(1, min(cores(), 8, int(fitting)))

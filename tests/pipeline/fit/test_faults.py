@@ -129,9 +129,7 @@ def test_a_fit_whose_scheduler_is_killed_is_one_clear_line_and_goes_on_later(sch
     settings = ClusterSettings(kind="address", address=address)
     with open_executor(settings, model_bytes=1, tell=lambda _: None) as executor:
         lost = Disturbing(executor, STAGE["tiled"], process.kill, seconds=0.1)
-        with pytest.raises(
-            LincorrError, match=r"^factor: the Dask scheduler is gone; .* run again to go on$"
-        ):
+        with pytest.raises(LincorrError, match=r"^factor: the Dask scheduler is gone; .* rerun to resume$"):
             fit_relation(store, fit_inputs("tiled"), lambda: lost)
     assert_resumed(store, "tiled", right)
 

@@ -195,7 +195,7 @@ def test_a_resource_gets_workers_and_settings():
 def test_a_file_that_is_no_resource_is_refused(text, tmp_path):
     path = tmp_path / "cluster.yaml"
     path.write_text(text)
-    with pytest.raises(BadInput, match=r"^cluster\.spec: .* is no DaskCluster resource") as caught:
+    with pytest.raises(BadInput, match=r"^cluster\.spec: .* is not a DaskCluster resource") as caught:
         cluster_resource(ClusterSettings(kind="kubernetes", spec=path), {})
     assert len(str(caught.value).splitlines()) == 1
 

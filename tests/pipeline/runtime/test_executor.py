@@ -155,7 +155,7 @@ def test_a_lost_scheduler_is_one_line_whenever_it_goes(lost):
 
     scheduler: Any = mock.Mock(gather=mock.Mock(side_effect=lost))
 
-    with pytest.raises(LincorrError, match=r"^a stage: the Dask scheduler is gone; .* run again to go on$"):
+    with pytest.raises(LincorrError, match=r"^a stage: the Dask scheduler is gone; .* rerun to resume$"):
         DaskExecutor(scheduler)._results([], "a stage")
 
 
