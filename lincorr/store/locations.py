@@ -165,8 +165,8 @@ def _telling(url: str, *, writing: bool = False) -> Iterator[None]:
             raise LincorrError(_unanswered(url, problem)) from problem
         mend = "make room there" if problem.errno in _NO_ROOM else "give this user the right to write there"
         raise LincorrError(
-            f"store.path: {url!r} cannot be written ({problem.strerror}); {mend}. What was done is kept: run "
-            "again to go on"
+            f"store.path: {url!r} cannot be written ({problem.strerror}); {mend}. Finished work is "
+            "stored: rerun to resume"
         ) from problem
     except Exception as problem:
         if type(problem).__module__.startswith("obstore"):
@@ -178,7 +178,7 @@ def _unanswered(url: str, problem: BaseException) -> str:
     return (
         f"store.path: {url!r} cannot be reached ({first_line(problem)}); see that the endpoint, region and "
         "credentials in the environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, "
-        "AWS_SECRET_ACCESS_KEY) are right. What was done is kept: run again to go on"
+        "AWS_SECRET_ACCESS_KEY) are right. Finished work is stored: rerun to resume"
     )
 
 

@@ -15,7 +15,7 @@ one task writes its chunks, each whole and atomically, and then its done-record;
 are not data. Row i of every array is subject i.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -240,8 +240,11 @@ class LogitStore:
                 f"{template.name!r} and no hidden states; name another store, or set store.hidden"
             )
 
-    def add_template(self, template: Template, columns: Columns) -> None:
+    def add_template(self, template: Template, columns: Columns, together: Sequence[str] = ()) -> None:
         """Make the arrays of a template, unless they exist.
+
+        Args:
+            together: names of the templates that the same run adds (see `templates_added_with`).
 
         Raises:
             BadInput: it cannot be added (see `check_template`).
@@ -252,11 +255,21 @@ class LogitStore:
             return
         self._hierarchy.close_arrays()
         table = group.require_group(f"columns/{name}")
+        table.attrs["together"] = list(together)
         for part, values in (("id", columns.ids), ("text", np.array(columns.texts, object))):
             kind = np.int64 if part == "id" else str
             create_table(table, part, kind, f"{name}_token")
             self._hierarchy.append(f"columns/{name}/{part}", values, 0)
         self.shards.create(template, len(columns))
+
+    def templates_added_with(self, name: str) -> tuple[str, ...]:
+        """Return the templates that were added by the same run as `name`, itself among them.
+
+        Their prompts share forward passes, whose last bits depend on all of them: whoever repairs one of them
+        asks them all again. Stores made before 0.2.0 do not remember; there it is `name` alone.
+        """
+        added = self._hierarchy.group[f"columns/{name}"].attrs.get("together")
+        return tuple(map(str, added)) if isinstance(added, list) and name in added else (name,)
 
     def column_ids(self, name: str) -> NDArray[np.int64]:
         """Return the ids (q,) of the tokens whose logits are stored for a template.

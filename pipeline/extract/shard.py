@@ -61,8 +61,9 @@ class ExtractTask:
 def extract_shard(task: ExtractTask) -> Receipt:
     """Run the model on a shard's missing rows and write the shard whole, template by template.
 
-    A repeated task writes the same bytes: the composition of every batch depends on the shard alone. Two of
-    them in one worker overlap: one has the device while the other prepares or writes.
+    A repeated task writes the same bytes, also where it repairs one template: every batch is composed of the
+    shard's subjects and the templates that were added together, whether or not they are stored already. Two
+    tasks in one worker overlap: one has the device while the other prepares or writes.
 
     Raises:
         LincorrError: this worker's copy of the model is not the one that the store was made with.
@@ -72,22 +73,24 @@ def extract_shard(task: ExtractTask) -> Receipt:
     began = time.time()
     store = LogitStore.open(task.store, write=True)
     subjects = store.subjects(store.shards.rows(task.shard))
-    lacking = [name for name in task.templates if store.shards.fault(name, task.shard)]
-    templates = _templates(model, store, lacking)
+    missing = {name for name in task.templates if store.shards.fault(name, task.shard)}
     rows = written = cut = 0
     computing = 0.0
-    for names in _together(store, templates):
-        kept = {name: store.shards.whole_rows(name, task.shard) for name in names}
-        work = _prepare(store, [templates[name] for name in names], model, subjects, min(kept.values()))
-        answers = compute(_forward, model, store, work, [store.column_ids(name) for name in names])
+    for templates in _together(model, store, missing):
+        whole = {name: store.shards.whole_rows(name, task.shard) for name in missing & set(templates)}
+        work = _prepare(store, list(templates.values()), model, subjects, min(whole.values()))
+        answers = compute(_forward, model, store, work, [store.column_ids(name) for name in templates])
         computing += answers.seconds
         cut += answers.cut
-        for name, logits, hidden in zip(names, answers.logits, answers.hidden, strict=True):
-            if kept[name]:
-                logits[: kept[name]] = store.shards.read("logits", name, task.shard)
-            if kept[name] and hidden is not None:
-                hidden[: kept[name]] = store.shards.read("hidden", name, task.shard)
-            rows += len(subjects) - kept[name]
+        for name, logits, hidden in zip(templates, answers.logits, answers.hidden, strict=True):
+            if name not in whole:
+                continue
+            stored = whole[name]
+            if stored:
+                logits[:stored] = store.shards.read("logits", name, task.shard)
+            if stored and hidden is not None:
+                hidden[:stored] = store.shards.read("hidden", name, task.shard)
+            rows += len(subjects) - stored
             written += store.shards.write(name, task.shard, logits, hidden)
     return Receipt(
         key=task.key,
@@ -121,16 +124,18 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
     _checked.add((spec, wanted))
 
 
-def _templates(model: "LanguageModel", store: LogitStore, names: list[str]) -> dict[str, PromptTemplate]:
+def _together(
+    model: "LanguageModel", store: LogitStore, missing: set[str]
+) -> list[dict[str, PromptTemplate]]:
+    """Return the templates of each prompt tree in which one is missing: those that share forward passes."""
     texts = {template.name: template.text for template in store.templates()}
-    return {name: prompt_template(model.tokenizer, texts[name]) for name in names}
-
-
-def _together(store: LogitStore, templates: dict[str, PromptTemplate]) -> list[list[str]]:
-    """Say which templates share forward passes: those of a tree, or each by itself."""
-    if store.identity.passes in ("trunk", "trees"):
-        return group_templates(templates)
-    return [[name] for name in templates]
+    trees = []
+    for added in dict.fromkeys(store.templates_added_with(name) for name in sorted(missing)):
+        templates = {name: prompt_template(model.tokenizer, texts[name]) for name in added if name in texts}
+        merged = store.identity.passes in ("trunk", "trees")
+        groups = group_templates(templates) if merged else [[name] for name in templates]
+        trees += [{name: templates[name] for name in group} for group in groups if missing & set(group)]
+    return trees
 
 
 @dataclass(frozen=True, slots=True)

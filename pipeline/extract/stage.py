@@ -99,8 +99,10 @@ def register(store: LogitStore, config: RunConfig, inputs: Inputs) -> None:
     for name, template in inputs.templates.items():
         store.check_template(template, inputs.columns[name].ids)
     store.add_subjects(inputs.subjects)
+    known = {template.name for template in store.templates()}
+    new = [name for name in inputs.templates if name not in known]
     for name, template in inputs.templates.items():
-        store.add_template(template, inputs.columns[name])
+        store.add_template(template, inputs.columns[name], together=new)
     store.save_settings(config.to_remember())
 
 

@@ -37,7 +37,7 @@ def open_kubernetes(settings: ClusterSettings, inherited: dict[str, Any]) -> Any
 
 
 def require_credentials() -> None:
-    """Ask Kubernetes who we are before anything is started, because the operator's own client would wait long.
+    """Ask Kubernetes who we are before anything is started, since the operator's own client would wait long.
 
     Raises:
         BadInput: no server answers, or it rejects our credentials.

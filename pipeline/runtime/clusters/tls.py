@@ -24,7 +24,8 @@ def tls_settings(settings: ClusterSettings) -> dict[str, Any]:
     except (OSError, ValueError) as problem:
         raise BadInput(
             f"cluster.tls: {authority}, {certificate} and {key} are not an authority, a certificate "
-            f"and a key without a password ({problem}); give a folder with ca.pem, cert.pem and key.pem, or three paths"
+            f"and a key without a password ({problem}); give a folder with ca.pem, cert.pem and key.pem, or "
+            "three paths"
         ) from None
     files = {
         f"{role}.{part}": path for role in _ROLES for part, path in (("cert", certificate), ("key", key))

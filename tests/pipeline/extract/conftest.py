@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from lincorr.testing import CITIES, COUNTRIES
-from pipeline.cli.main import main
-from tests.pipeline.extract.extraction import SHARD_ROWS, SUBJECTS, TEMPLATES
+from tests.pipeline.extract.extraction import SHARD_ROWS, SUBJECTS, TEMPLATES, extract_here
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +35,7 @@ def flags(folder: Path, toy_model: Path) -> list[str]:
         "--subjects-file": folder / "subjects.txt",
         "--store-shard-rows": SHARD_ROWS,
         "--cluster-batch-tokens": 128,
+        "--cluster-threads": 1,  # in every worker, however many there are; see `extract_here`
     }
     return [str(part) for option in options.items() for part in option]
 
@@ -44,5 +44,5 @@ def flags(folder: Path, toy_model: Path) -> list[str]:
 def undisturbed(folder: Path, flags: list[str]) -> Path:
     """The store of a run in one process to which nothing happened."""
     store = folder / "undisturbed.zarr"
-    assert main(["extract", *flags, "--store", str(store), "--cluster-kind", "serial"]) == 0
+    extract_here(store, flags)
     return store

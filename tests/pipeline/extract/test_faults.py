@@ -1,6 +1,7 @@
 """Processes that die, runs that meet, and disks that are full: the store ends up as if undisturbed."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from tests.pipeline.extract.extraction import SHARD_ROWS, SHARDS, TEMPLATES, ass
 
 PATIENCE = 120  # seconds until something that must happen has failed to
 
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # where the run's own process computes; see `extract_here`
+
 
 @pytest.fixture
 def start(tmp_path: Path, flags: list[str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
@@ -30,7 +33,12 @@ def start(tmp_path: Path, flags: list[str]) -> Iterator[Callable[..., subprocess
         command += ["--store", str(store or tmp_path / "run.zarr")]
         command += more or ["--cluster-workers", str(workers)]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ONE_THREAD,
+            preexec_fn=heed_interrupts,
         )
         started.append(psutil.Process(process.pid))
         return process
@@ -146,8 +154,8 @@ def test_a_killed_scheduler_is_one_clear_line_and_the_run_goes_on_later(
     out, err = client.communicate(timeout=PATIENCE)
     assert (client.returncode, out) == (1, "")
     assert err.splitlines() == [
-        "error: extract: the Dask scheduler is gone; start it and its workers again (cluster.address). What "
-        "was done is kept: run again to go on"
+        "error: extract: the Dask scheduler is gone; start it and its workers again (cluster.address). "
+        "Finished work is stored: rerun to resume"
     ]
     assert 0 < extracted(store, flags, capsys)["shards"] < SHARDS
     assert_equal_bits(store, undisturbed)
@@ -212,7 +220,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
     assert (client.returncode, out) == (1, "")
     assert err.splitlines() == [
         f"error: store.path: {str(store)!r} cannot be written (No space left on device); make room there. "
-        "What was done is kept: run again to go on"
+        "Finished work is stored: rerun to resume"
     ]
     disk.empty()
     disk.remount(f"size={4 * needed}")
@@ -235,5 +243,5 @@ def test_a_read_only_store_is_read_and_nothing_is_begun_that_would_write(disk, f
         assert main(["extract", *flags, "--store", str(disk.path / place)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line == (
-            f"error: store.path: {str(disk.path / place)!r} is read-only; name a place that can be written"
+            f"error: store.path: {str(disk.path / place)!r} is read-only; name a location that can be written"
         )
