@@ -1,4 +1,4 @@
-"""The output head: last hidden state -> logits, the same for every template and subject."""
+"""The output head: last hidden states -> logits."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,10 +11,10 @@ class Readout:
     """``logits = cap(scale · (hidden @ weight.T + bias))`` with ``cap(x) = softcap · tanh(x / softcap)``.
 
     Attributes:
-        weight: (V, d) one row a token.
+        weight: (V, d), one row for each token.
         bias: (V,) or None.
         scale: a constant factor on the logits (Cohere, Granite); 1.0 for most models.
-        softcap: soft-capping as in Gemma 2, or None. With it logits are not linear in the hidden state.
+        softcap: of Gemma 2's soft-capping, or None. With it logits are not linear in the hidden state.
     """
 
     weight: Array
@@ -24,24 +24,24 @@ class Readout:
 
     @property
     def kind(self) -> Literal["linear", "soft-capped"]:
-        """Whether logits are a linear function of the hidden state."""
+        """Whether logits are a linear function of the hidden state, or one that is soft-capped."""
         return "linear" if self.softcap is None else "soft-capped"
 
     @property
     def scaled(self) -> Array:
-        """The weight times the scale, (V, d); no copy where that is one."""
+        """The weight times the scale, (V, d); not a copy if the scale is 1."""
         return self.weight if self.scale == 1.0 else self.weight * self.scale
 
     def describe(self) -> str:
-        """One phrase: kind, bias, scale and size."""
+        """Return a phrase with kind, bias, scale and size: "linear with bias, 32000 x 4096"."""
         extras = [" with bias" if self.bias is not None else ""]
         extras.append(f" scaled by {self.scale:g}" if self.scale != 1.0 else "")
         return f"{self.kind}{''.join(extras)}, {self.weight.shape[0]} x {self.weight.shape[1]}"
 
     def columns(self, ids: Array) -> "Readout":
-        """Keep only the tokens `ids` (int array of the weight's own kind), in that order.
+        """Return the head of the tokens `ids` (int array of the weight's array type), in that order.
 
-        All tokens in their own order are this head itself: the largest array of a fit is not copied.
+        For all tokens in their own order it is this head itself: a fit's largest array is not copied.
         """
         xp = namespace(self.weight)
         tokens = self.weight.shape[0]
@@ -51,13 +51,13 @@ class Readout:
         return replace(self, weight=xp.take(self.weight, ids, axis=0), bias=bias)
 
     def as_float64(self) -> "Readout":
-        """Return the same head in float64, for solvers."""
+        """Return the same head in float64."""
         xp = namespace(self.weight)
         bias = None if self.bias is None else xp.astype(self.bias, xp.float64)
         return replace(self, weight=xp.astype(self.weight, xp.float64), bias=bias)
 
     def logits(self, hidden: Array) -> Array:
-        """Return the logits (n, V) of hidden states (n, d), in their common precision."""
+        """Return the logits (n, V) of hidden states (n, d), in the common precision of states and head."""
         xp = namespace(hidden, self.weight)
         logits = hidden @ self.weight.T
         if self.bias is not None:

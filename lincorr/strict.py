@@ -1,4 +1,4 @@
-"""JSON has no NaN and no infinity."""
+"""What JSON cannot represent (NaN and infinity), and what YAML should refuse (a key with two values)."""
 
 import math
 from collections.abc import Hashable, Mapping
@@ -8,7 +8,7 @@ import yaml
 
 
 def finite(value: Any) -> Any:
-    """Return the same JSON value with None for every number that JSON cannot say."""
+    """Return the same JSON value with text keys, lists, and None for every number that is not finite."""
     if isinstance(value, Mapping):
         return {str(key): finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -19,17 +19,21 @@ def finite(value: Any) -> Any:
 
 
 def load_strict(text: str) -> Any:
-    """Parse YAML into plain values; raises yaml.YAMLError also for a key with two values."""
+    """Parse YAML into plain values.
+
+    Raises:
+        yaml.YAMLError: it is not valid, or gives a key two different values.
+    """
     return yaml.load(text, Loader=_StrictLoader)
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses one key with two values, of which it would keep the last."""
+    """A SafeLoader that refuses a key with two different values; SafeLoader itself takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # "<<" may be overridden: that is its use
+            if key_node.tag == "tag:yaml.org,2002:merge":  # "<<" is meant to be overridden
                 continue
             key = self.construct_object(key_node, deep=True)
             value = self.construct_object(value_node, deep=True)

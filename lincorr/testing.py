@@ -1,4 +1,4 @@
-"""Small things with known answers, for tests: a toy tokenizer and model on disk, planted problems."""
+"""For tests: toy tokenizers, a toy model on disk, and problems and stores with a planted solution."""
 
 import string
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def save_toy_model(folder: Path, *, seed: int = 0, width: int = 32, **config: An
     """Save a tiny random Llama with a byte-level tokenizer whose vocabulary has `CITIES` and `COUNTRIES`.
 
     Args:
-        config: more fields of the `LlamaConfig`.
+        config: further fields of the `LlamaConfig`.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -44,7 +44,7 @@ def save_toy_model(folder: Path, *, seed: int = 0, width: int = 32, **config: An
 
 
 def toy_relation(source: str, target: str) -> dict[str, Any]:
-    """Return the relation from `CITIES` to `COUNTRIES` under two templates, as a catalogue has it."""
+    """Return the relation from `CITIES` to `COUNTRIES` under two templates, as catalogue files declare it."""
     return {
         "family": "places",
         "source": {"template": source, "answers": list(CITIES)},
@@ -54,10 +54,10 @@ def toy_relation(source: str, target: str) -> dict[str, Any]:
 
 
 def toy_tokenizer(words: Sequence[str] = CITIES + COUNTRIES, *, bos: bool = False) -> Any:
-    """Train a byte-level BPE tokenizer in which each of `words` is one token behind a space.
+    """Train a byte-level BPE tokenizer in which each of `words` is one token after a space.
 
     Args:
-        bos: put ``<s>`` in front of every text, by the tokenizer's own rule.
+        bos: put ``<s>`` before every text, by the tokenizer's own rule.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -83,9 +83,9 @@ def toy_tokenizer(words: Sequence[str] = CITIES + COUNTRIES, *, bos: bool = Fals
 
 
 def sentencepiece_tokenizer(words: Sequence[str] = CITIES + COUNTRIES) -> Any:
-    """Build a tokenizer like Llama 2's: "▁" for a space, one put before every text, bytes for the unknown.
+    """Build a tokenizer like Llama 2's: "▁" for a space, one before every text, bytes for unknown letters.
 
-    Each of `words` is one token behind a space, and " " in front of a text is a token of its own.
+    Each of `words` is one token after a space, and " " before a text is a token of its own.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -107,7 +107,7 @@ def sentencepiece_tokenizer(words: Sequence[str] = CITIES + COUNTRIES) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class HiddenProblem:
-    """Hidden states under two prompts with a planted linear relation, and the heads that read them.
+    """Hidden states under two prompts with a planted linear relation, and the heads that read them out.
 
     Attributes:
         source, target: (n, d) float64 hidden states H1 and H2 = H1 A + noise.
@@ -147,9 +147,9 @@ def hidden_problem(
 def planted_store(
     url: str, problem: HiddenProblem, *, precision: str = "float32", shard_rows: int = 256
 ) -> Any:
-    """Make a `LogitStore` whose templates "source" and "target" have a planted problem's logits, all of them.
+    """Make a `LogitStore` whose templates "source" and "target" have all logits of a planted problem.
 
-    Row i is row i of the problem; there are no hidden states, as for a model that gives logits only.
+    Row i is row i of the problem. There are no hidden states, as for a model that gives logits only.
     """
     from lincorr.prompts.columns import Columns
     from lincorr.prompts.subjects import string_subjects

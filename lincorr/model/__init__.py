@@ -1,1 +1,1 @@
-"""The language model: where it lies, its fingerprint, loading it, and its forward passes."""
+"""The language model: its files and fingerprint, loading it, and its forward passes."""

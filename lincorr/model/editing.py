@@ -1,7 +1,7 @@
-"""Teach a loaded model one fact by gradient steps, look at it, and put the weights back, bit for bit.
+"""Train a loaded model on one fact by gradient steps, then restore its weights, bit for bit.
 
-Trained are weights of the decoder's layers; embeddings, output head and final norm stay, so that logits are
-read out of hidden states as before. How the paper trained is not known: the recipe is ours.
+Only weights of the decoder's layers are trained; embeddings, output head and final norm stay, so that logits
+are read out of hidden states as before. How the paper trained is not known: the recipe is ours.
 """
 
 import itertools
@@ -23,9 +23,9 @@ class Recipe:
 
     Attributes:
         rate: step size of plain gradient descent.
-        steps: at most so many.
-        confidence: training ends when the answer has this share of the softmax over its rivals.
-        layers: so many of the decoder's last layers are trained; None: all.
+        steps: the largest number of updates.
+        confidence: training ends when the answer has this share of the softmax over it and its rivals.
+        layers: number of the decoder's last layers that are trained, or None for all.
     """
 
     rate: float
@@ -36,17 +36,17 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How it went: updates made, and the answer's share of the softmax over its rivals in the end."""
+    """What training took: the number of updates, and the answer's share of the softmax in the end."""
 
     steps: int
     confidence: float
 
 
 class Editor:
-    """A model whose weights it may change, one fact at a time; its originals are kept beside it.
+    """Edits a model, one fact at a time, with a copy of its original weights.
 
-    Hidden states that others have cached of the model (a trunk's) are those of the original weights: only
-    whole prompts are asked here.
+    States of the model that others have cached (a trunk's) are those of the original weights: only whole
+    prompts are run here.
     """
 
     def __init__(self, model: LanguageModel, recipe: Recipe) -> None:
@@ -57,25 +57,25 @@ class Editor:
         self._originals = [weight.detach().clone() for weight in self._trained]
 
     def logits(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Return the logits (prompts, vocabulary) that the model gives now."""
+        """Return the model's present logits (prompts, vocabulary), float32."""
         # prompts of one length in one pass: nothing is padded
         by_length: dict[int, list[int]] = defaultdict(list)
-        for place, prompt in enumerate(prompts):
-            by_length[len(prompt)].append(place)
+        for position, prompt in enumerate(prompts):
+            by_length[len(prompt)].append(position)
         found = np.empty((len(prompts), self._model.vocabulary_size), np.float32)
-        for places in by_length.values():
-            ids = np.array([prompts[place] for place in places], dtype=np.int64)
-            found[places] = self._model.logits(ids)
+        for positions in by_length.values():
+            ids = np.array([prompts[position] for position in positions], dtype=np.int64)
+            found[positions] = self._model.logits(ids)
         return found
 
     @contextmanager
     def edited(self, prompt: Sequence[int], answer: int, rivals: Sequence[int]) -> Iterator[Training]:
-        """Train one answer to a prompt, and have the weights as they were afterwards, whatever happens.
+        """Train one answer to a prompt for the block; afterwards the weights are restored, whatever happens.
 
         Args:
             prompt: token ids.
-            answer: the token that is to come next.
-            rivals: the tokens among which its logit is to be the largest; it may be one of them.
+            answer: id of the token that should come next.
+            rivals: ids of the tokens among which its logit should be the largest; it may be one of them.
         """
         try:
             yield self._train(prompt, answer, list(dict.fromkeys([answer, *rivals])))
@@ -86,7 +86,7 @@ class Editor:
                     weight.grad = None
 
     def _train(self, prompt: Sequence[int], answer: int, rivals: list[int]) -> Training:
-        """Step until it is confident; the answer is the first of its rivals."""
+        """Update until the answer, the first of `rivals`, has enough confidence."""
         recipe, device = self._recipe, self._model.device
         ids, label = torch.tensor([list(prompt)], device=device), torch.tensor([answer], device=device)
         optimiser = torch.optim.SGD(self._trained, lr=recipe.rate)

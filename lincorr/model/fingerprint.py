@@ -9,20 +9,20 @@ from pathlib import Path
 from lincorr.errors import BadInput
 from lincorr.model.files import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, ModelSpec, locate, locate_adapter
 
-# Facts about where a model came from, not what it computes.
+# Settings about where a model came from, not what it computes.
 _INCIDENTAL_CONFIG = {"_name_or_path", "transformers_version", "_commit_hash"}
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
-# What decides tokens in tokenizer_config.json: the same tokenizer.json under another class splits otherwise.
+# What affects tokens in tokenizer_config.json: another class splits differently with the same tokenizer.json.
 _TOKENIZER_SETTINGS = ("tokenizer_class", "add_bos_token", "add_eos_token", "add_prefix_space", "legacy")
 
-# Facts about how an adapter was made.
+# Settings about how an adapter was made.
 _INCIDENTAL_ADAPTER = {"base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type"}
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """SHA-256 digests of what decides a model's logits."""
+    """SHA-256 digests, in hexadecimal, of what determines a model's logits."""
 
     config: str
     weights: str
@@ -44,7 +44,7 @@ def fingerprint_of(spec: ModelSpec) -> Fingerprint:
 
 
 def fingerprint(folder: Path, adapter: Path | None = None) -> Fingerprint:
-    """Hash what decides the logits: configuration, weight files and tokenizer files, also of an adapter.
+    """Hash what determines the logits: configuration, weight files and tokenizer files, also of an adapter.
 
     The folder and the version of transformers that wrote the files do not count.
 

@@ -1,7 +1,7 @@
 """A bag-of-words network between a language model's embeddings and its output head, in place of its layers.
 
-A prompt is the mean of its tokens' embeddings, in any order; one hidden layer makes a hidden state of it, and
-the head reads that out. Embeddings and head are the pretrained ones, and stay; the network is new. How the
+A prompt is the mean of its tokens' embeddings, whatever their order; one hidden layer turns it into a hidden
+state, which the head reads out. Embeddings and head are pretrained and fixed; the network is new. How the
 paper's network was made is not known: width, training and standardisation are ours.
 """
 
@@ -18,13 +18,13 @@ from lincorr.model.language_model import LanguageModel
 
 @dataclass(frozen=True, slots=True)
 class ShallowRecipe:
-    """How the network is made and trained: AdamW on all prompts at once.
+    """Size and training of the network: AdamW on all prompts at once.
 
     Attributes:
         width: of the hidden layer.
         rate: step size.
         decay: weight decay.
-        steps: updates.
+        steps: number of updates.
     """
 
     width: int
@@ -35,12 +35,12 @@ class ShallowRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What is kept of a language model.
+    """The parts of a language model that are used.
 
     Attributes:
-        embeddings: (V, d) float32, one row a token.
-        head: (q, d) float32, the output head's rows of the tokens that compete to be the answer.
-        ids: (q,) int64 their token ids.
+        embeddings: (V, d) float32, one row for each token.
+        head: (q, d) float32, the output head's rows for the candidate answers.
+        ids: (q,) int64 token ids of the candidates.
     """
 
     embeddings: torch.Tensor
@@ -49,7 +49,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, model: LanguageModel, ids: NDArray[np.int64]) -> "Vocabulary":
-        """Take it from a model; a bias or scale of its head is left behind."""
+        """Take it from a model, without bias and scale of its head."""
         embeddings = model.model.get_input_embeddings().weight.detach().float()
         return cls(embeddings, model.part_of_readout(ids).weight.detach(), ids)
 
@@ -60,7 +60,7 @@ class Vocabulary:
 
 
 class Shallow:
-    """A trained network: prompts -> the logits of the tokens that compete."""
+    """A trained network: prompts -> logits of the candidate answers."""
 
     def __init__(
         self, vocabulary: Vocabulary, network: Any, mean: torch.Tensor, spread: torch.Tensor
@@ -72,7 +72,7 @@ class Shallow:
 
     @torch.inference_mode()
     def logits(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Return the logits (prompts, q) of the tokens in `Vocabulary.ids`."""
+        """Return the logits (prompts, q) of the tokens in `Vocabulary.ids`, float32."""
         bags = (self._vocabulary.bags(prompts) - self._mean) / self._spread
         found: NDArray[np.float32] = _read_out(self._network(bags), self._vocabulary).cpu().numpy()
         return found
@@ -86,18 +86,18 @@ def train_shallow(
     *,
     seed: int,
 ) -> Shallow:
-    """Train a new network on the cross-entropy of answers among the tokens that compete.
+    """Train a new network on the cross-entropy of answers among the candidates.
 
     Args:
         prompts: token ids.
         answers: token ids, each in `vocabulary.ids`.
-        seed: of the network's first weights.
+        seed: of the network's initial weights.
     """
-    place = {int(token): i for i, token in enumerate(vocabulary.ids)}
+    position = {int(token): i for i, token in enumerate(vocabulary.ids)}
     device = vocabulary.head.device
-    labels = torch.tensor([place[answer] for answer in answers], device=device)
+    labels = torch.tensor([position[answer] for answer in answers], device=device)
     bags = vocabulary.bags(prompts)
-    # what a prompt's one or two own words change is small beside what all prompts share
+    # prompts differ by one or two words: their differences are small beside what they share
     mean, spread = bags.mean(dim=0), (bags - bags.mean(dim=0)).std() + torch.finfo(torch.float32).tiny
     bags = (bags - mean) / spread
     network = _network(bags.shape[1], recipe.width, seed).to(device)
@@ -120,7 +120,7 @@ def _network(size: int, width: int, seed: int) -> torch.nn.Sequential:
 
 
 def _read_out(states: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
-    """Return logits of states; the head is scaled so that states of size 1 give logits of size about 1."""
+    """Return logits of states; the head is scaled so that states of size 1 give logits of about 1."""
     scale = vocabulary.head.square().sum(dim=1).mean().rsqrt()
     logits: torch.Tensor = (states * scale) @ vocabulary.head.T
     return logits

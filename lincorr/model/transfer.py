@@ -1,4 +1,4 @@
-"""From the device to the host while the device goes on. Torch lives here too."""
+"""Copies from the device to the host while the device computes."""
 
 from collections.abc import Callable
 
@@ -12,15 +12,15 @@ Arrival = Callable[[], NDArray[np.float32]]
 class Transfer:
     """Copies tensors to the host, as float32.
 
-    On a GPU the copy goes into pinned memory on a stream of its own, so that the next forward pass need not
-    wait for it; whoever calls what `start` returns waits for that copy alone. On a CPU nothing is copied.
+    On a GPU a copy goes into pinned memory on a stream of its own, so that the next forward pass need not
+    wait for it; calling what `start` returns waits for that copy alone. On a CPU nothing is copied.
     """
 
     def __init__(self, device: str) -> None:
         self._stream = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
 
     def start(self, tensor: torch.Tensor) -> Arrival:
-        """Begin to copy a tensor; the function that is returned waits for it and gives the array."""
+        """Start to copy a tensor; return a function that waits for the copy and returns it, float32."""
         tensor = tensor.detach().float()
         if self._stream is None:
             array: NDArray[np.float32] = tensor.numpy()

@@ -1,4 +1,4 @@
-"""How many tokens a forward pass should have: a few seconds of trying."""
+"""How many tokens a forward pass should have, found out by a few seconds of trials."""
 
 import time
 from collections.abc import Callable
@@ -6,20 +6,19 @@ from collections.abc import Callable
 import psutil
 
 FIRST_TOKENS = 128
-_SECONDS = 2.0  # no single trial is expected to take longer
-_ENOUGH = 0.98  # of the best rate: smaller batches answer sooner and waste less on filling
-_MEMORY_SHARE = 0.5  # of what is free, for activations
+_SECONDS = 2.0  # a trial that is expected to take longer is not made
+_ENOUGH = 0.98  # of the best rate: smaller batches finish sooner and waste less on padding
+_MEMORY_SHARE = 0.5  # of free memory, for activations
 
 
 def tune_batch_tokens(trial: Callable[[int], bool], most: int, memory_bytes: int) -> int:
     """Return the smallest number of tokens, a power of two, that computes nearly as fast as the best.
 
-    Sizes are doubled from 128 up to `most`, while they are expected to take seconds and to fit.
+    Sizes are doubled from 128 up to `most`, while a pass is expected to take seconds and to fit into memory.
 
     Args:
-        trial: makes a forward pass of about so many tokens and waits for it; False if the device could not
-            hold it.
-        memory_bytes: of the host that activations may take.
+        trial: runs a forward pass of about so many tokens to its end; False if the device could not hold it.
+        memory_bytes: of the host, free.
     """
     before = psutil.Process().memory_info().rss
     rates: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""How arrays are cut into chunks: each chunk one file, with a checksum of its own."""
+"""How arrays are divided into chunks: each chunk is one file, with a checksum of its own."""
 
 from typing import Any
 
@@ -7,24 +7,24 @@ from zarr.codecs import Crc32cCodec
 
 CHUNK_BYTES = 16 * 2**20  # column panels read well, and no file is tiny
 _TABLE_ROWS = 4096
-# What a lost chunk of ids or of texts reads as; no token has such an id or such a text.
+# Fill values: what a missing chunk of ids or of texts reads as. No token has such an id or text.
 MISSING_ID = -2
 MISSING_TEXT = "\ue000missing"
 
 
 def checksummed() -> list[Crc32cCodec]:
-    """The codecs of every chunk. Logits hardly compress (1.17 times at best), so they are not."""
+    """The codecs of every chunk: CRC-32C, and no compression, since logits shrink by 1.17 at best."""
     return [Crc32cCodec()]
 
 
 def panel(width: int, bytes_per_column: int) -> int:
-    """Return how many of `width` columns make a chunk of about `CHUNK_BYTES`, spread evenly."""
+    """Return the number of columns in a chunk of about `CHUNK_BYTES`, if all chunks are nearly equal."""
     panels = max(1, -(-width * bytes_per_column // CHUNK_BYTES))
     return max(1, -(-width // panels))
 
 
 def create_table(group: zarr.Group, name: str, kind: Any, dimension: str) -> None:
-    """Make an empty one-dimensional array that can be appended to; one that is there is replaced."""
+    """Make an empty one-dimensional array of int64 ids or texts to append to, replacing an existing one."""
     group.create_array(
         name,
         shape=(0,),

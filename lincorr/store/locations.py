@@ -1,8 +1,8 @@
-"""Where a store lives: a folder, or an object store by its URL. What goes wrong there is one clear line.
+"""The location of a store: a folder, or the URL of an object store. Errors there become one clear line.
 
-Folders are written atomically, file by file; an object is there whole after its PUT or not at all. So a chunk
-is never half written in either. Object stores are read through obstore, the client of Rust's object_store: it
-is one package without dependencies, it repeats what a server refused for a while, and Zarr has an adapter.
+Files are written atomically, and a PUT creates a whole object or none, so that a chunk is never half written
+in either. Object stores are read through obstore, the client of Rust's object_store: one package without
+dependencies, which retries what a server refuses for a while, and for which Zarr has an adapter.
 """
 
 import errno
@@ -19,51 +19,51 @@ from zarr.storage import LocalStore, WrapperStore
 from lincorr.errors import BadInput, LincorrError, ReadOnly, Unlockable, first_line
 
 _RETRIES: dict[str, Any] = {
-    "max_retries": 8,  # 50 s at most: a server that is down for longer ends the run, which goes on later
+    "max_retries": 8,  # 50 s at most: a server that is down for longer ends the run, to be resumed later
     "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=20), "base": 2},
     "retry_timeout": timedelta(minutes=3),
 }
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_remote(url: str) -> bool:
-    """Whether a store is no local folder."""
+    """Whether a location is a URL, not a local folder."""
     return "://" in url
 
 
 def open_location(url: str) -> Store:
-    """Return Zarr's view of a folder or URL; nothing is read or written yet.
+    """Return Zarr's store for a folder or URL; nothing is read or written yet.
 
     Raises:
         BadInput: there is no client for such a URL.
     """
-    return _Told(url, _object_store(url) if is_remote(url) else LocalStore(url))
+    return _Explained(url, _object_store(url) if is_remote(url) else LocalStore(url))
 
 
 def require_bucket(url: str) -> None:
-    """Refuse a bucket that is not there.
+    """Refuse a bucket that does not exist; a folder always passes.
 
     Raises:
         BadInput: there is no such bucket.
-        LincorrError: its server does not answer, or refuses us.
+        LincorrError: its server does not answer, or denies access.
     """
     if not is_remote(url):
         return
     import obstore
 
-    with _telling(url):
+    with _explaining(url):
         try:
             obstore.list_with_delimiter(_object_store(url).store)
         except Exception as problem:
-            if "404 Not Found" not in str(problem):  # obstore has no class of its own for this
+            if "404 Not Found" not in str(problem):  # obstore has no exception class for this
                 raise
             raise BadInput(
-                f"store.path: there is no bucket for {url!r}; make it, or name another"
+                f"store.path: there is no bucket for {url!r}; create it, or name another"
             ) from problem
 
 
 def is_writable(url: str) -> bool:
-    """Whether a folder, or the one in which it is still to be made, can be written; servers are not asked."""
+    """Whether a folder, or its nearest existing parent, can be written; True for a URL, without asking."""
     if is_remote(url):
         return True
     folder = Path(url).absolute()
@@ -73,23 +73,23 @@ def is_writable(url: str) -> bool:
 
 
 class SharedObject:
-    """One small object that several processes agree on: it is written only if it is still what was seen."""
+    """One small object of an object store, shared by processes: written only if it is still what was read."""
 
     def __init__(self, url: str) -> None:
-        """Name it; nothing is read or written yet.
+        """Refer to an object by its URL; nothing is read or written yet.
 
         Raises:
             BadInput: there is no client for such a URL.
         """
-        place, _, self._name = url.rpartition("/")
+        folder, _, self._name = url.rpartition("/")
         self._url = url
-        self._store = _object_store(place).store
+        self._store = _object_store(folder).store
 
     def read(self) -> tuple[bytes, str] | None:
-        """Return its content and its version's tag; None if there is none."""
+        """Return its content and the tag of its version; None if it does not exist."""
         import obstore
 
-        with _telling(self._url):
+        with _explaining(self._url):
             try:
                 found = obstore.get(self._store, self._name)
             except FileNotFoundError:
@@ -97,11 +97,21 @@ class SharedObject:
             return bytes(found.bytes()), str(found.meta["e_tag"])
 
     def create(self, content: bytes) -> str | None:
-        """Write it if there is none, and return its tag; None if there is one."""
+        """Write it if it does not exist, and return its tag; None if it does.
+
+        Raises:
+            ReadOnly: these credentials may not write.
+            Unlockable: the server does not support conditional PUTs.
+        """
         return self._put(content, "create")
 
     def replace(self, content: bytes, tag: str) -> str | None:
-        """Write it if it still has a tag, and return its new one; None if it has not."""
+        """Write it if it still has `tag`, and return its new one; None if it has another.
+
+        Raises:
+            ReadOnly: these credentials may not write.
+            Unlockable: the server does not support conditional PUTs.
+        """
         return self._put(content, {"e_tag": tag})
 
     def _put(self, content: bytes, mode: Any) -> str | None:
@@ -113,20 +123,20 @@ class SharedObject:
             PreconditionError,
         )
 
-        with _telling(self._url, writing=True):
+        with _explaining(self._url, writing=True):
             try:
                 return str(obstore.put(self._store, self._name, content, mode=mode)["e_tag"])
             except (AlreadyExistsError, PreconditionError):
                 return None
             except PermissionDeniedError as problem:
                 raise ReadOnly(
-                    f"store.path: {self._url!r} may not be written with these credentials; name a place that "
-                    "may"
+                    f"store.path: {self._url!r} may not be written with these credentials; name a location "
+                    "that may"
                 ) from problem
             except Exception as problem:
                 if isinstance(problem, NotSupportedError) or "501 Not Implemented" in str(problem):
                     raise Unlockable(
-                        f"store.path: {self._url!r} cannot be written on a condition"
+                        f"store.path: the server of {self._url!r} does not support conditional writes"
                     ) from problem
                 raise
 
@@ -142,17 +152,17 @@ def _object_store(url: str) -> Any:
     if url.startswith("s3://") and endpoint:
         options = {"endpoint": endpoint, "client_options": {"allow_http": endpoint.startswith("http://")}}
     try:
-        make: Any = from_url  # its overloads are one for each provider
+        make: Any = from_url  # it has an overload for each provider
         return ObjectStore(make(url, retry_config=_RETRIES, **options))
-    except Exception as problem:  # obstore has no one class for what it refuses
+    except Exception as problem:  # obstore has no common class for what it refuses
         raise BadInput(f"store.path: {url!r} cannot be used ({first_line(problem)})") from problem
 
 
 @contextmanager
-def _telling(url: str, *, writing: bool = False) -> Iterator[None]:
-    """Say in one line what a folder's or a server's error means.
+def _explaining(url: str, *, writing: bool = False) -> Iterator[None]:
+    """Turn a folder's or a server's error into one line.
 
-    A folder that cannot be read is left to the reader, who knows what is damaged then.
+    An error in reading a folder is left to the caller, who knows what is damaged.
     """
     try:
         yield
@@ -162,65 +172,65 @@ def _telling(url: str, *, writing: bool = False) -> Iterator[None]:
         if not is_remote(url) and not writing:
             raise
         if is_remote(url):
-            raise LincorrError(_unanswered(url, problem)) from problem
-        mend = "make room there" if problem.errno in _NO_ROOM else "give this user the right to write there"
+            raise LincorrError(_unreachable(url, problem)) from problem
+        mend = "free space there" if problem.errno in _NO_SPACE else "give this user the right to write there"
         raise LincorrError(
-            f"store.path: {url!r} cannot be written ({problem.strerror}); {mend}. Finished work is "
-            "stored: rerun to resume"
+            f"store.path: {url!r} cannot be written ({problem.strerror}); {mend}. Finished work is stored: "
+            "rerun to resume"
         ) from problem
     except Exception as problem:
         if type(problem).__module__.startswith("obstore"):
-            raise LincorrError(_unanswered(url, problem)) from problem
+            raise LincorrError(_unreachable(url, problem)) from problem
         raise
 
 
-def _unanswered(url: str, problem: BaseException) -> str:
+def _unreachable(url: str, problem: BaseException) -> str:
     return (
-        f"store.path: {url!r} cannot be reached ({first_line(problem)}); see that the endpoint, region and "
+        f"store.path: {url!r} cannot be reached ({first_line(problem)}); check the endpoint, region and "
         "credentials in the environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, "
-        "AWS_SECRET_ACCESS_KEY) are right. Finished work is stored: rerun to resume"
+        "AWS_SECRET_ACCESS_KEY). Finished work is stored: rerun to resume"
     )
 
 
-class _Told(WrapperStore[Any]):
-    """A place whose errors are told in our words."""
+class _Explained(WrapperStore[Any]):
+    """A Zarr store whose errors are explained (see `_explaining`)."""
 
     def __init__(self, url: str, store: Store) -> None:
         super().__init__(store)
         self._url = url
 
-    def _with_store(self, store: Store) -> "_Told":
-        return _Told(self._url, store)
+    def _with_store(self, store: Store) -> "_Explained":
+        return _Explained(self._url, store)
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        with _telling(self._url):
+        with _explaining(self._url):
             return await self._store.get(key, prototype, byte_range)
 
     async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
-        with _telling(self._url):
+        with _explaining(self._url):
             return await self._store.get_partial_values(prototype, key_ranges)
 
     async def exists(self, key: str) -> bool:
-        with _telling(self._url):
+        with _explaining(self._url):
             return bool(await self._store.exists(key))
 
     async def set(self, key: str, value: Any) -> None:
-        with _telling(self._url, writing=True):
+        with _explaining(self._url, writing=True):
             await self._store.set(key, value)
 
     async def set_if_not_exists(self, key: str, value: Any) -> None:
-        with _telling(self._url, writing=True):
+        with _explaining(self._url, writing=True):
             await self._store.set_if_not_exists(key, value)
 
     async def delete(self, key: str) -> None:
-        with _telling(self._url, writing=True):
+        with _explaining(self._url, writing=True):
             await self._store.delete(key)
 
     async def delete_dir(self, prefix: str) -> None:
-        with _telling(self._url, writing=True):
+        with _explaining(self._url, writing=True):
             await self._store.delete_dir(prefix)
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        with _telling(self._url):
+        with _explaining(self._url):
             async for name in self._store.list_dir(prefix):
                 yield name

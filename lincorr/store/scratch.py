@@ -1,8 +1,8 @@
-"""Intermediate matrices of a fit that does not fit into memory: Zarr v3, one tile one chunk.
+"""Intermediate matrices of an out-of-core fit: a Zarr v3 hierarchy in which each tile is one chunk.
 
-A tile is written whole, atomically, by one task; a fit that was cut short goes on from the tiles that are
-there. A scratch belongs to one digest of inputs and is discarded when they change. A tile that was never
-written reads as NaN and is refused, so only finite tiles can be written.
+A tile is written whole, atomically, by one task; an interrupted fit resumes from the tiles that exist. A
+scratch belongs to one digest of inputs and is discarded when they change. A tile that was never written reads
+as NaN and is refused, so only finite tiles can be written.
 """
 
 import math
@@ -25,7 +25,11 @@ Floats = NDArray[np.floating]
 
 
 class Scratch:
-    """A scratch, opened. Use `begin` for a fit's own, `attach` in its workers."""
+    """An opened scratch. Use `begin` to start or resume a fit, `attach` in its tasks.
+
+    Attributes:
+        url: a folder or URL.
+    """
 
     def __init__(self, url: str, group: zarr.Group, kind: str) -> None:
         self.url = url
@@ -35,7 +39,12 @@ class Scratch:
 
     @classmethod
     def begin(cls, url: str, inputs: str, *, anew: bool = False) -> "Scratch":
-        """Open the scratch at `url` if it was made from the same `inputs` (a digest), else make it anew."""
+        """Open the scratch at `url` if it was made from the same `inputs`, else replace it by an empty one.
+
+        Args:
+            inputs: digest of all that the matrices depend on.
+            anew: replace it in any case.
+        """
         if anew or cls.inputs(url) != inputs:
             group = zarr.open_group(open_location(url), mode="w", zarr_format=3)
             group.attrs.update({"inputs": inputs, "begun": uuid4().hex})
@@ -43,7 +52,7 @@ class Scratch:
 
     @classmethod
     def attach(cls, url: str, kind: str = "cpu") -> "Scratch":
-        """Open a scratch that exists; what is read is put on a device of this kind ("cpu" or "cuda")."""
+        """Open an existing scratch; tiles are read to a device of this kind, "cpu" or "cuda"."""
         return cls(url, zarr.open_group(open_location(url), mode="r+", zarr_format=3), kind)
 
     @staticmethod
@@ -57,7 +66,7 @@ class Scratch:
 
     @property
     def begun(self) -> str:
-        """Tells this scratch from all others that were ever at its URL."""
+        """An identifier that no other scratch ever has had at this URL."""
         return str(self._group.attrs.get("begun", ""))
 
     # --- tiles ------------------------------------------------------------------------------------
@@ -65,7 +74,7 @@ class Scratch:
     def create(
         self, name: str, shape: tuple[int, int], tile: tuple[int, int], dtype: Any = np.float64
     ) -> None:
-        """Make a matrix of `shape` in tiles of `tile`, unless it is there; those at the edges are short."""
+        """Make a matrix of `shape` in tiles of `tile`, unless it exists; tiles at the edges are smaller."""
         if name not in self._group:
             self._group.create_array(
                 name,
@@ -77,7 +86,7 @@ class Scratch:
             )
 
     def tiles(self, name: str) -> tuple[int, int]:
-        """Return how many tiles a matrix has down and across."""
+        """Return the number of tiles of a matrix down and across."""
         array = self._array(name)
         return (-(-array.shape[0] // array.chunks[0]), -(-array.shape[1] // array.chunks[1]))
 
@@ -93,23 +102,23 @@ class Scratch:
         return bool(sync((array.store_path / array.metadata.encode_chunk_key((i, j))).exists()))
 
     def write(self, name: str, i: int, j: int, tile: Array) -> int:
-        """Write a whole tile, wherever it lives; return its bytes.
+        """Write a whole tile from the host or a device; return its bytes.
 
         Raises:
-            LincorrError: it is not finite.
+            LincorrError: a value is not finite.
         """
         host = to_host(tile)
         if not np.isfinite(host).all():
-            raise LincorrError(f"fit: tile ({i}, {j}) of {name!r} came out as no finite numbers")
+            raise LincorrError(f"fit: tile ({i}, {j}) of {name!r} has values that are not finite")
         array = self._array(name)
         array[self._slices(array, i, j)] = host
         return int(host.nbytes)
 
     def read(self, name: str, i: int, j: int) -> Array:
-        """Return tile (i, j).
+        """Return tile (i, j) on the scratch's device, in stored precision.
 
         Raises:
-            StoreDamaged: it was never written, or is not what was written.
+            StoreDamaged: it is missing or damaged.
         """
         return to_device(self.read_host(name, i, j), self._kind)
 
@@ -117,40 +126,44 @@ class Scratch:
         """Yield tiles as `read` returns them; while one is used, the next is read on a thread of its own.
 
         Raises:
-            StoreDamaged: one was never written, or is not what was written.
+            StoreDamaged: one is missing or damaged.
         """
         for tile in prefetch(lambda position: self.read_host(name, *position), positions):
             yield to_device(tile, self._kind)
 
     def put(self, host: Floats) -> Array:
-        """Put a host array where tiles are read to, in float64."""
+        """Return a host array in float64 on the scratch's device."""
         return to_device(host.astype(np.float64, copy=False), self._kind)
 
     def read_host(self, name: str, i: int, j: int) -> Floats:
-        """Return tile (i, j) on the host.
+        """Return tile (i, j) on the host, in stored precision.
 
         Raises:
-            StoreDamaged: it was never written, or is not what was written.
+            StoreDamaged: it is missing or damaged.
         """
         array = self._array(name)
         try:
             tile: Floats = np.asarray(array[self._slices(array, i, j)])
         except (ValueError, OSError, RuntimeError) as problem:
             raise self._lost(f"tile ({i}, {j}) of {name!r}", f"damaged ({problem})") from problem
-        if tile.size and math.isnan(float(tile[0, 0])):  # no tile that was written has a NaN
+        if tile.size and math.isnan(float(tile[0, 0])):  # a written tile has no NaN
             raise self._lost(f"tile ({i}, {j}) of {name!r}", "missing")
         return tile
 
     # --- whole matrices ---------------------------------------------------------------------------
 
     def save(self, name: str, matrix: Array) -> None:
-        """Keep a matrix that fits into memory as one tile; a vector is one row."""
+        """Store a matrix as one tile; a vector becomes one row.
+
+        Raises:
+            LincorrError: a value is not finite.
+        """
         whole = np.atleast_2d(to_host(matrix))
         self.create(name, whole.shape, whole.shape, whole.dtype)
         self.write(name, 0, 0, whole)
 
     def load(self, name: str) -> Array:
-        """Return a whole matrix.
+        """Return a whole matrix on the scratch's device.
 
         Raises:
             StoreDamaged: a tile is missing or damaged.
@@ -169,16 +182,16 @@ class Scratch:
         )
 
     def remember(self, **facts: Any) -> None:
-        """Keep JSON values beside the matrices."""
+        """Store JSON values beside the matrices."""
         self._group.attrs["facts"] = self.facts() | facts
 
     def facts(self) -> dict[str, Any]:
-        """Return the JSON values that were kept, also those that another process kept since."""
+        """Return the stored JSON values, also those that other processes have stored meanwhile."""
         attributes = zarr.open_group(open_location(self.url), mode="r", zarr_format=3).attrs
         return dict(cast(Mapping[str, Any], attributes.get("facts", {})))
 
     def discard(self, name: str) -> None:
-        """Delete a matrix that is needed no more, if there is one."""
+        """Delete a matrix, if it exists."""
         self._arrays.pop(name, None)
         if name in self._group:
             del self._group[name]

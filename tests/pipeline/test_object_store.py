@@ -27,7 +27,7 @@ import yaml
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.scores.relation_scores import RelationScores
-from lincorr.store import locations as places
+from lincorr.store import locations
 from lincorr.store.locations import SharedObject
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, hidden_problem, planted_store
@@ -70,7 +70,7 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setitem(places._RETRIES, "max_retries", 1)
+    monkeypatch.setitem(locations._RETRIES, "max_retries", 1)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def contents(
     url: str, parts: tuple[str, ...] = ("subjects", "columns", "logits", "hidden", "done", "head", "maps")
 ) -> dict[str, bytes]:
     """Every array of a store, but those of its scratch."""
-    return {name: array.tobytes() for name, array in arrays(places.open_location(url), *parts).items()}
+    return {name: array.tobytes() for name, array in arrays(locations.open_location(url), *parts).items()}
 
 
 @pytest.mark.usefixtures("s3")
@@ -183,9 +183,9 @@ def test_a_server_that_is_busy_for_a_while_is_asked_again(shaky, endpoint, monke
     parts = ("subjects", "columns", "logits", "done")
     local = contents(planted_store(str(tmp_path / "run.zarr"), made, shard_rows=10).url, parts)
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-    monkeypatch.setitem(places._RETRIES, "max_retries", 8)
-    quick = places._RETRIES["backoff"] | {"init_backoff": timedelta(milliseconds=1)}
-    monkeypatch.setitem(places._RETRIES, "backoff", quick)
+    monkeypatch.setitem(locations._RETRIES, "max_retries", 8)
+    quick = locations._RETRIES["backoff"] | {"init_backoff": timedelta(milliseconds=1)}
+    monkeypatch.setitem(locations._RETRIES, "backoff", quick)
     store = planted_store("s3://runs/busy.zarr", made, shard_rows=10)
     assert store.verify() == []
     assert len(refused) > 50
@@ -220,7 +220,7 @@ def refusal(flags: list[str], store: str, capsys: pytest.CaptureFixture[str]) ->
 def test_no_such_bucket(flags, capsys):
     code, line = refusal(flags, "s3://nowhere/run.zarr", capsys)
     assert code == 2, line
-    assert "there is no bucket for 's3://nowhere/run.zarr'; make it, or name another" in line
+    assert "there is no bucket for 's3://nowhere/run.zarr'; create it, or name another" in line
 
 
 @pytest.mark.usefixtures("s3")

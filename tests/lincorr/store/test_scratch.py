@@ -62,7 +62,7 @@ def test_zeros_are_written_too(scratch):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused(scratch, value):
-    with pytest.raises(LincorrError, match=r"tile \(0, 1\) of 'G' came out as no finite numbers"):
+    with pytest.raises(LincorrError, match=r"tile \(0, 1\) of 'G' has values that are not finite"):
         scratch.write("G", 0, 1, np.full((2, 3), value))
     assert not scratch.has("G", 0, 1)
 

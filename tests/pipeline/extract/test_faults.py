@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
     out, err = client.communicate(timeout=PATIENCE)
     assert (client.returncode, out) == (1, "")
     assert err.splitlines() == [
-        f"error: store.path: {str(store)!r} cannot be written (No space left on device); make room there. "
+        f"error: store.path: {str(store)!r} cannot be written (No space left on device); free space there. "
         "Finished work is stored: rerun to resume"
     ]
     disk.empty()

@@ -138,7 +138,7 @@ def test_a_fit_on_a_full_disk_is_one_clear_line_and_goes_on_when_there_is_room(d
     disk.remount("size=32m")
     store = planted(disk.path / "run.zarr", "tiled")
     full = Disturbing(Serial(), STAGE["tiled"], disk.fill)
-    with pytest.raises(LincorrError, match=r"cannot be written \(No space left on device\); make room there"):
+    with pytest.raises(LincorrError, match=r"\(No space left on device\); free space there"):
         fit_relation(store, fit_inputs("tiled"), lambda: full)
     disk.empty()
     assert_resumed(store, "tiled", right)
