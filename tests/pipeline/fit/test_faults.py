@@ -148,7 +148,12 @@ def test_a_fit_on_a_full_disk_is_one_clear_line_and_goes_on_when_there_is_room(d
 def test_a_killed_fit_goes_on_where_it_stopped(method, right, tmp_path):
     url = tmp_path / "killed.zarr"
     store = planted(url, method)
-    killed = subprocess.run([sys.executable, __file__, str(url), method], check=False, capture_output=True)
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.pipeline.fit.test_faults", str(url), method],
+        cwd=Path(__file__).parents[3],
+        check=False,
+        capture_output=True,
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert_resumed(store, method, right)
 
