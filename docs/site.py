@@ -18,7 +18,7 @@ PAGES = (
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Put the pages of the repository in the place of what mkdocs found in docs/."""
+    """Put the pages of the repository in place of what mkdocs found in docs/."""
     root = Path(config.config_file_path).parent
     found = {path for pattern in PAGES for path in root.glob(pattern) if path.is_file()}
     pages = [path.relative_to(root) for path in sorted(found) if "__pycache__" not in path.parts]

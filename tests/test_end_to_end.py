@@ -1,7 +1,6 @@
 """The whole way on a real language model, against Hugging Face, scikit-learn and SciPy by themselves."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from sklearn.linear_model import LinearRegression
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lincorr.model.files import ModelSpec, locate
-from lincorr.prompts.columns import Columns
 from lincorr.store.store import LogitStore
 from pipeline.cli.main import main
 
@@ -70,24 +68,15 @@ def test_every_logit_is_the_models_own(run: dict[str, Any], own_logits: Any, nam
     assert np.abs(store.logits(name, everything, rows) - own_logits[name]).max() < 1e-3
 
 
-def at_half_precision(store: LogitStore, url: str) -> LogitStore:
-    """What the same forward passes leave in a store of float16."""
-    half = LogitStore.create(url, replace(store.identity, precision="float16"))
-    half.add_subjects(store.subjects())
-    half.head.write(store.readout())
-    for template in store.templates():
-        ids = store.column_ids(template.name)
-        texts = tuple(map(str, ids))
-        half.add_template(template, Columns(ids, texts, texts, (True,) * len(ids), {}))
-        for shard in range(store.shards.count):
-            logits, hidden = (store.shards.read(kind, template.name, shard) for kind in ("logits", "hidden"))
-            half.shards.write(template.name, shard, logits, hidden)
-    return half
-
-
-def test_half_precision_keeps_every_column(run: dict[str, Any], own_logits: Any, tmp_path: Path) -> None:
+def test_half_precision_keeps_every_column(
+    run: dict[str, Any], own_logits: Any, real_model: str, tmp_path: Path
+) -> None:
     """The bounds that docs/store.md states: of stored logits, and of those made of stored hidden states."""
-    half, rows = at_half_precision(run["store"], str(tmp_path / "half.zarr")), np.arange(N_SUBJECTS)
+    arguments = ["extract", "--model", real_model, "--store", str(tmp_path / "half.zarr")]
+    arguments += ["--subjects-count", str(N_SUBJECTS), "--store-precision", "float16"]
+    assert main([*arguments, "--cluster-kind", "serial"]) == 0
+    half, rows = LogitStore.open(str(tmp_path / "half.zarr")), np.arange(N_SUBJECTS)
+    assert half.subjects().ids.tolist() == run["store"].subjects().ids.tolist()
     everything = np.arange(half.identity.vocabulary_size)
     for name, exact in own_logits.items():
         for ids, bound in ((half.column_ids(name), 0.99999), (everything, 0.99996)):

@@ -39,7 +39,7 @@ class Choice:
         return self.flops / flops_per_second
 
     @property
-    def streamed(self) -> bool:
+    def out_of_core(self) -> bool:
         """Whether it runs as stages of tasks on the workers; else it is one piece of work."""
         return self.method not in ("direct", "factored")
 

@@ -46,11 +46,11 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What tasks on a copy are about.
+    """The relation and the model that tasks on a copy are about.
 
     Attributes:
         store: URL of the store.
-        model: which model to copy.
+        model: the model to copy.
         fingerprint: digests that the worker's files of it must have.
         relation: its name; its maps are in the store.
         templates: names of the source's and the target's.
@@ -161,10 +161,10 @@ def prompts_of(
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Say in one line that a copy of the model does not fit.
+    """Turn running out of memory into one line.
 
     Raises:
-        LincorrError: torch failed for want of memory.
+        LincorrError: torch ran out of memory.
     """
     try:
         yield

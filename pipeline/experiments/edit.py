@@ -1,7 +1,7 @@
-"""Teach a copy of the model new source facts, and see whether its target answers follow as W says.
+"""Teach a copy of the model new source facts, and see whether its target answers follow as W predicts.
 
-The weights that are changed are a worker's own copy, which goes back to its originals after every edit;
-nothing is written but scores.
+The weights that change belong to a worker's own copy and are restored after every edit; only scores are
+written.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,9 +44,9 @@ class EditOptions:
     """How many facts are taught, and how (see `lincorr.model.editing.Recipe`).
 
     Attributes:
-        edits: of one relation, at most: each is another fact, drawn at random, about another held-out
-            subject.
-        seed: of facts and subjects.
+        edits: at most so many for each relation; each is another fact, drawn at random, about another
+            held-out subject.
+        seed: of the draw of facts and subjects.
     """
 
     edits: int = 32
@@ -78,7 +78,7 @@ class EditTask:
 
     Attributes:
         columns: token ids of the source's and the target's answers.
-        unrelated: rows of the store whose subjects nothing is taught about.
+        unrelated: rows of the store whose subjects no edit is about.
     """
 
     about: About
@@ -112,7 +112,7 @@ def edit(run: Run, options: EditOptions) -> EditResults:
 
 
 def require_editable(relations: Sequence[RelationInputs], n_held_out: int) -> None:
-    """Refuse what no edits can be made of.
+    """Refuse relations that cannot be edited.
 
     Raises:
         BadInput: no right target is known of any source, or too few subjects are held out.
@@ -146,7 +146,7 @@ def edit_relation(
 
     Args:
         executor: opens one; not called where nothing is to be done.
-        advance: is told the number of edits that are done.
+        advance: called with the number of edits that were finished.
     """
     relation = inputs.relation
     tasks = edit_tasks(store, inputs, options, model, fingerprint)

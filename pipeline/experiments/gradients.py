@@ -45,12 +45,12 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class GradientOptions:
-    """What is looked at.
+    """How much is sampled.
 
     Attributes:
-        subjects: held-out subjects.
-        targets: answers of the target.
-        entries: of the weights of the decoder's layers, drawn uniformly.
+        subjects: number of held-out subjects.
+        targets: number of target answers.
+        entries: number of entries of the decoder layers' weights, drawn uniformly.
         seed: of all three draws.
     """
 
@@ -111,7 +111,7 @@ def gradients(run: Run, options: GradientOptions) -> list[GradientScores]:
 
 
 def require_gradients(relations: Sequence[RelationInputs], options: GradientOptions, n_held_out: int) -> None:
-    """Refuse what cannot be correlated.
+    """Refuse relations whose gradients cannot be correlated.
 
     Raises:
         BadInput: fewer subjects are held out than asked for, or a relation has one target answer.
@@ -139,7 +139,7 @@ def gradients_of(
 
     Args:
         executor: opens one; not called where nothing is to be done.
-        advance: is told the number of subjects that are done.
+        advance: called with the number of subjects that were finished.
     """
     relation = inputs.relation.name
     tasks = gradient_tasks(store, inputs, options, model, fingerprint)

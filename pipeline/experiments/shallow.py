@@ -49,13 +49,13 @@ _PAPER: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ShallowOptions:
-    """Sizes and training; the paper tells the number of held-out subjects only, and that by its rates.
+    """Sizes and training; the paper gives only the number of held-out subjects, through its rates.
 
     Attributes:
         taught: subjects whose target prompts are trained.
         held_out: subjects whose target prompts are asked.
-        runs: with subjects, their answers and first weights of their own.
-        seed: of the first run; the next have the next.
+        runs: each with its own subjects, their answers and initial weights.
+        seed: of the first run; later runs count up from it.
         width, rate, decay, steps: see `lincorr.model.shallow.ShallowRecipe`.
     """
 
@@ -84,7 +84,7 @@ class ShallowTask:
     """One mapping, all runs.
 
     Attributes:
-        model: whose embeddings and head are taken.
+        model: the model whose embeddings and head are used.
         fingerprint: digests that the worker's files of it must have.
         templates: texts of the source's and the target's.
         competing: token ids among which an answer must lead.

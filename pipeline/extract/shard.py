@@ -36,13 +36,13 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ExtractTask:
-    """One subject shard and the templates that it lacks.
+    """One subject shard and its missing templates.
 
     Attributes:
         store: URL of the store.
-        model: which model to load; a worker loads it once.
-        fingerprint: digests that the worker's copy of it must have.
-        templates: names, all of them in the store.
+        model: the model to load; a worker loads it once.
+        fingerprint: digests that the worker's copy of the model must have.
+        templates: names of templates, all of which the store has.
         shard: index of the shard.
     """
 

@@ -34,7 +34,7 @@ def set_up(store: LogitStore, inputs: FitInputs, basis: Basis, shared: SourceCac
     method = inputs.choices[basis].method
     if method == "tiled":
         return Solved(store.maps.load(inputs.relation.name, inputs.fit_names(basis)[0]))
-    if inputs.choices[basis].streamed:
+    if inputs.choices[basis].out_of_core:
         return load_reduced(_decomposed_scratch(store, inputs, basis), method)
     shared = shared or SourceCache(store)
     decomposed = shared.factored if method == "factored" else shared.direct

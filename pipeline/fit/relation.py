@@ -39,7 +39,7 @@ def fit_relation(
     fitted: list[str] = []
     for basis, choice in inputs.choices.items():
         # out-of-core tasks check the rows that they read themselves
-        require = store.shards.require_written if choice.streamed else store.shards.require_whole
+        require = store.shards.require_written if choice.out_of_core else store.shards.require_whole
         for template in (inputs.source_template, inputs.target_template):
             require(template, inputs.fit_rows)
         digest = input_digest(store, inputs, basis)
@@ -49,7 +49,7 @@ def fit_relation(
         if choice.method == "tiled":
             _fit_tiled(store, inputs, basis, executor())
         else:
-            if choice.streamed:
+            if choice.out_of_core:
                 decompose(executor(), store, _scratch(store, inputs, basis), choice.method)
             _fit_paths(store, inputs, basis, shared)
         fitted += names

@@ -121,7 +121,7 @@ def fit_cost(sizes: FitSizes, choice: Choice) -> Cost:
 
 def set_up_cost(s: FitSizes, choice: Choice) -> Cost:
     """Return the cost of reading and decomposing a source's rows; out of core, both are stored already."""
-    if choice.streamed:
+    if choice.out_of_core:
         return Cost()
     if choice.method == "factored":
         n, d = float(s.n), float(s.d)

@@ -153,11 +153,11 @@ def _extract(work: Workload, device: Device, gpus: int) -> StageEstimate:
 
 def _fit(work: Workload, device: Device, gpus: int) -> StageEstimate:
     seconds, read, written, scratch, most = 0.0, 0.0, 0, 0, 0
-    streamed = False
+    out_of_core = False
     for sizes, choice in work.fits.values():
         cost = fit_cost(sizes, choice)
-        workers = gpus if choice.streamed else min(gpus, device.gpus_per_host)
-        streamed |= choice.streamed
+        workers = gpus if choice.out_of_core else min(gpus, device.gpus_per_host)
+        out_of_core |= choice.out_of_core
         seconds += host_seconds(cost, workers * device.host_fp64)
         seconds += _transfer(cost.read_bytes + 2 * choice.scratch_bytes, _hosts(device, workers))
         read += cost.read_bytes + 2 * choice.scratch_bytes  # written, and read at least once
@@ -166,7 +166,7 @@ def _fit(work: Workload, device: Device, gpus: int) -> StageEstimate:
         written += map_bytes(sizes.p, sizes.q, sizes.d, choice.method)
     return StageEstimate(
         "fit",
-        _host_cores(device, gpus, streamed=streamed),
+        _host_cores(device, gpus, out_of_core=out_of_core),
         seconds,
         store_bytes=written,
         scratch_bytes=scratch,
@@ -195,7 +195,7 @@ def _evaluate(work: Workload, device: Device, gpus: int) -> StageEstimate:
     workers = min(gpus, device.gpus_per_host)
     return StageEstimate(
         "evaluate",
-        _host_cores(device, gpus, streamed=False),
+        _host_cores(device, gpus, out_of_core=False),
         host_seconds(total, workers * device.host_fp64) + _transfer(total.read_bytes, 1),
         network_bytes=round(total.read_bytes),
         host_bytes=TORCH_LIBRARY_BYTES + held,
@@ -206,8 +206,8 @@ def _hosts(device: Device, gpus: int) -> int:
     return -(-gpus // device.gpus_per_host)
 
 
-def _host_cores(device: Device, gpus: int, *, streamed: bool) -> str:
-    hosts = _hosts(device, gpus) if streamed else 1
+def _host_cores(device: Device, gpus: int, *, out_of_core: bool) -> str:
+    hosts = _hosts(device, gpus) if out_of_core else 1
     return f"{hosts} host{'s' if hosts > 1 else ''}"
 
 

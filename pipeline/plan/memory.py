@@ -142,7 +142,7 @@ def holds_square(panel: int, tiles: int, column_blocks: int, memory_bytes: int) 
 
 def evaluation_bytes(choices: Iterable[Choice]) -> int:
     """Return what evaluating the in-memory fits of a run holds at most; 0 where there is none."""
-    return _EVALUATION * max((choice.worker_bytes for choice in choices if not choice.streamed), default=0)
+    return _EVALUATION * max((choice.worker_bytes for choice in choices if not choice.out_of_core), default=0)
 
 
 def held_out_rows(columns: int | None, memory_bytes: int) -> int:

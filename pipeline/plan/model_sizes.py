@@ -74,7 +74,7 @@ def model_sizes(config: Any, *, trust_remote_code: bool = False) -> ModelSizes:
             softcap=getattr(text, "final_logit_softcapping", None) is not None,
             stored_dtype=str(getattr(config, "dtype", None) or "float32").removeprefix("torch."),
         )
-    except Exception as problem:  # whatever a configuration lacks
+    except Exception as problem:  # anything may be missing from a configuration
         raise BadInput(
             f"model: its sizes cannot be read off its config.json ({first_line(problem)})"
         ) from problem

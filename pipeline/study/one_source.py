@@ -132,4 +132,4 @@ class OneSource:
 
 def fits(inputs: FitInputs, source: Basis) -> bool:
     """Whether a source is decomposed in memory, so that its targets can be exchanged."""
-    return source in inputs.choices and not inputs.choices[source].streamed
+    return source in inputs.choices and not inputs.choices[source].out_of_core

@@ -58,7 +58,7 @@ CASES = {
 every_case = pytest.mark.parametrize("name", CASES)
 
 
-# --- the streamed methods, in memory ------------------------------------------------------------------
+# --- the out-of-core methods, in memory ------------------------------------------------------------------
 
 
 def parts(length: int, size: int) -> list[slice]:

@@ -32,7 +32,7 @@ def chosen(n: int, p: int, q: int = 100, **changes: Any) -> Choice:
 def test_the_choice_follows_the_sizes(n, p, changes, method):
     choice = chosen(n, p, **changes)
     assert choice.method == method, choice.reason
-    assert choice.streamed == (method not in ("direct", "factored"))
+    assert choice.out_of_core == (method not in ("direct", "factored"))
     assert choice.reason.startswith(f"{n:,} x {p:,} -> 100: ")
 
 

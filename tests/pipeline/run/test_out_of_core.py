@@ -18,11 +18,11 @@ def test_a_streamed_fit_of_all_logits_scores_as_the_exact_one(method, run, logit
     assert {fit["method"] for fit in fits.values()} == {method}
     names = ["vocabulary-ridge"] if method == "tiled" else ["vocabulary", "vocabulary-ridge"]
     assert [name for name in fits if name.startswith("vocabulary")] == names
-    streamed = fits["vocabulary-ridge"]
-    assert streamed["r"] == pytest.approx(exact["r"], abs=2e-3 if method == "tiled" else 1e-5)
+    out_of_core = fits["vocabulary-ridge"]
+    assert out_of_core["r"] == pytest.approx(exact["r"], abs=2e-3 if method == "tiled" else 1e-5)
     controls = ("r_shuffled", "r_shuffled_std")
     assert all(
-        streamed[name] == (None if method == "tiled" else pytest.approx(exact[name], abs=1e-5))
+        out_of_core[name] == (None if method == "tiled" else pytest.approx(exact[name], abs=1e-5))
         for name in controls
     )
 
