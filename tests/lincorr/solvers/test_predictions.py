@@ -100,5 +100,5 @@ def test_blocks_and_strongest_are_those_of_the_dense_weights(name: str) -> None:
 
 
 def test_an_unknown_token_is_named() -> None:
-    with pytest.raises(KeyError, match="token 999 is no source"):
+    with pytest.raises(KeyError, match="token 999 is not a source"):
         solve(CASES["direct tall"].problem()).block([999], [0])

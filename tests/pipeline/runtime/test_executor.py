@@ -144,7 +144,7 @@ def test_a_worker_without_memory_is_one_line(dask_executor):
 
     with pytest.raises(
         LincorrError,
-        match=r"^out of memory \(4 TB\); set fit\.memory or .* fit\.device to cpu\. What was done is",
+        match=r"^out of memory \(4 TB\); set fit\.memory or .* fit\.device to cpu\. Finished work is stored",
     ):
         dask_executor.run(Stage("hold", hold, [0]))
 
