@@ -1,6 +1,7 @@
 """A model's sizes from its configuration alone, counted on torch's meta device: no weights, no tokenizer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from lincorr.errors import BadInput, first_line
@@ -8,14 +9,13 @@ from lincorr.errors import BadInput, first_line
 _ROUTED = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: a cached property needs a place
 class ModelSizes:
-    """What a forward pass costs, in integers.
+    """What a forward pass costs, in integers. Parameters are counted when they are first asked for.
 
     Attributes:
-        parameters: all of them; tied ones once.
-        multiplied: parameters of the matrices that every token is multiplied by: not embedding tables, output
-            head, norms and biases; of routed experts only the share that a token is sent to.
+        config: of transformers.
+        trust_remote_code: whether the model's own code may count.
         layers: that attend, and
         attention_width: heads times their size.
         width: d, of the hidden state that enters the output head.
@@ -25,8 +25,8 @@ class ModelSizes:
         stored_dtype: precision of the weights in their files.
     """
 
-    parameters: int
-    multiplied: int
+    config: Any = field(repr=False, compare=False)
+    trust_remote_code: bool
     layers: int
     attention_width: int
     width: int
@@ -34,6 +34,35 @@ class ModelSizes:
     vocabulary_size: int
     softcap: bool
     stored_dtype: str
+
+    @property
+    def parameters(self) -> int:
+        """All parameters; tied ones once."""
+        return self._counted[0]
+
+    @property
+    def multiplied(self) -> int:
+        """Parameters of the matrices that every token is multiplied by.
+
+        Not of embedding tables, output head, norms and biases; of routed experts only the share that a token
+        is sent to.
+        """
+        return self._counted[1]
+
+    @cached_property
+    def _counted(self) -> tuple[int, int]:
+        import torch
+        import transformers
+
+        try:
+            with torch.device("meta"):
+                model: Any = transformers.AutoModelForCausalLM.from_config(
+                    self.config, trust_remote_code=self.trust_remote_code
+                )
+            text = self.config.get_text_config()
+            return sum(p.numel() for p in model.parameters()), _multiplied(model, text)
+        except Exception as problem:  # anything may be missing from a configuration
+            raise _unreadable(problem) from problem
 
     def flops(self, own_tokens: int, seen_tokens: int) -> float:
         """Return the operations of one prompt tree, without the output head.
@@ -52,20 +81,13 @@ def model_sizes(config: Any, *, trust_remote_code: bool = False) -> ModelSizes:
     Raises:
         BadInput: it is no causal language model's.
     """
-    import torch
-    import transformers
-
     try:
-        with torch.device("meta"):
-            model: Any = transformers.AutoModelForCausalLM.from_config(
-                config, trust_remote_code=trust_remote_code
-            )
         text = config.get_text_config()
         heads = int(getattr(text, "num_attention_heads", 0) or 0)
         width = int(text.hidden_size)
         return ModelSizes(
-            parameters=sum(p.numel() for p in model.parameters()),
-            multiplied=_multiplied(model, text),
+            config=config,
+            trust_remote_code=trust_remote_code,
             layers=int(text.num_hidden_layers),
             attention_width=heads * int(getattr(text, "head_dim", None) or width // max(1, heads)),
             width=width,
@@ -75,9 +97,11 @@ def model_sizes(config: Any, *, trust_remote_code: bool = False) -> ModelSizes:
             stored_dtype=str(getattr(config, "dtype", None) or "float32").removeprefix("torch."),
         )
     except Exception as problem:  # anything may be missing from a configuration
-        raise BadInput(
-            f"model: its sizes cannot be read off its config.json ({first_line(problem)})"
-        ) from problem
+        raise _unreadable(problem) from problem
+
+
+def _unreadable(problem: Exception) -> BadInput:
+    return BadInput(f"model: its sizes cannot be read off its config.json ({first_line(problem)})")
 
 
 def _multiplied(model: Any, text: Any) -> int:

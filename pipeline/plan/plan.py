@@ -32,6 +32,7 @@ class Plan:
         prompts_kept: those that the store has.
         tokens: of the merged prompts that are needed, estimated from a sample.
         bytes_to_write: to the store.
+        flops: of extraction, without attention and output head.
         flops_per_second: of float32 matrix products, measured on this machine just now.
         notes: plain sentences on what was assumed.
     """
@@ -43,6 +44,7 @@ class Plan:
     prompts_kept: int
     tokens: int
     bytes_to_write: int
+    flops: float
     flops_per_second: float
     notes: tuple[str, ...] = ()
 
@@ -55,11 +57,6 @@ class Plan:
     def n_test(self) -> int:
         """Subjects that are held out."""
         return self.work.n_subjects - self.work.n_fit
-
-    @property
-    def flops(self) -> float:
-        """Operations of extraction, without attention and output head."""
-        return 2.0 * self.work.sizes.multiplied * self.tokens
 
     @property
     def seconds(self) -> float:
@@ -116,6 +113,7 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
     to_write = sum(rows * work.template_width(name) for name, rows in missing.items()) * work.itemsize
     if not (store and store.head.exists()):
         to_write += work.head_bytes
+    tokens = _tokens(inputs, missing)
     note = memory_note(config.fit, config.cluster)
     return Plan(
         work=work,
@@ -123,8 +121,9 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         exists=store is not None,
         prompts_needed=sum(missing.values()),
         prompts_kept=sum(stored.values()),
-        tokens=_tokens(inputs, missing),
+        tokens=tokens,
         bytes_to_write=to_write,
+        flops=2.0 * work.sizes.multiplied * tokens if tokens else 0.0,  # counting takes a second
         flops_per_second=measured_flops(),
         notes=(note,) if note else (),
     )
