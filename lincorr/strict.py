@@ -1,21 +1,9 @@
-"""What JSON cannot represent (NaN and infinity), and what YAML should refuse (a key with two values)."""
+"""What YAML should refuse: a key with two values."""
 
-import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any
 
 import yaml
-
-
-def finite(value: Any) -> Any:
-    """Return the same JSON value with text keys, lists, and None for every number that is not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def load_strict(text: str) -> Any:

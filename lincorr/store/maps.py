@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lincorr.errors import BadInput, StoreDamaged
 from lincorr.readout import Readout
 from lincorr.scores.dataset import scores_dataset
-from lincorr.scores.documents import from_document, to_document
+from lincorr.scores.documents import from_document, to_document, to_json
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import (
@@ -32,7 +32,6 @@ from lincorr.solvers.result import (
     map_through,
 )
 from lincorr.store.chunks import MISSING_ID, checksummed, panel
-from lincorr.strict import finite
 
 T = TypeVar("T")
 
@@ -109,7 +108,7 @@ class MapStore:
             arrays |= {"weights": np.asarray(weights), "intercept": fitted.intercept}
         for name, value in arrays.items():
             _save_array(group, name, value)
-        group.attrs.update({"diagnosis": finite(asdict(fitted.diagnosis)), "inputs": inputs})
+        group.attrs.update({"diagnosis": to_json(asdict(fitted.diagnosis)), "inputs": inputs})
 
     def create_tiles(self, relation: str, fit: str, shape: tuple[int, int], tile: int, begun: str) -> bool:
         """Create the array of a map whose weights (p, q) come tile by tile.
@@ -158,7 +157,7 @@ class MapStore:
         arrays = {"source_ids": source_ids, "target_ids": target_ids, "intercept": intercept}
         for name, value in arrays.items():
             _save_array(group, name, value)
-        group.attrs.update({"diagnosis": finite(asdict(diagnosis)), "inputs": inputs})
+        group.attrs.update({"diagnosis": to_json(asdict(diagnosis)), "inputs": inputs})
 
     def inputs(self, relation: str, fit: str) -> str | None:
         """Return the digest of a stored map's inputs, None if there is no complete map."""

@@ -3,12 +3,12 @@
 import numpy as np
 
 from lincorr.arrays import like, namespace
+from lincorr.scores.documents import to_json
 from lincorr.solvers import gram
 from lincorr.solvers.reduced import LeaveOneOut, leave_one_out_block, scored_outputs
 from lincorr.solvers.spectrum import ROOT_PENALTIES
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
-from lincorr.strict import finite
 from pipeline.fit.panels import Panels, scored
 from pipeline.fit.tiles import Done, TileTask, opened_rows, run_tiles, tile_task
 from pipeline.runtime.executor import Executor
@@ -32,7 +32,7 @@ def score_left_out(executor: Executor, store: LogitStore, scratch: Scratch) -> N
     merged = block(0)
     for i in range(1, blocks):
         merged = [one.merge(other) for one, other in zip(merged, block(i), strict=True)]
-    scratch.remember(left_out=finite([one.score() for one in merged]))
+    scratch.remember(left_out=to_json([one.score() for one in merged]))
 
 
 @tile_task
