@@ -59,3 +59,8 @@ def _figures() -> tuple[PaperFigure, ...]:
         for relation, values in table["rows"].items()
         for measure, value in zip(table["measures"], values, strict=True)
     )
+
+
+def reported(relation: str, measure: str) -> float | None:
+    """Return the first figure that the paper reports of a relation by a measure; None where there is none."""
+    return next((figure.value for figure in paper_figures(relation) if figure.measure == measure), None)

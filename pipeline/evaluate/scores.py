@@ -14,7 +14,7 @@ from pipeline.evaluate.basis import EvaluatedBasis, Others
 from pipeline.evaluate.controls import OtherPrompt, identity_r, other_prompt, unrelated_pair
 from pipeline.evaluate.fit_scores import score_fit
 from pipeline.evaluate.reading import heatmap, hubs, strongest
-from pipeline.fit.inputs import FIT_NAMES, Basis, FitInputs, input_digest
+from pipeline.fit.inputs import Basis, FitInputs, input_digest
 from pipeline.fit.sources import SourceCache
 from pipeline.prepare.prepare import RelationInputs
 
@@ -102,11 +102,8 @@ def _scores(
 ) -> RelationScores:
     counts = row_counts(len(inputs.test_rows))
     bases = {basis: EvaluatedBasis(store, inputs, basis, others, counts, shared) for basis in inputs.choices}
-    names = [name for basis in inputs.choices for name in inputs.fit_names(basis)]
     head = shared.head() if any(choice.method == "factored" for choice in inputs.choices.values()) else None
-    maps = {
-        name: store.maps.load(inputs.relation.name, name, head=head) for name in FIT_NAMES if name in names
-    }
+    maps = {name: store.maps.load(inputs.relation.name, name, head=head) for name in inputs.all_fits}
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
     read_out = {name: maps[name] for name in ("domain", reading) if name in maps}  # the paper's, and the best

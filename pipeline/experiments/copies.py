@@ -28,6 +28,7 @@ from pipeline.extract.shard import require_model
 from pipeline.fit.inputs import FitInputs
 from pipeline.prepare.prepare import RelationInputs
 from pipeline.run import Run
+from pipeline.runtime.executor import Executor
 from pipeline.runtime.lock import sole_writer
 
 if TYPE_CHECKING:
@@ -65,17 +66,30 @@ class About:
     fits: tuple[str, ...]
 
     @classmethod
-    def of(
-        cls,
-        store: LogitStore,
-        inputs: FitInputs,
-        model: ModelSpec,
-        fingerprint: Fingerprint,
-        fits: Sequence[str],
-    ) -> "About":
+    def of(cls, copies: "Copies", inputs: FitInputs, fits: Sequence[str]) -> "About":
         """Say what tasks on one relation are about."""
         templates = (inputs.source_template, inputs.target_template)
-        return cls(store.url, model, fingerprint, inputs.relation.name, templates, tuple(fits))
+        name = inputs.relation.name
+        return cls(copies.store.url, copies.model, copies.fingerprint, name, templates, tuple(fits))
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The workers' copies of a run's model, as an experiment asks them.
+
+    Attributes:
+        store: has the maps.
+        model: the model to copy, in float32.
+        fingerprint: digests that the workers' files of it must have.
+        executor: opens one; not called where nothing is to be done.
+        advance: called with the number of edits or subjects that were finished.
+    """
+
+    store: LogitStore
+    model: ModelSpec
+    fingerprint: Fingerprint
+    executor: Callable[[], Executor]
+    advance: Callable[[int], None]
 
 
 class Options(Protocol[T_co]):
@@ -93,19 +107,19 @@ def ask_copies(
     stage: str,
     unit: str,
     per_relation: int,
-    ask: Callable[..., Found],
+    ask: Callable[[Copies, FitInputs], Found],
     relations: Sequence[RelationInputs],
 ) -> list[Found]:
     """Evaluate a run, then have `ask` test the maps of each relation on copies of its model.
 
     Args:
         stage, unit, per_relation: what the progress bar counts.
-        ask: (store, inputs, model, fingerprint, executor, advance) -> what it found.
+        ask: returns what it found of one relation.
         relations: of the run's templates.
     """
     run.evaluate()
     store = run.store(write=True)
-    spec, fingerprint = replace(run.config.model.spec(), dtype="float32"), run.inputs.fingerprint
+    spec = replace(run.config.model.spec(), dtype="float32")
     worker_bytes, gpus = _MODEL_COPIES * float32_bytes(run.inputs.folder), visible_gpus(spec.device)
     with (
         run.timed(stage),
@@ -114,7 +128,8 @@ def ask_copies(
     ):
         chosen = list(run.fit_inputs(store, relations))
         with run.narrator.progress(stage.capitalize(), per_relation * len(chosen), unit) as advance:
-            return [ask(store, inputs, spec, fingerprint, executor, advance) for inputs in chosen]
+            copies = Copies(store, spec, run.inputs.fingerprint, executor, advance)
+            return [ask(copies, inputs) for inputs in chosen]
 
 
 # --- in the workers -----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ The weights that change belong to a worker's own copy and are restored after eve
 written.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,20 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
-from lincorr.model.files import ModelSpec
-from lincorr.model.fingerprint import Fingerprint
 from lincorr.scores.experiments import EditResults, EditScores
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.experiments import cached_experiment, edit_name
 from pipeline.evaluate.generalisation import across_relations
-from pipeline.experiments.copies import About, ask_copies, enough_memory, on_copy, open_maps, prompts_of
+from pipeline.experiments.copies import (
+    About,
+    Copies,
+    ask_copies,
+    enough_memory,
+    on_copy,
+    open_maps,
+    prompts_of,
+)
 from pipeline.experiments.edit_scores import Outcome, edit_scores
 from pipeline.fit.inputs import FitInputs, input_digest
 from pipeline.prepare.prepare import RelationInputs
 from pipeline.run import Run
-from pipeline.runtime.executor import Executor, Stage
+from pipeline.runtime.executor import Stage
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.model.editing import Editor
@@ -133,27 +139,15 @@ def require_editable(relations: Sequence[RelationInputs], n_held_out: int) -> No
 
 
 def edit_relation(
-    options: EditOptions,
-    token_texts: list[str],
-    store: LogitStore,
-    inputs: FitInputs,
-    model: ModelSpec,
-    fingerprint: Fingerprint,
-    executor: Callable[[], Executor],
-    advance: Callable[[int], None] = lambda _: None,
+    options: EditOptions, token_texts: list[str], copies: Copies, inputs: FitInputs
 ) -> EditScores:
-    """Make a relation's edits unless they are stored; return and store their scores (see `edit_scores`).
-
-    Args:
-        executor: opens one; not called where nothing is to be done.
-        advance: called with the number of edits that were finished.
-    """
-    relation = inputs.relation
-    tasks = edit_tasks(store, inputs, options, model, fingerprint)
+    """Make a relation's edits unless they are stored; return and store their scores (see `edit_scores`)."""
+    store, relation = copies.store, inputs.relation
+    tasks = edit_tasks(copies, inputs, options)
 
     def make() -> EditScores:
         stage = Stage(f"edit {relation.name}", edit_facts, tasks, on_device=True)
-        done = executor().run(stage, lambda outcomes: advance(len(outcomes)))
+        done = copies.executor().run(stage, lambda outcomes: copies.advance(len(outcomes)))
         outcomes = [outcome for part in done for outcome in part]
         maps = {fit: store.maps.load(relation.name, fit) for fit in tasks[0].about.fits}
         return replace(edit_scores(relation, outcomes, maps, token_texts), options=asdict(options))
@@ -162,13 +156,10 @@ def edit_relation(
     return cached_experiment(store, edit_name(relation.name), EditScores, depends_on, make)
 
 
-def edit_tasks(
-    store: LogitStore, inputs: FitInputs, options: EditOptions, model: ModelSpec, fingerprint: Fingerprint
-) -> list[EditTask]:
+def edit_tasks(copies: Copies, inputs: FitInputs, options: EditOptions) -> list[EditTask]:
     """Draw facts and held-out subjects, the same for the same seed, and cut them into tasks."""
     relation = inputs.relation
-    fits = [fit for source in inputs.choices for fit in inputs.fit_names(source)]
-    about = About.of(store, inputs, model, fingerprint, [fit for fit in _READ if fit in fits][:2])
+    about = About.of(copies, inputs, [fit for fit in _READ if fit in inputs.all_fits][:2])
     edits, unrelated = choose_edits(relation, inputs.test_rows, options)
     return [
         EditTask(

@@ -5,7 +5,7 @@ answer's logit is W's column of it times the gradients of the source logits. How
 column (T4) is not known: the choice of subjects, answers and weights is ours.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
-from lincorr.model.files import ModelSpec
-from lincorr.model.fingerprint import Fingerprint
-from lincorr.relations.paper import GRADIENT, paper_figures
+from lincorr.relations.paper import GRADIENT, reported
 from lincorr.scores.experiments import GradientFit, GradientScores
 from lincorr.scores.moments import finite_mean
 from lincorr.solvers.result import LinearMap
@@ -24,6 +22,7 @@ from lincorr.store.store import LogitStore
 from pipeline.evaluate.experiments import cached_experiment, gradients_name
 from pipeline.experiments.copies import (
     About,
+    Copies,
     ask_copies,
     enough_memory,
     on_copy,
@@ -31,10 +30,10 @@ from pipeline.experiments.copies import (
     pearson,
     prompts_of,
 )
-from pipeline.fit.inputs import FIT_NAMES, FitInputs, input_digest
+from pipeline.fit.inputs import FitInputs, input_digest
 from pipeline.prepare.prepare import RelationInputs
 from pipeline.run import Run
-from pipeline.runtime.executor import Executor, Stage
+from pipeline.runtime.executor import Stage
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.model.gradients import GradientProbe
@@ -126,26 +125,13 @@ def require_gradients(relations: Sequence[RelationInputs], options: GradientOpti
         )
 
 
-def gradients_of(
-    options: GradientOptions,
-    store: LogitStore,
-    inputs: FitInputs,
-    model: ModelSpec,
-    fingerprint: Fingerprint,
-    executor: Callable[[], Executor],
-    advance: Callable[[int], None] = lambda _: None,
-) -> GradientScores:
-    """Correlate a relation's gradients unless that is stored; return and store the scores.
-
-    Args:
-        executor: opens one; not called where nothing is to be done.
-        advance: called with the number of subjects that were finished.
-    """
-    relation = inputs.relation.name
-    tasks = gradient_tasks(store, inputs, options, model, fingerprint)
+def gradients_of(options: GradientOptions, copies: Copies, inputs: FitInputs) -> GradientScores:
+    """Correlate a relation's gradients unless that is stored; return and store the scores."""
+    store, relation = copies.store, inputs.relation.name
+    tasks = gradient_tasks(copies, inputs, options)
     depends_on = [
         [(source, input_digest(store, inputs, source)) for source in inputs.choices],
-        asdict(fingerprint),
+        asdict(copies.fingerprint),
         [[task.row, task.targets, task.about.fits] for task in tasks],
         store.subjects(np.array([task.row for task in tasks])).identifiers(),
         asdict(options),
@@ -153,25 +139,18 @@ def gradients_of(
 
     def make() -> GradientScores:
         stage = Stage(f"gradients {relation}", correlate, tasks, on_device=True)
-        return gradient_scores(relation, executor().run(stage, lambda _: advance(1)), options)
+        return gradient_scores(relation, copies.executor().run(stage, lambda _: copies.advance(1)), options)
 
     return cached_experiment(store, gradients_name(relation), GradientScores, depends_on, make)
 
 
-def gradient_tasks(
-    store: LogitStore,
-    inputs: FitInputs,
-    options: GradientOptions,
-    model: ModelSpec,
-    fingerprint: Fingerprint,
-) -> list[GradientTask]:
+def gradient_tasks(copies: Copies, inputs: FitInputs, options: GradientOptions) -> list[GradientTask]:
     """Draw subjects and answers, the same for the same seed; a task for each subject."""
     targets = inputs.relation.target.ids
     rng = np.random.default_rng(options.seed)
     rows = rng.choice(inputs.test_rows, size=options.subjects, replace=False)
     chosen = rng.choice(targets, size=min(options.targets, len(targets)), replace=False)
-    fits = [fit for source in inputs.choices for fit in inputs.fit_names(source)]
-    about = About.of(store, inputs, model, fingerprint, [fit for fit in FIT_NAMES if fit in fits])
+    about = About.of(copies, inputs, inputs.all_fits)
     return [GradientTask(about, int(row), tuple(chosen.tolist()), options) for row in rows]
 
 
@@ -207,12 +186,11 @@ def gradient_scores(relation: str, found: Sequence[Correlations], options: Gradi
         by_target = np.array([one.same[name] for one in found]).mean(axis=0)
         other = finite_mean(np.array([one.other[name] for one in found]))
         fits.append(GradientFit(name, finite_mean(by_target), float(np.std(by_target)), other))
-    reported = [figure.value for figure in paper_figures(relation) if figure.measure == GRADIENT]
     return GradientScores(
         relation=relation,
         options=asdict(options),
         targets=len(next(iter(found[0].same.values()))),
         fits=tuple(fits),
-        paper=reported[0] if reported else None,
+        paper=reported(relation, GRADIENT),
         maps={},
     )

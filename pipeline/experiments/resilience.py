@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lincorr.arrays import as_float64
 from lincorr.errors import BadInput
 from lincorr.model.files import is_adapter
-from lincorr.relations.paper import paper_figures
+from lincorr.relations.paper import reported
 from lincorr.scores.bootstrap import mean_interval, replicated_pearson, row_counts
 from lincorr.scores.experiments import (
     BothFigures,
@@ -30,7 +30,7 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.predictions import logit_blocks
 from pipeline.evaluate.reading import hit_rates
-from pipeline.fit.inputs import FIT_NAMES, FitInputs
+from pipeline.fit.inputs import FitInputs
 from pipeline.fit.sources import SourceCache
 from pipeline.run import Run
 
@@ -142,9 +142,8 @@ def _relation(
     shared: tuple[SourceCache, SourceCache],
 ) -> RelationResilience:
     relation = inputs[0].relation
-    names = [name for source in inputs[0].choices for name in inputs[0].fit_names(source)]
     fits = []
-    for name in (name for name in FIT_NAMES if name in names):
+    for name in inputs[0].all_fits:
         maps = [
             store.maps.load(relation.name, name, head=decomposed.head() if store.identity.hidden else None)
             for store, decomposed in zip(stores, shared, strict=True)
@@ -160,8 +159,7 @@ def _relation(
                 hits=BothHits(*(hit_rates(*pair) for pair in zip(maps, inputs, strict=True))),
             )
         )
-    reported = [figure.value for figure in paper_figures(relation.name) if figure.measure == _PAPER]
-    paper = reported[0] if reported else None
+    paper = reported(relation.name, _PAPER)
     return RelationResilience(relation.name, relation.relation.family, tuple(fits), paper)
 
 

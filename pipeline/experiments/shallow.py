@@ -21,7 +21,7 @@ from lincorr.prompts.columns import answer_columns
 from lincorr.prompts.subjects import vocabulary_subjects
 from lincorr.prompts.tokens import Tokenizer
 from lincorr.prompts.trees import prompt_ids, prompt_template
-from lincorr.relations.paper import paper_figures
+from lincorr.relations.paper import reported
 from lincorr.scores.experiments import MappingScores, RunShares, ShallowResults
 from pipeline.extract.shard import require_model
 from pipeline.prepare.prepare import RelationInputs, prepare_relations
@@ -272,7 +272,6 @@ def _agreement(logits: NDArray[np.float32], tokens: Sequence[int], right: NDArra
 
 def _scores(task: ShallowTask, runs: Sequence[Generalised], texts: Sequence[str]) -> MappingScores:
     mapping = task.mapping
-    reported = [f.value for f in paper_figures(mapping.relation) if f.measure == _PAPER[mapping.kind]]
     return MappingScores(
         relation=mapping.relation,
         mapping=mapping.kind,
@@ -282,7 +281,7 @@ def _scores(task: ShallowTask, runs: Sequence[Generalised], texts: Sequence[str]
         learnt=_shares([run.learnt for run in runs]),
         success=_shares([run.success for run in runs]),
         of_three=_shares([run.of_three for run in runs]),
-        paper=reported[0] if reported else None,
+        paper=reported(mapping.relation, _PAPER[mapping.kind]),
     )
 
 

@@ -54,6 +54,12 @@ class FitInputs:
         return (ridge,) if self.choices[basis].method == "tiled" else (basis, ridge)
 
     @property
+    def all_fits(self) -> list[str]:
+        """Names of the fits of every basis, in the order of `FIT_NAMES`."""
+        names = {name for basis in self.choices for name in self.fit_names(basis)}
+        return [name for name in FIT_NAMES if name in names]
+
+    @property
     def source_template(self) -> str:
         """Name of the source's template."""
         return self.relation.relation.source.template.name
