@@ -107,7 +107,7 @@ class Run:
             ) as executor,
         ):
             relations = list(self.fit_inputs(store))
-            shared = self.decompositions(store, relations)
+            shared = self.source_cache(store, relations)
             for inputs in relations:
                 self.narrator.tell(f"Fitting {inputs.relation.name}")
                 fitted = fit_relation(store, inputs, executor, shared)
@@ -123,7 +123,7 @@ class Run:
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
         with self.timed("evaluate"), sole_writer(store.url, or_read=True):
             relations = list(self.fit_inputs(store))
-            shared = self.decompositions(store, relations)
+            shared = self.source_cache(store, relations)
             for inputs in relations:
                 self.narrator.tell(f"Evaluating {inputs.relation.name}")
                 evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
@@ -163,7 +163,7 @@ class Run:
         require_identity(store, self.config, self.inputs)
         return fit_inputs(store, self.config, self.inputs, self.split(), relations)
 
-    def decompositions(self, store: LogitStore, relations: Sequence[FitInputs]) -> SourceCache:
+    def source_cache(self, store: LogitStore, relations: Sequence[FitInputs]) -> SourceCache:
         """Return the cache of sources that are decomposed without workers: on a GPU of this process."""
         choices = [choice for inputs in relations for choice in inputs.choices.values()]
         needed = evaluation_bytes(choices)

@@ -43,6 +43,7 @@ class ExtractTask:
         model: the model to load; a worker loads it once.
         fingerprint: digests that the worker's copy of the model must have.
         templates: names of templates, all of which the store has.
+        added: those that were added with one of them, itself included, by the run that added them.
         shard: index of the shard.
     """
 
@@ -50,6 +51,7 @@ class ExtractTask:
     model: ModelSpec
     fingerprint: Fingerprint
     templates: tuple[str, ...]
+    added: tuple[tuple[str, ...], ...]
     shard: int
 
     @property
@@ -76,7 +78,7 @@ def extract_shard(task: ExtractTask) -> Receipt:
     missing = {name for name in task.templates if store.shards.fault(name, task.shard)}
     rows = written = cut = 0
     computing = 0.0
-    for templates in _together(model, store, missing):
+    for templates in _together(model, store, task.added, missing):
         whole = {name: store.shards.whole_rows(name, task.shard) for name in missing & set(templates)}
         work = _prepare(store, list(templates.values()), model, subjects, min(whole.values()))
         answers = compute(_forward, model, store, work, [store.column_ids(name) for name in templates])
@@ -125,13 +127,13 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
 
 
 def _together(
-    model: "LanguageModel", store: LogitStore, missing: set[str]
+    model: "LanguageModel", store: LogitStore, added: tuple[tuple[str, ...], ...], missing: set[str]
 ) -> list[dict[str, PromptTemplate]]:
     """Return the templates of each prompt tree in which one is missing: those that share forward passes."""
     texts = {template.name: template.text for template in store.templates()}
     trees = []
-    for added in dict.fromkeys(store.templates_added_with(name) for name in sorted(missing)):
-        templates = {name: prompt_template(model.tokenizer, texts[name]) for name in added if name in texts}
+    for names in added:
+        templates = {name: prompt_template(model.tokenizer, texts[name]) for name in names if name in texts}
         merged = store.identity.passes in ("trunk", "trees")
         groups = group_templates(templates) if merged else [[name] for name in templates]
         trees += [{name: templates[name] for name in group} for group in groups if missing & set(group)]

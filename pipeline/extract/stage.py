@@ -110,8 +110,16 @@ def missing_shards(store: LogitStore, config: RunConfig, inputs: Inputs) -> list
     """Return a task for each shard of the run that is not whole and right."""
     todo = shards_to_do(store, list(inputs.templates), store.rows_of(inputs.subjects))
     spec = _spec(store, config)
+    added = {name: store.templates_added_with(name) for name in inputs.templates}
     return [
-        ExtractTask(store.url, spec, inputs.fingerprint, templates, shard)
+        ExtractTask(
+            store=store.url,
+            model=spec,
+            fingerprint=inputs.fingerprint,
+            templates=templates,
+            added=tuple(dict.fromkeys(added[name] for name in templates)),
+            shard=shard,
+        )
         for shard, templates in todo.items()
     ]
 

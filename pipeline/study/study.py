@@ -69,7 +69,7 @@ def study(run: Run, options: StudyOptions) -> Results:
     results = run.evaluate()
     store = run.store(write=True)
     with sole_writer(store.url, or_read=True):
-        shared = run.decompositions(store, list(run.fit_inputs(store)))
+        shared = run.source_cache(store, list(run.fit_inputs(store)))
         with run.timed("matrices"):
             matrices = _matrices(run, store, shared)
         with run.timed("growth"):
