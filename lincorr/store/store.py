@@ -266,10 +266,10 @@ class LogitStore:
         """Return the templates that were added by the same run as `name`, itself among them.
 
         Their prompts share forward passes, whose last bits depend on all of them: whoever repairs one of them
-        asks them all again. Stores made before 0.2.0 do not remember; there it is `name` alone.
+        asks them all again. Stores made before 0.2.0 do not remember: none is returned.
         """
         added = self._hierarchy.group[f"columns/{name}"].attrs.get("together")
-        return tuple(map(str, added)) if isinstance(added, list) and name in added else (name,)
+        return tuple(map(str, added)) if isinstance(added, list) and name in added else ()
 
     def column_ids(self, name: str) -> NDArray[np.int64]:
         """Return the ids (q,) of the tokens whose logits are stored for a template.

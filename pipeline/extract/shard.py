@@ -43,7 +43,7 @@ class ExtractTask:
         model: the model to load; a worker loads it once.
         fingerprint: digests that the worker's copy of the model must have.
         templates: names of templates, all of which the store has.
-        added: those that were added with one of them, itself included, by the run that added them.
+        added: the templates to ask together: those that one run added (see `templates_added_with`).
         shard: index of the shard.
     """
 

@@ -1,6 +1,6 @@
 """Make every forward pass that a store is missing: the store itself, its subjects, then shard by shard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -117,11 +117,19 @@ def missing_shards(store: LogitStore, config: RunConfig, inputs: Inputs) -> list
             model=spec,
             fingerprint=inputs.fingerprint,
             templates=templates,
-            added=tuple(dict.fromkeys(added[name] for name in templates)),
+            added=_asked_together(added, templates),
             shard=shard,
         )
         for shard, templates in todo.items()
     ]
+
+
+def _asked_together(
+    added: Mapping[str, tuple[str, ...]], missing: Sequence[str]
+) -> tuple[tuple[str, ...], ...]:
+    """Return the templates added with the missing ones; where a store does not remember, the missing ones."""
+    unknown = tuple(name for name in missing if not added[name])
+    return tuple(dict.fromkeys(added[name] or unknown for name in missing))
 
 
 def head_is_missing(store: LogitStore) -> bool:

@@ -164,6 +164,16 @@ def test_adding_a_template_again_changes_nothing(url: Path) -> None:
     assert store.verify() == []
 
 
+def test_templates_that_one_run_adds_are_remembered_together(url: Path) -> None:
+    store = make(url)  # as stores before 0.2.0: nothing is remembered
+    assert store.templates_added_with("city") == ()
+    store.add_template(CITY, COLUMNS, together=["city", "country"])
+    assert store.templates_added_with("city") == ()
+    added = ["river", "sea"]
+    store.add_template(Template("river", "{} is at the river"), COLUMNS, together=added)
+    assert LogitStore.open(str(url)).templates_added_with("river") == ("river", "sea")
+
+
 def test_two_texts_under_one_name_are_refused(url: Path) -> None:
     store = make(url)
     other = Template("city", "{} was born in")

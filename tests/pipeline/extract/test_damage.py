@@ -4,12 +4,15 @@ import json
 import os
 import shutil
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
+import zarr
 
+from lincorr.prompts.trees import PromptTemplate, Trunk, trunk_of
 from lincorr.store.store import LogitStore
 from pipeline.cli.main import main
-from tests.pipeline.extract.extraction import SHARD_ROWS, assert_equal_bits, extracted
+from tests.pipeline.extract.extraction import SHARD_ROWS, TEMPLATES, assert_equal_bits, extracted
 
 
 @pytest.fixture
@@ -80,6 +83,33 @@ def test_extract_repairs_that_shard_and_no_other(damage, chunk, store, flags, un
     assert extracted(store, flags, capsys)["prompts"] == SHARD_ROWS
     written = {path for path in store.glob("*/*/c/*/0") if path.stat().st_mtime_ns != before.get(path)}
     assert written == {store / f"{kind}/{template}/c/{shard}/0" for kind in ("logits", "hidden", "done")}
+    assert_equal_bits(store, undisturbed)
+
+
+@pytest.mark.parametrize("remembers", [True, False], ids=["this version's", "an older store"])
+def test_a_repaired_template_is_asked_with_those_it_was_added_with(
+    remembers, store, flags, monkeypatch, capsys
+):
+    asked = []
+
+    def watched(templates: list[PromptTemplate]) -> Trunk:
+        asked.append(len(templates))
+        return trunk_of(templates)
+
+    if not remembers:
+        for template in TEMPLATES:
+            zarr.open_group(str(store), path=f"columns/{template}").attrs.pop("together")
+    monkeypatch.setattr("pipeline.extract.shard.trunk_of", watched)
+    flip_a_bit(store / "hidden/country/c/17/0")
+    assert extracted(store, flags, capsys)["prompts"] == SHARD_ROWS
+    assert asked == [2 if remembers else 1]
+
+
+def test_an_older_store_is_extracted_as_it_was_begun(store, flags, undisturbed, capsys):
+    for template in TEMPLATES:
+        zarr.open_group(str(store), path=f"columns/{template}").attrs.pop("together")
+        shutil.rmtree(store / f"done/{template}/c/17")
+    assert extracted(store, flags, capsys) == {"shards": 1, "prompts": 2 * SHARD_ROWS, "bytes_written": ANY}
     assert_equal_bits(store, undisturbed)
 
 
