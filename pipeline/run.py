@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from lincorr.model.device import visible_gpus
+from lincorr.model.device import loaded_bytes, visible_gpus
 from lincorr.prompts.subjects import split_rows
 from lincorr.scores.results import Results
 from lincorr.store.store import LogitStore
@@ -34,6 +34,7 @@ from pipeline.runtime.console import Narrator
 from pipeline.runtime.device import own_device
 from pipeline.runtime.executor import Executor, Receipt
 from pipeline.runtime.lock import sole_writer
+from pipeline.runtime.machine import limit_threads
 
 
 class Run:
@@ -45,6 +46,7 @@ class Run:
     """
 
     def __init__(self, config: RunConfig, narrator: Narrator | None = None) -> None:
+        limit_threads(config.cluster.threads if config.cluster.kind == "serial" else None)
         self.config = config
         self.narrator = narrator or Narrator(quiet=True)
         self.seconds: dict[str, float] = {}
@@ -84,7 +86,8 @@ class Run:
                     self.narrator.tell(f"Nothing to extract: {url} is complete")
                     return []
             gpus = visible_gpus(self.config.model.device)
-            with self.executor(self.inputs.model_bytes, gpus, keep_memory=True) as executor:
+            model_bytes = loaded_bytes(self.inputs.folder, self.config.model.spec())
+            with self.executor(model_bytes, gpus, keep_memory=True) as executor:
                 if not exists:
                     create_store(executor, self.config, self.inputs, self.narrator)
                     store = self._registered()

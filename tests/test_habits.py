@@ -48,7 +48,7 @@ def test_a_target_that_contributors_are_told_of_exists(target: str) -> None:
 
 def test_the_changelog_begins_with_this_version() -> None:
     versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)
-    assert versions[0] == PROJECT["version"]
+    assert next(name for name in versions if name != "Unreleased") == PROJECT["version"]
 
 
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

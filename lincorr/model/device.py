@@ -2,9 +2,12 @@
 
 import os
 import sys
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 from lincorr.errors import BadInput
-from lincorr.model.files import Precision
+from lincorr.model.files import ModelSpec, Precision, float32_bytes
 
 
 def resolve_device(device: str) -> str:
@@ -29,6 +32,16 @@ def resolve_dtype(dtype: Precision, device: str) -> str:
     return "bfloat16" if device.startswith("cuda") else "float32"
 
 
+def loaded_bytes(folder: Path, spec: ModelSpec) -> int:
+    """Return the bytes of a located model's weights in the precision in which this machine would load them.
+
+    Raises:
+        BadInput: a GPU is requested, but there is none.
+    """
+    dtype = resolve_dtype(spec.dtype, resolve_device(spec.device))
+    return float32_bytes(folder) // (1 if dtype == "float32" else 2)
+
+
 def visible_gpus(device: str) -> int:
     """Return the number of GPUs that this process sees for a model on `device`: 0 for "cpu"."""
     import torch
@@ -37,12 +50,13 @@ def visible_gpus(device: str) -> int:
 
 
 def use_threads(threads: int) -> None:
-    """Let this process's models compute with so many threads, also those that are loaded later.
+    """Let this process compute with so many threads, also models that are loaded later.
 
     It does not import torch: a process that only fits has no use for its 0.2 GB.
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # torch reads them when it is imported
         os.environ[name] = str(threads)
+    threadpool_limits(threads, user_api="blas")  # NumPy's and SciPy's, which are loaded already
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
 

@@ -189,8 +189,8 @@ class FitSettings(Section):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Memory of a worker while fitting, in GB; default: half of what is available here, or "
-        "with slurm a worker's share of cluster.memory.",
+        description="Memory of a worker while fitting, in GB; default: half of what is available to this "
+        "process, or with slurm a worker's share of cluster.memory.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",

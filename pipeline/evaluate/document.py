@@ -1,6 +1,5 @@
 """Scores, settings and provenance together: the results of a run."""
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.fit.inputs import Split
 from pipeline.prepare.prepare import Inputs, RelationInputs
+from pipeline.runtime.machine import cores
 
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")
 
@@ -38,7 +38,7 @@ def results_of(
         title=f"{_title(inputs.relations)} on {model_name(identity.source)}",
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         versions=_versions(),
-        machine=f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        machine=f"{cores()} cores, {platform.machine()}, {platform.system()}",
         model=ModelFacts(
             name=model_name(identity.source),
             source=identity.source,

@@ -4,17 +4,15 @@
 Sizes are in bytes of this machine, or of the worker where a task runs.
 """
 
-import os
 import re
 from collections.abc import Iterable
-
-import psutil
 
 from lincorr.errors import BadInput
 from lincorr.model.device import threads_in_use
 from lincorr.solvers.choose import Choice, largest_tile
 from pipeline.config import ClusterSettings, FitSettings
 from pipeline.plan.costs import FIT_LIBRARY_BYTES
+from pipeline.runtime.machine import available_bytes, cores
 
 _ON_OTHER_MACHINES = ("address", "ssh", "slurm", "kubernetes")
 _UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
@@ -37,7 +35,7 @@ def fit_memory(
 ) -> int:
     """Return the bytes that a task may hold while fitting.
 
-    fit.memory less the libraries; by default half of the host's memory, or, for workers on other machines
+    fit.memory less the libraries; by default half of this process's memory, or, for workers on other machines
     whose memory is configured, that less the libraries.
 
     Args:
@@ -53,7 +51,7 @@ def fit_memory(
         if cluster and cluster.kind in _ON_OTHER_MACHINES and cluster.memory:
             of_a_worker = _parse_bytes(cluster.memory) // (cluster.gpus or 1)
             return _without_libraries(of_a_worker, "cluster.memory")
-        host_bytes = psutil.virtual_memory().available
+        host_bytes = available_bytes()
     return host_bytes // 2
 
 
@@ -166,5 +164,5 @@ def holds_answers(n_bytes: int, memory_bytes: int) -> bool:
 
 
 def trial_bytes() -> int:
-    """Return the memory for trying out batch sizes: this worker's share, by threads, of the host's."""
-    return psutil.virtual_memory().available // max(1, (os.cpu_count() or 1) // threads_in_use())
+    """Return the memory for trying out batch sizes: this worker's share, by threads, of its machine's."""
+    return available_bytes() // max(1, cores() // threads_in_use())

@@ -85,11 +85,6 @@ class Inputs:
     head_softcap: float | None
     notes: tuple[str, ...]
 
-    @property
-    def model_bytes(self) -> int:
-        """Bytes of the model's weight files."""
-        return sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
-
 
 def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> Inputs:
     """Read tokenizer, catalogue and word lists; write nothing but a converted model.

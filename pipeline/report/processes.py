@@ -1,12 +1,12 @@
 """Calls of one function in several processes, where there are enough calls to be worth it."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
 from pipeline.runtime.interrupts import interrupts_wait
+from pipeline.runtime.machine import cores
 
 FEW = 12
 """Fewer calls are made in this process: others take a second or two to start."""
@@ -30,7 +30,7 @@ def call_all(function: "partial[None]", count: int) -> None:
         for number in range(count):
             function(number)
         return
-    processes = max(1, min(os.cpu_count() or 1, count // _EACH, _MOST))
+    processes = max(1, min(cores(), count // _EACH, _MOST))
     # spawned, not forked: this process may have threads of the model's libraries
     with ProcessPoolExecutor(processes, get_context("spawn"), _remember, (function,)) as pool:
         with interrupts_wait():

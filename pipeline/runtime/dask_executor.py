@@ -26,8 +26,7 @@ from pipeline.runtime.clusters.ssh import open_ssh
 from pipeline.runtime.clusters.tls import tls_settings
 from pipeline.runtime.clusters.worker_settings import (
     GPU,
-    ComputeThreads,
-    cores,
+    WorkerLimits,
     dask_settings,
     local_shape,
     variables_restored,
@@ -35,6 +34,7 @@ from pipeline.runtime.clusters.worker_settings import (
 from pipeline.runtime.device import compute, no_memory
 from pipeline.runtime.executor import TASKS_AT_ONCE, Executor, Result, Serial, Stage, Task, Waiting, ignore
 from pipeline.runtime.interrupts import interrupts_wait
+from pipeline.runtime.machine import cores
 
 _RETRIES = 2
 _WINDOW = 4  # tasks in flight per worker: enough to keep it busy, few enough to stay light
@@ -192,8 +192,7 @@ def open_executor(
         tell(f"{gpus} GPUs are visible and one of them is used; cluster.kind gpus starts a worker on each")
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
     with variables_restored(), dask.config.set(inherited), _client(settings, workers, inherited) as client:
-        if threads is not None:
-            client.register_plugin(ComputeThreads(threads))
+        client.register_plugin(WorkerLimits(threads))
         executor = DaskExecutor(client, settings.maximum or workers)
         tell(f"Dask dashboard: {executor.dashboard}")
         if not client.nthreads():

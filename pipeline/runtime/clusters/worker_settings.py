@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import dask
-import psutil
 from distributed import WorkerPlugin
 
-from lincorr.model.device import use_threads
 from pipeline.config import ClusterSettings
+from pipeline.runtime.machine import available_bytes, cores, limit_threads, obey_dask
 
 GPU = "GPU"  # the resource that a worker with a GPU declares
 
@@ -51,18 +50,22 @@ _GIVE_BACK = {
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
-class ComputeThreads(WorkerPlugin):
-    """Give torch in every worker the same number of threads, so that workers share the cores."""
+class WorkerLimits(WorkerPlugin):
+    """Give every worker the same number of threads, so that workers share the cores, and Dask's memory limit.
 
-    name = "lincorr-compute-threads"
+    Without a number, a worker takes no more threads than it has cores, wherever it is.
+    """
+
+    name = "lincorr-worker-limits"
     idempotent = True
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int | None) -> None:
         self.threads = threads
 
     def setup(self, worker: Any) -> None:
         """Run once in each worker, including restarted ones."""
-        use_threads(self.threads)
+        obey_dask(worker.memory_manager.memory_limit)
+        limit_threads(self.threads)
 
 
 def dask_settings(threads: int | None, *, keep_memory: bool) -> dict[str, Any]:
@@ -102,18 +105,13 @@ def variables_restored() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def local_shape(settings: ClusterSettings, model_bytes: int, gpus: int = 0) -> tuple[int, int]:
     """Return (workers, threads of each) for this machine.
 
     One worker per core up to eight, each with an equal share of the cores, and no more workers than copies
     of the model fit into memory. Only one if the model runs on a GPU, since all would share the same one.
     """
-    fitting = psutil.virtual_memory().available // (model_bytes + _BYTES_BESIDE_MODEL)
+    fitting = available_bytes() // (model_bytes + _BYTES_BESIDE_MODEL)
     by_size = 1 if gpus else max(1, min(cores(), 8, int(fitting)))
     workers = settings.workers or settings.maximum or by_size
     return workers, settings.threads or max(1, cores() // workers)

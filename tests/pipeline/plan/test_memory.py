@@ -16,13 +16,15 @@ from pipeline.plan.memory import (
     most_column_blocks,
     tiles_of_a_sweep,
 )
+from pipeline.runtime import machine
 
 SLURM = {"kind": "slurm", "memory": "64GB"}
 
 
 @pytest.fixture(autouse=True)
-def _available(monkeypatch):
-    """This machine has 10 GB."""
+def _available(monkeypatch, tmp_path):
+    """This machine has 10 GB, and no control groups."""
+    monkeypatch.setattr(machine, "_ROOT", tmp_path)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 10**10})())
 
 

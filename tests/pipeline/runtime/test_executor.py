@@ -21,9 +21,10 @@ from lincorr.errors import BadInput, LincorrError
 from pipeline.config import ClusterSettings
 from pipeline.runtime import dask_executor as clusters
 from pipeline.runtime.clusters import address
-from pipeline.runtime.clusters.worker_settings import cores, local_shape
+from pipeline.runtime.clusters.worker_settings import local_shape
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Executor, Serial, Stage, Waiting
+from pipeline.runtime.machine import cores
 
 # Functions of tasks are made inside functions: Dask then sends them by value, and a worker need not
 # import this file.
