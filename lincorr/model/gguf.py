@@ -4,10 +4,12 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
 import platformdirs
+import psutil
 
 from lincorr.errors import BadInput, first_line
 from lincorr.model.huggingface import quiet_transformers
@@ -56,7 +58,8 @@ def convert(gguf: Path, folder: Path) -> Path:
     cache = folder.parent
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{gguf.stem}-", dir=cache))
+        _remove_abandoned(cache)
+        partial = Path(tempfile.mkdtemp(prefix=f"{_partial_of_host()}{os.getpid()}-", dir=cache))
     except OSError as problem:
         raise BadInput(f"model.cache: {str(cache)!r} cannot be written ({problem})") from None
     try:
@@ -68,6 +71,19 @@ def convert(gguf: Path, folder: Path) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _partial_of_host() -> str:
+    """Return how the names of unfinished folders of this host begin; its process follows."""
+    return f".partial-{socket.gethostname()}-"
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Delete what killed conversions of this host left behind."""
+    for folder in cache.glob(f"{_partial_of_host()}*"):
+        maker = folder.name.removeprefix(_partial_of_host()).partition("-")[0]
+        if maker.isdecimal() and not psutil.pid_exists(int(maker)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _package_file(name: str) -> Path:

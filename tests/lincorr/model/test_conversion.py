@@ -1,0 +1,31 @@
+"""What conversions of GGUF files leave in the cache."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lincorr.model import gguf
+
+
+def test_what_a_killed_conversion_left_is_removed_by_the_next_and_one_under_way_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, cache = tmp_path / "small.gguf", tmp_path / "cache"
+    killed = (
+        "import os, signal, sys; from pathlib import Path; from lincorr.model import gguf\n"
+        "gguf._write_converted = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "gguf.convert(Path(sys.argv[1]), Path(sys.argv[2]) / 'small')"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(file), str(cache)], check=False)
+    assert len(list(cache.iterdir())) == 1
+
+    def write(_: Path, folder: Path) -> None:
+        (folder / "config.json").touch()
+        if len(list(cache.iterdir())) == 1:  # one other begins while this one is under way
+            gguf.convert(file, cache / "other")
+
+    monkeypatch.setattr(gguf, "_write_converted", write)
+    assert gguf.convert(file, cache / "small") == cache / "small"
+    assert sorted(path.name for path in cache.iterdir()) == ["other", "small"]
