@@ -13,6 +13,7 @@ from lincorr.errors import BadInput
 from lincorr.strict import load_strict
 from pipeline.config.contradictions import refuse_contradictions
 from pipeline.config.flags import section_of, settings
+from pipeline.config.remembered import task_of
 from pipeline.config.sections import RunConfig
 
 
@@ -22,13 +23,13 @@ def load_config(
     """Read a YAML file and override it by flags.
 
     Args:
-        remembered: settings to start from if there is no file: those that a store was made with.
+        remembered: settings of a store, to start from if there is no file; only its task counts.
         overrides: dotted setting -> value as text; "null" resets it to the default.
 
     Raises:
         BadInput: the file cannot be read, or a setting is unknown, missing or wrong.
     """
-    values = copy.deepcopy(dict(remembered or {})) if path is None else _read_yaml(path)
+    values = copy.deepcopy(task_of(remembered or {})) if path is None else _read_yaml(path)
     if "templates" in values or isinstance(values.get("relations"), dict):
         raise BadInput(f"configuration: {path} is a catalogue of relations; give it with --catalogue")
     for name, section in RunConfig.model_fields.items():

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from lincorr.model.files import ModelSpec, Precision, model_name
 from lincorr.prompts.tokens import TokenClass
+from pipeline.config.remembered import task_of
 
 
 class Section(BaseModel):
@@ -236,7 +237,7 @@ class RunConfig(Section):
 
     def to_remember(self) -> dict[str, Any]:
         """Return the settings that a store remembers, as JSON values: of the task, not of where it ran."""
-        remembered = self.model_dump(mode="json", exclude={"store", "cluster", "report"})
+        remembered = task_of(self.model_dump(mode="json"))
         remembered["catalogue"] = [str(path.absolute()) for path in self.catalogue]
         for name in ("source_answers", "target_answers"):
             path = getattr(self, name)

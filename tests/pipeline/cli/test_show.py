@@ -1,6 +1,7 @@
 """`lincorr show`: the strongest links of a word."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -124,3 +125,24 @@ def test_show_needs_only_the_store(printed, with_store):
 def test_show_prints_a_table(printed, with_store):
     table = printed("show", "Tokyo", *with_store, "--top", 10)
     assert "' Japan' ✓" in table
+
+
+def test_a_strangers_store_runs_no_code_and_says_nothing_of_where_to_write(
+    refusal, finished, toy_model, tmp_path
+):
+    store, model = tmp_path / "theirs.zarr", tmp_path / "model"
+    shutil.copytree(finished, store)
+    shutil.copytree(toy_model, model)
+    for name, changes in {
+        "config.json": {"model_type": "own", "auto_map": {"AutoConfig": "own.C"}},
+        "tokenizer_config.json": {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.T", None]}},
+    }.items():
+        (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | changes))
+    (model / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    state = json.loads((store / "zarr.json").read_text())
+    settings = state["attributes"]["lincorr"]["settings"]
+    settings["model"] |= {"source": str(model), "trust_remote_code": True, "cache": str(tmp_path / "cache")}
+    settings |= {"report": {"folder": str(tmp_path / "page")}, "cluster": {"address": "tcp://theirs:8786"}}
+    (store / "zarr.json").write_text(json.dumps(state))
+    for verb in (["show", "Tokyo"], ["hubs"], ["plan"], ["plan", "--gpus", "1"], ["evaluate"], ["report"]):
+        assert "set model.trust_remote_code" in refusal(*verb, "--store", store)
