@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lincorr.errors import BadInput
+from lincorr.model.contained import require_contained
 from lincorr.model.gguf import conversion_folder, convert, gguf_file
 from lincorr.model.huggingface import download
 
@@ -55,17 +56,18 @@ def locate(spec: ModelSpec) -> Path:
     """Return a local folder that transformers can load, after downloading or converting if needed.
 
     Raises:
-        BadInput: there is no such model.
+        BadInput: there is no such model, or its files name others outside its folder.
     """
     gguf = gguf_file(spec.source)
     if gguf is not None:
         return convert(gguf, conversion_folder(gguf, spec.cache))
     path = Path(spec.source).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise BadInput(f"model: the folder {spec.source!r} has no config.json; it is not a model")
-        return path
-    return download(spec.source, spec.revision, _MODEL_FILES)
+    if not path.is_dir():
+        path = download(spec.source, spec.revision, _MODEL_FILES)
+    if not (path / "config.json").is_file():
+        raise BadInput(f"model: the folder {spec.source!r} has no config.json; it is not a model")
+    require_contained(path, trust_remote_code=spec.trust_remote_code)
+    return path
 
 
 def needs_conversion(spec: ModelSpec) -> bool:
@@ -84,9 +86,11 @@ def config_folder(spec: ModelSpec) -> Path:
     Raises:
         BadInput: there is no such model.
     """
-    if gguf_file(spec.source) is None and not Path(spec.source).expanduser().is_dir():
-        return download(spec.source, spec.revision, ["*.json"])
-    return locate(spec)
+    if gguf_file(spec.source) is not None or Path(spec.source).expanduser().is_dir():
+        return locate(spec)
+    path = download(spec.source, spec.revision, ["*.json"])
+    require_contained(path, trust_remote_code=spec.trust_remote_code)
+    return path
 
 
 def locate_adapter(spec: ModelSpec) -> Path | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lincorr.errors import BadInput
 from lincorr.model.files import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, ModelSpec, locate, locate_adapter
+from lincorr.model.json_file import read_json
 
 # Settings about where a model came from, not what it computes.
 _INCIDENTAL_CONFIG = {"_name_or_path", "transformers_version", "_commit_hash"}
@@ -69,11 +70,7 @@ def fingerprint(folder: Path, adapter: Path | None = None) -> Fingerprint:
 
 
 def _hash_settings(path: Path, incidental: set[str]) -> str:
-    try:
-        settings = json.loads(path.read_text("utf-8"))
-    except ValueError as problem:
-        raise BadInput(f"model: {str(path)!r} is not valid JSON ({problem}); download it again") from None
-    kept = {key: value for key, value in settings.items() if key not in incidental}
+    kept = {key: value for key, value in read_json(path).items() if key not in incidental}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
@@ -92,7 +89,7 @@ def _hash_files(paths: Iterable[Path]) -> str:
 
 def _hash_tokenizer(folder: Path) -> str:
     path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    settings = read_json(path) if path.is_file() else {}
     kept = [settings.get(name) for name in _TOKENIZER_SETTINGS]
     files = _hash_files(folder / name for name in _TOKENIZER_FILES)
     return hashlib.sha256(f"{files}{json.dumps(kept)}".encode()).hexdigest()

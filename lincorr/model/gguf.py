@@ -105,10 +105,12 @@ def _write_converted(gguf: Path, folder: Path) -> None:
 
     transformers = quiet_transformers()
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        # Alone in a folder: transformers would read what lies beside it, or ask whether to run code of it.
+        with tempfile.TemporaryDirectory() as alone:
+            (Path(alone) / gguf.name).symlink_to(gguf.resolve())
+            options = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
+            model = transformers.AutoModelForCausalLM.from_pretrained(alone, dtype=torch.float32, **options)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(alone, **options)
     except Exception as problem:
         raise BadInput(f"model: {str(gguf)!r} cannot be read ({first_line(problem)})") from problem
     # The weights are plain float32 now; transformers refuses to save a model that it calls quantised.

@@ -33,3 +33,10 @@ def download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path
             f"model: {hub_id!r} is not a local folder or a .gguf file, and cannot be downloaded from the "
             f"hub ({first_line(problem)})"
         ) from problem
+
+
+def reason(problem: BaseException) -> str:
+    """Return the first line of what transformers says, or, where it asks for trust, how to give it."""
+    if "trust_remote_code" in str(problem):
+        return "it comes with code of its own; set model.trust_remote_code to run that, if you trust it"
+    return first_line(problem)

@@ -5,11 +5,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lincorr.errors import BadInput, first_line
+from lincorr.errors import BadInput
 from lincorr.model.adapter import merge_adapter
 from lincorr.model.device import resolve_device, resolve_dtype
 from lincorr.model.files import ModelSpec, locate, locate_adapter
-from lincorr.model.huggingface import quiet_transformers
+from lincorr.model.huggingface import quiet_transformers, reason
 from lincorr.prompts.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Tokenize
         )
     except Exception as problem:
         raise BadInput(
-            f"model: the tokenizer in {str(folder)!r} cannot be read ({first_line(problem)})"
+            f"model: the tokenizer in {str(folder)!r} cannot be read ({reason(problem)})"
         ) from problem
 
 
@@ -46,7 +46,7 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
         )
     except Exception as problem:
         raise BadInput(
-            f"model: the configuration in {str(folder)!r} cannot be read ({first_line(problem)})"
+            f"model: the configuration in {str(folder)!r} cannot be read ({reason(problem)})"
         ) from problem
 
 
@@ -73,7 +73,7 @@ def load_model(spec: ModelSpec) -> "LanguageModel":
         )
     except Exception as problem:
         raise BadInput(
-            f"model: {spec.source!r} cannot be loaded as a causal language model ({first_line(problem)})"
+            f"model: {spec.source!r} cannot be loaded as a causal language model ({reason(problem)})"
         ) from problem
     if adapter is not None:
         model = merge_adapter(model, adapter)
