@@ -4,6 +4,7 @@ The lock ends with its process, however that dies, so nothing stale is ever left
 lock: there an object is leased (`pipeline.runtime.lease`).
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -59,8 +60,12 @@ def _locked(path: Path, url: str) -> int:
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as problem:
+            if problem.errno == errno.ELOOP:  # whoever made it would have another file overwritten
+                raise BadInput(
+                    f"store.path: the lock {str(path)!r} is a symbolic link; delete it"
+                ) from problem
             raise BadInput(
                 f"store: {url!r} cannot be written ({problem.strerror}: {str(path)!r}, which keeps two runs "
                 "from writing it at once); name another location"
