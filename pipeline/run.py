@@ -29,7 +29,7 @@ from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import evaluation_bytes, fit_memory
 from pipeline.plan.plan import Plan, make_plan
 from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
-from pipeline.report.tables import write_results
+from pipeline.report.tables import require_report_folder, write_results
 from pipeline.runtime.console import Narrator
 from pipeline.runtime.device import own_device
 from pipeline.runtime.executor import Executor, Receipt
@@ -61,6 +61,7 @@ class Run:
 
     def run(self) -> tuple[Results, Path]:
         """Do everything that is not yet done; return the results and the path of the page."""
+        self.require_report_folder()
         self.extract()
         self.fit()
         results = self.evaluate()
@@ -134,6 +135,7 @@ class Run:
 
     def report(self) -> Path:
         """Write the page, its plots and tables; return the path of the page."""
+        self.require_report_folder()
         with self.timed("report"):
             return write_results(self.results(), self.config.report_folder())
 
@@ -142,6 +144,11 @@ class Run:
     def store(self, *, write: bool = False) -> LogitStore:
         """Open the store; raises BadInput if there is none."""
         return LogitStore.open(self.config.store_url(), write=write)
+
+    def require_report_folder(self, *, study: bool = False) -> None:
+        """Refuse a folder in which the report, or that of a study, cannot be written, with BadInput."""
+        relations = [relation.name for relation in self.inputs.relations]
+        require_report_folder(self.config.report_folder(), relations, study=study)
 
     def split(self) -> Split:
         """Positions of the subjects to fit and of those held out."""

@@ -204,7 +204,9 @@ class ReportSettings(Section):
     """What the report shows."""
 
     folder: Path | None = Field(
-        None, description="Folder of the report; default: <store>-report, beside the store."
+        None,
+        description="Folder of the report, where only what a report wrote is replaced; default: "
+        "<store>-report, beside the store.",
     )
     sources: int = Field(20, ge=1, description="Well-known sources in tables and the heatmap.")
 

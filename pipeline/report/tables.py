@@ -4,7 +4,6 @@ Every table is in long form, one observation a row. Parquet keeps types, and pan
 it without guessing; token text that UTF-8 cannot encode (a lone surrogate) is escaped there, as in the CSV.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ import pyarrow.parquet
 from lincorr.scores.relation_scores import DIRECTIONS, RANKS, WithHits
 from lincorr.scores.results import Results
 from lincorr.scores.study import Spread, Study
+from pipeline.report.folder import replacing, require_free
 from pipeline.report.write import (
     LINK_COLUMNS,
     SCORE_COLUMNS,
     encode,
     link_rows,
-    replace_file,
+    names_of_files,
     score_rows,
     table_csv,
     write_report,
@@ -30,43 +30,51 @@ Rows = list[dict[str, Any]]
 
 
 def write_results(results: Results, folder: Path) -> Path:
-    """Write pages, plots and tables into `folder`; return the page to begin with."""
-    page = write_report(results, folder)
-    write_tables(results, folder)
-    return page
+    """Write pages, plots and tables into `folder`, in place of the last report there; return the first page.
+
+    Raises:
+        BadInput: a file that no report wrote has the name of one of the report's; nothing was changed.
+        LincorrError: the folder cannot be written.
+    """
+    with replacing(folder) as new:
+        page = write_report(results, new)
+        write_tables(results, new)
+    return folder / page.name
+
+
+def require_report_folder(folder: Path, relations: Sequence[str], *, study: bool = False) -> None:
+    """Refuse, before anything is computed, a folder that `write_results` will refuse.
+
+    Args:
+        relations: names of those that the report will have.
+
+    Raises:
+        BadInput: it cannot be written, or has a file of the user's under the name of one of the report's.
+    """
+    tables = [f"{name}{suffix}" for name in _STUDY_TABLES for suffix in (".csv", ".parquet")]
+    names = names_of_files(relations, study=study)
+    require_free(folder, [*names, "scores.parquet", "links.parquet", *(tables if study else ())])
 
 
 def write_tables(results: Results, folder: Path) -> None:
-    """Write the tables: Parquet of scores and links, and both forms of what a study adds.
+    """Write the tables into an empty `folder`: Parquet of scores and links, and both forms of a study's.
 
-    A table without rows is not written, and one left by an earlier report is removed.
+    A table without rows is not written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     _write_parquet(folder / "scores.parquet", list(score_rows(results)), SCORE_COLUMNS)
     _write_parquet(folder / "links.parquet", list(link_rows(results)), LINK_COLUMNS)
     for name, make in _STUDY_TABLES.items():
         rows = make(results.study) if results.study else []
-        for suffix in (".csv", ".parquet"):
-            if not rows:
-                (folder / (name + suffix)).unlink(missing_ok=True)
         if rows:
             columns = list(rows[0])
-            replace_file(folder / f"{name}.csv", table_csv(columns, rows))
+            (folder / f"{name}.csv").write_bytes(table_csv(columns, rows))
             _write_parquet(folder / f"{name}.parquet", rows, columns)
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    arrays = [_array([row[name] for row in rows]) for name in columns]
-    table = pyarrow.Table.from_arrays(arrays, names=list(columns))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        pyarrow.parquet.write_table(table, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    if rows:
+        arrays = [_array([row[name] for row in rows]) for name in columns]
+        pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, names=list(columns)), path)
 
 
 def _array(values: Sequence[Any]) -> Any:

@@ -6,7 +6,6 @@ A pure function of the results: nothing is computed here that they do not hold.
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from lincorr.scores.documents import to_document
 from lincorr.scores.relation_scores import DIRECTIONS, RANKS, FitScores, RelationScores
 from lincorr.scores.results import Results
-from pipeline.report.pages.index import Entry, entries_of, index_view
+from pipeline.report.pages.index import INDEX, Entry, entries_of, index_view, keys_of
 from pipeline.report.pages.relation import relation_view
 from pipeline.report.pages.render import index_page, relation_page
 from pipeline.report.plots.figure import Plot
@@ -23,34 +22,39 @@ from pipeline.report.processes import call_all
 
 
 def write_report(results: Results, folder: Path) -> Path:
-    """Write pages, tables and plots into `folder`, and return the path of the page to begin with.
+    """Write pages, tables and plots into an empty `folder`, and return the path of the page to begin with.
 
     One relation has one page, report.html; with several, or with a study, report.html is an index and
-    `<relation>.html` the page of each. Each file appears whole or not at all, and report.html last, so it
-    never names a file that is not there. A plot that has nothing to show is not written, and one left by
-    an earlier report of the same relation is removed. Equal results give equal files.
+    `<relation>.html` the page of each. A plot that has nothing to show is not written. Equal results give
+    equal files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(to_document(results), ensure_ascii=False, allow_nan=False, indent=1)
-    replace_file(folder / "report.json", encode(text + "\n"))
-    replace_file(folder / "scores.csv", table_csv(SCORE_COLUMNS, score_rows(results)))
-    replace_file(folder / "links.csv", table_csv(LINK_COLUMNS, link_rows(results)))
+    (folder / "report.json").write_bytes(encode(text + "\n"))
+    (folder / "scores.csv").write_bytes(table_csv(SCORE_COLUMNS, score_rows(results)))
+    (folder / "links.csv").write_bytes(table_csv(LINK_COLUMNS, link_rows(results)))
     entries = entries_of(results.relations)
-    page = folder / "report.html"
+    page = folder / INDEX
     if len(entries) == 1 and results.study is None:
-        replace_file(page, _relation_page(results, entries, 0, folder, alone=True))
-        (folder / entries[0].page).unlink(missing_ok=True)
+        page.write_bytes(_relation_page(results, entries, 0, folder, alone=True))
         return page
     call_all(partial(_write_relation_page, results, entries, folder), len(entries))
     view = index_view(results, entries)
     _write_plots(view.plots, view.png, folder)
-    replace_file(page, encode(index_page(results, view)))
+    page.write_bytes(encode(index_page(results, view)))
     return page
+
+
+def names_of_files(relations: Sequence[str], *, study: bool) -> list[str]:
+    """Return patterns of the names of all files that `write_report` may write for these relations."""
+    keys, alone = keys_of(relations), len(relations) == 1 and not study
+    pages = [] if alone else [f"{key}.html" for key in keys]
+    plots = [f"{key}-*.png" for key in (*keys, INDEX.removesuffix(".html"))]
+    return [INDEX, "report.json", "scores.csv", "links.csv", *pages, *plots]
 
 
 def _write_relation_page(results: Results, entries: Sequence[Entry], folder: Path, number: int) -> None:
     page = _relation_page(results, entries, number, folder, alone=False)
-    replace_file(folder / entries[number].page, page)
+    (folder / entries[number].page).write_bytes(page)
 
 
 def _relation_page(
@@ -65,23 +69,10 @@ def _relation_page(
 # --- files ----------------------------------------------------------------------------------
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace the file atomically: a kill leaves the old or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _write_plots(plots: Mapping[str, Plot | None], png: Callable[[str], str], folder: Path) -> None:
     for name, plot in plots.items():
-        path = folder / png(name)
-        if plot is None:
-            path.unlink(missing_ok=True)
-        else:
-            replace_file(path, plot.png)
+        if plot is not None:
+            (folder / png(name)).write_bytes(plot.png)
 
 
 def encode(text: str) -> bytes:

@@ -48,17 +48,22 @@ class IndexView:
 
 
 def entries_of(relations: Sequence[RelationScores]) -> list[Entry]:
-    """Give each relation a unique key: its name without characters that are special in paths."""
-    entries, taken = [], {INDEX.removesuffix(".html")}
-    for relation in relations:
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", relation.name).strip("-") or "relation"
+    """Give each relation a unique key (see `keys_of`)."""
+    return list(map(Entry, keys_of([relation.name for relation in relations]), relations))
+
+
+def keys_of(names: Sequence[str]) -> list[str]:
+    """Return a unique key for each relation: its name without characters that are special in paths."""
+    keys, taken = [], {INDEX.removesuffix(".html")}
+    for name in names:
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "relation"
         key, number = stem, 1
         while key.lower() in taken:  # some file systems ignore case
             number += 1
             key = f"{stem}-{number}"
         taken.add(key.lower())
-        entries.append(Entry(key, relation))
-    return entries
+        keys.append(key)
+    return keys
 
 
 def index_view(results: Results, entries: Sequence[Entry]) -> IndexView:

@@ -135,6 +135,19 @@ def test_a_device_that_is_not_there(refusal, flags):
     assert "model.device: 'cuda'" in refusal("run", *flags, "--model-device", "cuda")
 
 
+@pytest.mark.parametrize("verb", ["run", "study"])
+def test_a_report_that_would_replace_a_file_of_the_user(verb, refusal, flags, tmp_path):
+    (tmp_path / "scores.csv").write_text("mine")
+    assert "report.folder: 'scores.csv' is not what a report wrote" in refusal(
+        verb, *flags, "--report-folder", "."
+    )
+
+
+@pytest.mark.parametrize("verb", ["run", "study"])
+def test_a_report_that_cannot_be_written(verb, refusal, flags):
+    assert "report.folder: '/dev/null/x'" in refusal(verb, *flags, "--report-folder", "/dev/null/x")
+
+
 @pytest.mark.parametrize("verb", ["fit", "evaluate", "report"])
 def test_a_verb_that_needs_a_store(verb, refusal, flags):
     assert "run `lincorr extract` first" in refusal(verb, *flags)

@@ -239,6 +239,9 @@ def test_a_read_only_store_is_read_and_nothing_is_begun_that_would_write(disk, f
     for verb in (["show", "Paris"], ["evaluate"], ["report", *page]):
         assert main([*verb, *flags, *store]) == 0, capsys.readouterr().err
     capsys.readouterr()
+    assert main(["report", *flags, *store]) == 2  # beside the store
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"report.folder: {str(disk.path / 'run-report')!r} cannot be written; name another" in line
     for place in ("run.zarr", "new.zarr"):
         assert main(["extract", *flags, "--store", str(disk.path / place)]) == 2
         (line,) = capsys.readouterr().err.splitlines()

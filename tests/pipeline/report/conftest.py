@@ -10,7 +10,7 @@ from tests.pipeline.report.documents import make_relation, make_results
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report") / "new" / "folder"
+    folder = tmp_path_factory.mktemp("report")
     write_report(make_results(make_relation(), make_relation("../city country")), folder)
     return folder
 

