@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from lincorr.scores.documents import to_document
 from lincorr.scores.experiments import EditResults, EditScores
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json
+from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table
 from pipeline.cli.settings import job
 from pipeline.cli.study import print_generalisation
 
@@ -66,11 +64,10 @@ def edit(
 
 
 def _print_tables(results: EditResults) -> None:
-    console = Console()
     edited = results.relations
     for table in (_rates(edited), _controls(edited), _predictors(edited), *map(_cases, edited)):
-        console.print(table)
-    print_generalisation(results.across, list(edited[0].fits), console)
+        show_table(table)
+    print_generalisation(results.across, list(edited[0].fits))
 
 
 def _rates(edited: Sequence[EditScores]) -> Table:
@@ -138,5 +135,5 @@ def _cases(one: EditScores) -> Table:
         right = ", ".join(token.strip() for token in case.right)
         after = f"{case.after.strip()} {'✓' if case.generalised else '✗'}"
         words = (case.source.strip(), right, case.before.strip(), after)
-        table.add_row(*map(Text, words), *weights)
+        table.add_row(*words, *weights)
     return table

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from lincorr.scores.experiments import GradientScores
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json
+from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table
 from pipeline.cli.settings import job
 
 
@@ -53,7 +51,8 @@ def _print_table(found: Sequence[GradientScores]) -> None:
     for relation in found:
         for fit in relation.fits:
             table.add_row(
-                *map(Text, (relation.relation, fit.name)),
+                relation.relation,
+                fit.name,
                 f"{figure(fit.r)} ± {figure(fit.r_std)}",
                 figure(fit.r_other_target),
                 figure(relation.paper, 2),
@@ -63,4 +62,4 @@ def _print_table(found: Sequence[GradientScores]) -> None:
         f"subjects, {options['targets']} targets at most. other target: with what W makes of the source's "
         "gradients for another target. paper: Llama 3 8B"
     )
-    Console().print(table)
+    show_table(table)

@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, plain_table, print_json
+from pipeline.cli.output import JsonFlag, plain_table, print_json, say, show_table
 from pipeline.cli.settings import settings_of
 from pipeline.cli.show import AllSources, MapName
 
@@ -35,12 +33,12 @@ def hubs(
         print_json(found)
         return
     for one in found:
-        print(f"{one.relation}, {one.map}; {one.sources:,} sources: {one.among}")
-        print(
+        say(f"{one.relation}, {one.map}; {one.sources:,} sources: {one.among}")
+        say(
             f"Targets among whose {one.top} strongest sources it is; by chance {one.expected:.3g}, and "
             f"hardly ever for any source more than {one.bound:,}"
         )
         table = plain_table(None, ["source"], [f"targets, of {one.targets:,}", "right of them"])
         for hub in one.hubs:
-            table.add_row(Text(repr(hub.token)), f"{hub.targets:,}", f"{hub.right:,}")
-        Console().print(table)
+            table.add_row(repr(hub.token), f"{hub.targets:,}", f"{hub.right:,}")
+        show_table(table)

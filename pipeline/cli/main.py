@@ -1,5 +1,6 @@
 """The command line: verbs, exit codes and one-line errors; each verb imports heavy libraries itself."""
 
+import io
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lincorr.errors import LincorrError
+from lincorr.visible import visible
 from pipeline.cli.edit import edit
 from pipeline.cli.gradients import gradients
 from pipeline.cli.hubs import hubs
@@ -78,6 +80,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     An error is one line on standard error; ``--debug`` shows where it came from.
     """
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a terminal or pipe of another encoding loses letters, not results
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
@@ -109,5 +117,5 @@ def _refuse_usage(problem: Any) -> int:
 
 
 def _fail(line: str, code: int) -> int:
-    print("error: " + " ".join(line.split()), file=sys.stderr)
+    print("error: " + visible(" ".join(line.split())), file=sys.stderr)
     return code

@@ -1,12 +1,20 @@
-"""Output that commands share: the flag --json, JSON on standard output, and the look of tables."""
+"""Output of all commands: the flag --json, JSON on standard output, lines, and the look of tables.
+
+Words of others (tokens, templates, names, paths) are shown with their control characters escaped.
+"""
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
+from rich.box import HEAVY_HEAD, SIMPLE_HEAD
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
+
+from lincorr.visible import visible
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
 
@@ -15,7 +23,50 @@ def print_json(value: Any) -> None:
     """Print dataclasses or JSON values as JSON; NaN and infinity become null."""
     from lincorr.scores.documents import to_json
 
-    print(json.dumps(to_json(value), indent=2, ensure_ascii=False))
+    text = json.dumps(to_json(value), indent=2, ensure_ascii=False)
+    if visible(text) != text or not _can_show(text):
+        text = json.dumps(to_json(value), indent=2)
+    print(text)
+
+
+def _can_show(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def say(text: str, *, wrap: bool = False) -> None:
+    """Print lines on standard output.
+
+    Args:
+        wrap: break them between words, at the terminal's width.
+    """
+    Console().print(visible(text), soft_wrap=not wrap, markup=False, highlight=False)
+
+
+def show_table(table: Table) -> None:
+    """Print a table on standard output."""
+    Console().print(table)
+
+
+class _Table(Table):
+    """A table whose cells are plain text: no markup, no control characters."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        super().add_row(*map(_plain, cells), **options)
+
+
+def _plain(cell: RenderableType | None) -> RenderableType | None:
+    if isinstance(cell, Text):
+        return Text(visible(cell.plain), style=cell.style)
+    return Text(visible(cell)) if isinstance(cell, str) else cell
+
+
+def fact_table(title: str) -> Table:
+    """Return an empty table of two columns, names and what they stand for."""
+    return _Table(title=Text(visible(title), "table.title"), box=HEAVY_HEAD, show_header=False)
 
 
 def plain_table(title: str | None, words: Iterable[str] = (), figures: Iterable[str] = ()) -> Table:
@@ -25,11 +76,12 @@ def plain_table(title: str | None, words: Iterable[str] = (), figures: Iterable[
         words: heads of the columns of text, which come first.
         figures: heads of the columns of figures, aligned right.
     """
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in words:
-        table.add_column(heading, no_wrap=True)
-    for heading in figures:
-        table.add_column(heading, justify="right", no_wrap=True)
+    heading = None if title is None else Text(visible(title), "table.title")
+    table = _Table(title=heading, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in words:
+        table.add_column(name, no_wrap=True)
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from lincorr.errors import BadInput
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, plain_table, print_json
+from pipeline.cli.output import JsonFlag, fact_table, plain_table, print_json, say, show_table
 from pipeline.cli.settings import job, settings_of
 from pipeline.config import RunConfig
 from pipeline.plan.estimate import Estimate, estimate
@@ -53,11 +51,10 @@ def estimate_document(found: Estimate) -> dict[str, Any]:
 
 def print_estimates(found: Sequence[Estimate]) -> None:
     """Print a table for each, and the notes of all, each once."""
-    console = Console()
     for one in found:
-        console.print(_table(one))
+        show_table(_table(one))
     for note in dict.fromkeys(note for one in found for note in one.notes):
-        console.print(Text(note))
+        say(note, wrap=True)
 
 
 def _table(found: Estimate) -> Table:
@@ -149,7 +146,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 def print_plan(plan: Plan, inputs: Inputs) -> None:
     """Print what a run would do."""
     subjects = inputs.subjects
-    table = Table(title="Plan", show_header=False)
+    table = fact_table("Plan")
     exists = "there already" if plan.exists else "new"
     rows = {
         "store": f"{plan.store} ({exists})",
@@ -177,5 +174,5 @@ def print_plan(plan: Plan, inputs: Inputs) -> None:
     if notes := (*inputs.notes, *plan.notes):
         rows["note"] = "\n".join(notes)
     for key, value in rows.items():
-        table.add_row(key, Text(value))
-    Console().print(table)
+        table.add_row(key, value)
+    show_table(table)

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from pipeline.cli.output import JsonFlag, plain_table, print_json
+from pipeline.cli.output import JsonFlag, plain_table, print_json, show_table
 
 if TYPE_CHECKING:
     from pipeline.prepare.coverage import RelationCoverage, SideCoverage
@@ -59,7 +58,7 @@ def _print(rows: "list[RelationCoverage]") -> None:
     if not all(row.fits for row in rows):
         notes.append("(!) no answer of one side is in the vocabulary: this model cannot be asked")
     table.caption = "\n".join(notes)
-    Console().print(table)
+    show_table(table)
 
 
 def _cells(side: "SideCoverage") -> tuple[str, str, str]:
@@ -102,6 +101,6 @@ def relations_list(
                     r.source.template.text,
                     r.target.template.text,
                 )
-                table.add_row(*(Text(cell) for cell in cells))
+                table.add_row(*cells)
         table.add_section()
-    Console().print(table)
+    show_table(table)

@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from lincorr.scores.documents import to_document
 from lincorr.scores.experiments import ResilienceResults
 from lincorr.scores.relation_scores import INFLUENCED_TARGET
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, plain_table, print_json
+from pipeline.cli.output import JsonFlag, figure, plain_table, print_json, show_table
 from pipeline.cli.settings import job
 
 
@@ -65,7 +63,8 @@ def _print_table(results: ResilienceResults) -> None:
                 for found in (fit.hits.before, fit.hits.after)
             )
             table.add_row(
-                *map(Text, (relation.relation, fit.name)),
+                relation.relation,
+                fit.name,
                 *(figure(fit.r(*pair)) for pair in _PAIRS),
                 figure(fit.cosine, 2),
                 figure(fit.cosine_permuted, 2),
@@ -77,4 +76,4 @@ def _print_table(results: ResilienceResults) -> None:
         "W; chance: the same, each target beside another's column. paper: its A→B, of Llama 3 8B and the "
         "post-trained model, by the domain's columns"
     )
-    Console().print(table)
+    show_table(table)

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from lincorr.scores.documents import to_document
 from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, RelationScores
 from lincorr.scores.results import Results
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, plain_table, print_json
+from pipeline.cli.output import JsonFlag, figure, plain_table, print_json, say, show_table
 from pipeline.cli.settings import job
 
 _HIT_HEADINGS = ("hit@1", "@3", "@5")  # of `RANKS`
@@ -19,14 +17,13 @@ _SOURCES = 12  # whose strongest targets are shown
 
 def print_results(results: Results) -> None:
     """Print the scores and the strongest targets of every relation."""
-    console = Console()
     for relation in results.relations:
-        console.print(_scores_table(relation))
-        console.print(_worth_table(relation))
+        show_table(_scores_table(relation))
+        show_table(_worth_table(relation))
         for words in (_worth_notes(relation), *(f"Warning: {text}" for text in relation.warnings)):
-            console.print(words, markup=False, highlight=False)
-        console.print()
-        console.print(_links_table(relation))
+            say(words, wrap=True)
+        say("")
+        show_table(_links_table(relation))
 
 
 def _scores_table(relation: RelationScores) -> Table:
@@ -100,7 +97,7 @@ def _links_table(relation: RelationScores) -> Table:
             ", ".join(link.token.strip() + (" ✓" if link.right else "") for link in row.by_fit[name])
             for name in shown
         )
-        table.add_row(Text(row.source.strip()), *map(Text, cells))
+        table.add_row(row.source.strip(), *cells)
     return table
 
 
@@ -112,7 +109,7 @@ def run(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = F
         print_json(to_document(results))
         return
     print_results(results)
-    Console().print(f"Report: {page}", soft_wrap=True, markup=False, highlight=False)
+    say(f"Report: {page}")
 
 
 @with_settings
@@ -124,7 +121,7 @@ def extract(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag
     if as_json:
         print_json({"shards": len(receipts), "prompts": rows, "bytes_written": written})
     else:
-        print(f"{rows:,} prompts in {len(receipts)} shards, {written / 2**20:.1f} MiB written")
+        say(f"{rows:,} prompts in {len(receipts)} shards, {written / 2**20:.1f} MiB written")
 
 
 @with_settings
@@ -134,7 +131,7 @@ def fit(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = F
     if as_json:
         print_json({"fitted": fitted})
     else:
-        print("\n".join(fitted) if fitted else "Nothing to fit: the store has every map")
+        say("\n".join(fitted) if fitted else "Nothing to fit: the store has every map")
 
 
 @with_settings
@@ -154,4 +151,4 @@ def report(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag 
     if as_json:
         print_json({"report": str(page)})
     else:
-        print(page)
+        say(str(page))

@@ -4,13 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from lincorr.scores.documents import to_document
 from lincorr.scores.experiments import ShallowResults
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json
+from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table
 from pipeline.cli.settings import job
 
 
@@ -56,7 +54,9 @@ def _print_table(results: ShallowResults) -> None:
     for row in results.mappings:
         words = f"{', '.join(row.sources)} → {', '.join(row.targets)}"
         table.add_row(
-            *map(Text, (row.relation, row.mapping, words)),
+            row.relation,
+            row.mapping,
+            words,
             figure(row.learnt.mean, 2),
             *(f"{figure(score.mean)} ± {figure(score.std)}" for score in (row.success, row.of_three)),
             figure(row.paper),
@@ -66,4 +66,4 @@ def _print_table(results: ShallowResults) -> None:
         "only. learnt: trained prompts answered right. follows: the right target leads all tokens that "
         "compete; of three: the mapping's three targets (by chance 0.333)"
     )
-    Console().print(table)
+    show_table(table)

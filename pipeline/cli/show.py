@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, plain_table, print_json
+from pipeline.cli.output import JsonFlag, plain_table, print_json, say, show_table
 from pipeline.cli.settings import settings_of
 
 MapName = Annotated[
@@ -49,12 +47,12 @@ def show(
         print_json(found)
         return
     for one in found:
-        print(f"{one.relation}, {one.map}: {one.word!r}")
+        say(f"{one.relation}, {one.map}: {one.word!r}")
         if one.note:
-            print(one.note)
+            say(one.note)
         if target:
-            print(f"of {one.of:,} sources: {one.among}")
+            say(f"of {one.of:,} sources: {one.among}")
         table = plain_table(None, ["source" if target else "target"], ["weight"])
         for link in one.links:
-            table.add_row(Text(repr(link.token) + (" ✓" if link.right else "")), f"{link.weight:+.3g}")
-        Console().print(table)
+            table.add_row(repr(link.token) + (" ✓" if link.right else ""), f"{link.weight:+.3g}")
+        show_table(table)

@@ -1,11 +1,8 @@
 """`lincorr store`: what a store holds, and whether it is intact."""
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from pipeline.cli.output import JsonFlag, print_json
+from pipeline.cli.output import JsonFlag, fact_table, print_json, say, show_table
 
 
 def store_info(path: str, as_json: JsonFlag = False) -> None:
@@ -28,15 +25,15 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(facts)
         return
-    table = Table(title=path, show_header=False)
+    table = fact_table(path)
     for key, value in facts.items():
         if key == "templates":
             for name, t in templates.items():
                 text = f"{t['text']!r}: {t['columns']:,} columns, {t['rows']:,} rows"
-                table.add_row(f"template {name}", Text(text))
+                table.add_row(f"template {name}", text)
         else:
-            table.add_row(key, Text(f"{value:,}" if type(value) is int else str(value)))
-    Console().print(table)
+            table.add_row(key, f"{value:,}" if type(value) is int else str(value))
+    show_table(table)
 
 
 def store_verify(path: str, as_json: JsonFlag = False) -> None:
@@ -47,9 +44,9 @@ def store_verify(path: str, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json({"faults": faults})
     elif faults:
-        print("\n".join(faults))
-        print(f"faults: {len(faults)}; `lincorr extract` repairs shards")
+        say("\n".join(faults))
+        say(f"faults: {len(faults)}; `lincorr extract` repairs shards")
     else:
-        print("every shard is complete and undamaged")
+        say("every shard is complete and undamaged")
     if faults:
         raise typer.Exit(1)

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from lincorr.errors import BadInput
 from lincorr.scores.documents import to_document
@@ -26,7 +24,7 @@ from lincorr.scores.study import (
     Wordings,
 )
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, plain_table, print_json
+from pipeline.cli.output import JsonFlag, figure, plain_table, print_json, say, show_table
 from pipeline.cli.settings import settings_of
 
 _HEADINGS = {
@@ -78,7 +76,7 @@ def study(
         print_json(to_document(results))
         return
     print_study(results)
-    Console().print(f"Report: {page}", soft_wrap=True, markup=False, highlight=False)
+    say(f"Report: {page}")
 
 
 def _followed(growth: str, relations: list[str]) -> list[str] | None:
@@ -102,47 +100,45 @@ def print_study(results: Results) -> None:
     """
     study = results.study
     assert study is not None
-    console = Console()
     by_name = {relation.name: relation for relation in results.relations}
     families = [(family, [by_name[name] for name in family.relations]) for family in study.families]
     fits = [name for name in _HEADINGS if any(family.fit(name) for family in study.families)]
-    console.print(_correlations(families, fits))
-    console.print(_worth(families, fits[-1]))
+    show_table(_correlations(families, fits))
+    show_table(_worth(families, fits[-1]))
     if any(fit.hits for relation in results.relations for fit in relation.fits):
         for direction in DIRECTIONS:
-            console.print(_hits(families, fits, direction))
-    _print_comparisons(study, fits, console)
+            show_table(_hits(families, fits, direction))
+    _print_comparisons(study, fits)
 
 
-def _print_comparisons(study: Study, fits: Sequence[str], console: Console) -> None:
+def _print_comparisons(study: Study, fits: Sequence[str]) -> None:
     if study.paraphrases:
-        console.print(_paraphrases(study.paraphrases, fits))
+        show_table(_paraphrases(study.paraphrases, fits))
     if study.paper is not None:
-        console.print(_paper(study.paper, fits))
+        show_table(_paper(study.paper, fits))
     for matrix in study.matrices:
-        console.print(_matrix_line(matrix), highlight=False, markup=False)
+        say(_matrix_line(matrix), wrap=True)
     if study.generalisation:
-        print_generalisation(study.generalisation, list(dict.fromkeys((fits[0], fits[-1]))), console)
+        print_generalisation(study.generalisation, list(dict.fromkeys((fits[0], fits[-1]))))
 
 
-def print_generalisation(found: Generalisation, fits: Sequence[str], console: Console) -> None:
+def print_generalisation(found: Generalisation, fits: Sequence[str]) -> None:
     """Print generalisation over relations (`pipeline.evaluate.generalisation`), and that of the paper."""
-    _print_edited(found, fits, "hit@1, r and generalisation of edits", console)
+    _print_edited(found, fits, "hit@1, r and generalisation of edits")
     if found.paper is not None:
-        _print_edited(found.paper, list(found.paper.fits), "the same of the paper (Llama 3 8B)", console)
+        _print_edited(found.paper, list(found.paper.fits), "the same of the paper (Llama 3 8B)")
 
 
-def _print_edited(found: Generalisation, fits: Sequence[str], title: str, console: Console) -> None:
-    console.print(_edited(found.relations, fits, title))
+def _print_edited(found: Generalisation, fits: Sequence[str], title: str) -> None:
+    show_table(_edited(found.relations, fits, title))
     for fit in fits:
         rho = found.fits[fit]
         if rho.relations >= FEWEST_RELATIONS:
-            console.print(
+            say(
                 f"Spearman's rho of right with hit@1 {figure(rho.hit1, 2)}, with r {figure(rho.r, 2)}, with "
                 f"random {figure(rho.random, 2)}; given random: hit@1 {figure(rho.hit1_given_random, 2)}, r "
                 f"{figure(rho.r_given_random, 2)}; over {rho.relations} relations ({fit})",
-                highlight=False,
-                markup=False,
+                wrap=True,
             )
 
 
@@ -154,7 +150,7 @@ def _edited(rows: Sequence[EditedRelation], fits: Sequence[str], title: str) -> 
         for name in fits:
             fit = row.fits.get(name)
             cells += [None, None] if fit is None else [fit.hit1, fit.r]
-        table.add_row(Text(row.relation), *(figure(cell, 2) for cell in cells))
+        table.add_row(row.relation, *(figure(cell, 2) for cell in cells))
     return table
 
 
@@ -171,7 +167,7 @@ def _correlations(families: Families, fits: Sequence[str]) -> Table:
     table = _table("mean held-out Pearson r of each fit", [(_HEADINGS[name], 11) for name in fits])
     for family, relations in families:
         for relation in relations:
-            table.add_row(Text(relation.name), *(_plus_minus(relation.fit(name)) for name in fits))
+            table.add_row(relation.name, *(_plus_minus(relation.fit(name)) for name in fits))
         cells = (_plus_minus(family.fit(name)) for name in fits)
         table.add_row(_total(family), *cells, style="bold", end_section=True)
     table.caption = "± over output columns, in bold lines over relations"
@@ -184,7 +180,7 @@ def _worth(families: Families, fit: str) -> Table:
     table = _table(f"what r is worth ({fit})", [("95 % of r", 9), *((heading, 6) for heading in headings)])
     for family, relations in families:
         for relation in relations:
-            table.add_row(Text(relation.name), *_worth_cells(relation.fit(fit), relation.identity.r))
+            table.add_row(relation.name, *_worth_cells(relation.fit(fit), relation.identity.r))
         cells = _worth_cells(family.fit(fit), family.r_identity)
         table.add_row(_total(family), *cells, style="bold", end_section=True)
     table.caption = (
@@ -203,8 +199,8 @@ def _worth_cells(fit: FitScores | FamilyFit | None, identity: float | None) -> l
     return [interval, *(figure(r, 2) for r in controls)]
 
 
-def _total(family: FamilySummary) -> Text:
-    return Text(f"{family.family} ({len(family.relations)})")
+def _total(family: FamilySummary) -> str:
+    return f"{family.family} ({len(family.relations)})"
 
 
 def _plus_minus(fit: FitScores | FamilyFit | None) -> str:
@@ -219,7 +215,7 @@ def _hits(families: Families, fits: Sequence[str], direction: str) -> Table:
             known = [fit for fit in relation.fits if fit.rates(direction)]
             if known:
                 cells = [_three(relation.fit(name), direction) for name in fits]
-                table.add_row(Text(relation.name), *cells, _share(known[0].chance(direction, 1)))
+                table.add_row(relation.name, *cells, _share(known[0].chance(direction, 1)))
         pooled = [fit for fit in family.fits if fit.rates(direction)]
         if pooled:
             cells = [_three(family.fit(name), direction) for name in fits]
@@ -251,7 +247,7 @@ def _paraphrases(rows: Sequence[Wordings], fits: Sequence[str]) -> Table:
         for name in fits:
             fit = row.fit(name)
             cells += ["–", "–"] if fit is None else [_spread(fit.r), _spread(fit.hit1)]
-        table.add_row(Text(row.relation), str(len(row.wordings)), *cells)
+        table.add_row(row.relation, str(len(row.wordings)), *cells)
     return table
 
 
@@ -271,11 +267,11 @@ def _paper(rows: Sequence[BesidePaper], fits: Sequence[str]) -> Table:
         again = before is not None and before.relation == row.relation
         slip = " (!)" if row.note.startswith("slip") else ""
         table.add_row(
-            Text("" if again else row.relation),
-            Text(row.measure.replace("influenced ", "").replace("influencing ", "")),
+            "" if again else row.relation,
+            row.measure.replace("influenced ", "").replace("influencing ", ""),
             figure(row.paper, 2) + slip,
             *(figure(row.ours.get(name), 2) for name in fits),
-            Text(f"{row.model}, {row.table}"),
+            f"{row.model}, {row.table}",
         )
     table.caption = (
         "another model than the paper's is not expected to have its figures; (!) a likely error of the paper"

@@ -81,12 +81,20 @@ def encode(text: str) -> bytes:
 
 
 def table_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return a table as CSV, its header first."""
+    """Return a table as CSV, its header first.
+
+    An apostrophe goes before a text that a spreadsheet would compute; in Parquet all are exact.
+    """
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
     return encode(buffer.getvalue())
+
+
+def _inert(value: Any) -> Any:
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
 
 
 # --- tables ---------------------------------------------------------------------------------

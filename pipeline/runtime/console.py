@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from lincorr.visible import visible
+
 
 class Narrator:
     """Prints messages and progress to standard error, so that standard output stays clean."""
@@ -23,7 +25,7 @@ class Narrator:
 
     def tell(self, message: str) -> None:
         """Print one line."""
-        self.console.print(message, markup=False)
+        self.console.print(visible(message), markup=False)
 
     @contextmanager
     def progress(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report.write import write_report
+from pipeline.report.write import table_csv, write_report
 from tests.pipeline.report.documents import FITS, HOSTILE, PAGES, make_relation, make_results
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -50,6 +50,14 @@ class TestFiles:
         assert (first["source"], first["target"], first["rank"]) == (" Tokyo", " Japan", "1")
         assert (first["right"], json.loads(first["truth"])) == ("True", [" Japan"])
         assert [row["target"] for row in rows[1:4]] == HOSTILE[:3]
+
+    def test_a_spreadsheet_computes_no_cell(self) -> None:
+        cells = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "", "Tokyo"]
+        text = table_csv(["token", "weight"], [{"token": cell, "weight": -0.5} for cell in cells]).decode()
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        inert = [f"'{cell}" for cell in cells[:5]]
+        assert [row["token"] for row in rows] == [*inert, " =1", "", "Tokyo"]
+        assert {row["weight"] for row in rows} == {"-0.5"}  # a number stays one
 
     def test_plots_are_png_named_by_relation(self, folder: Path) -> None:
         names = {path.name for path in folder.glob("*.png")}
