@@ -73,7 +73,10 @@ def room_of(module: str) -> str | None:
 
 
 MODEL_ROOMS = {
-    *(f"lincorr.model.{name}" for name in ("device", "editing", "gguf", "gradients", "huggingface")),
+    *(
+        f"lincorr.model.{name}"
+        for name in ("causal", "device", "editing", "gguf", "gradients", "huggingface")
+    ),
     *(f"lincorr.model.{name}" for name in ("language_model", "load", "shallow", "transfer", "tree_inputs")),
     "lincorr.testing",
 }

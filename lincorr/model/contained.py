@@ -12,6 +12,7 @@ from lincorr.errors import BadInput
 from lincorr.model.json_file import read_json
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_ADAPTER = "adapter_config.json"
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _KERNELS = (
     "attn_implementation",
@@ -22,10 +23,10 @@ _KERNELS = (
 
 
 def require_contained(folder: Path, *, trust_remote_code: bool) -> None:
-    """Refuse a model's folder whose files name other files than its own, or untrusted code on the hub.
+    """Refuse a model's folder with an adapter, or files that name others elsewhere or untrusted code.
 
     Raises:
-        BadInput: names the file and what it names; or a file is not valid JSON.
+        BadInput: names the file and what it names; an adapter is in the folder; or a file is not valid JSON.
     """
     for path, name in _named_files(folder):
         if name != Path(name).name or "\\" in name:
@@ -33,6 +34,12 @@ def require_contained(folder: Path, *, trust_remote_code: bool) -> None:
                 f"model: {str(path)!r} names the file {name!r}, which is not in the model's own folder; put "
                 "it there, and its plain name here"
             )
+    path = folder / _ADAPTER
+    if path.exists():
+        raise BadInput(
+            f"model: {str(path)!r} is an adapter's, which would be applied unasked; move the adapter's files "
+            "to a folder of their own, and name that as model.adapter if you want it"
+        )
     path = folder / "config.json"
     config = read_json(path)
     other = config.get("transformers_weights")

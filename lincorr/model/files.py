@@ -56,14 +56,14 @@ def locate(spec: ModelSpec) -> Path:
     """Return a local folder that transformers can load, after downloading or converting if needed.
 
     Raises:
-        BadInput: there is no such model, or its files name others outside its folder.
+        BadInput: there is no such model, its files name others outside its folder, or an adapter is in it.
     """
     gguf = gguf_file(spec.source)
     if gguf is not None:
         return convert(gguf, conversion_folder(gguf, spec.cache))
     path = Path(spec.source).expanduser()
     if not path.is_dir():
-        path = download(spec.source, spec.revision, _MODEL_FILES)
+        path = download(spec.source, spec.revision, _MODEL_FILES, without=ADAPTER_SETTINGS)
     if not (path / "config.json").is_file():
         raise BadInput(f"model: the folder {spec.source!r} has no config.json; it is not a model")
     require_contained(path, trust_remote_code=spec.trust_remote_code)
@@ -88,7 +88,7 @@ def config_folder(spec: ModelSpec) -> Path:
     """
     if gguf_file(spec.source) is not None or Path(spec.source).expanduser().is_dir():
         return locate(spec)
-    path = download(spec.source, spec.revision, ["*.json"])
+    path = download(spec.source, spec.revision, ["*.json"], without=ADAPTER_SETTINGS)
     require_contained(path, trust_remote_code=spec.trust_remote_code)
     return path
 

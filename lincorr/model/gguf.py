@@ -3,16 +3,20 @@
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import psutil
 
 from lincorr.errors import BadInput, first_line
 from lincorr.model.huggingface import quiet_transformers
+from lincorr.model.weights import require_weights
 
 PACKAGE_PREFIX = "package:"
 
@@ -51,7 +55,7 @@ def convert(gguf: Path, folder: Path) -> Path:
     The folder appears complete or not at all, also when several processes convert at once.
 
     Raises:
-        BadInput: the file cannot be read, or the folder cannot be written.
+        BadInput: the file cannot be read or lacks tensors, or the folder cannot be written.
     """
     if folder.is_dir():
         return folder
@@ -102,19 +106,55 @@ def _package_file(name: str) -> Path:
 
 def _write_converted(gguf: Path, folder: Path) -> None:
     import torch
+    from gguf import GGUFReader
 
     transformers = quiet_transformers()
     try:
+        reader = GGUFReader(gguf)
+        _require_one_file(reader, gguf)
         # Alone in a folder: transformers would read what lies beside it, or ask whether to run code of it.
         with tempfile.TemporaryDirectory() as alone:
             (Path(alone) / gguf.name).symlink_to(gguf.resolve())
             options = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
-            model = transformers.AutoModelForCausalLM.from_pretrained(alone, dtype=torch.float32, **options)
+            model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+                alone,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                **options,
+            )
             tokenizer = transformers.AutoTokenizer.from_pretrained(alone, **options)
+    except BadInput:
+        raise
     except Exception as problem:
         raise BadInput(f"model: {str(gguf)!r} cannot be read ({first_line(problem)})") from problem
+    require_weights(model, loading, str(gguf))
+    _require_all_used([tensor.name for tensor in reader.tensors], model, gguf)
     # The weights are plain float32 now; transformers refuses to save a model that it calls quantised.
     model.hf_quantizer = None
     del model.config.quantization_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _require_one_file(reader: Any, path: Path) -> None:
+    parts = reader.get_field("split.count")
+    if parts is not None and int(parts.contents()) > 1:
+        raise BadInput(
+            f"model: {str(path)!r} is one of {int(parts.contents())} files; join them first: "
+            "llama-gguf-split --merge FIRST.gguf WHOLE.gguf"
+        )
+
+
+def _require_all_used(tensors: Sequence[str], model: Any, path: Path) -> None:
+    """Refuse layers and biases that transformers passes over in silence."""
+    layers = model.config.get_text_config().num_hidden_layers
+    biased = any(name.endswith("bias") for name, _ in model.named_parameters())
+    for name in tensors:
+        layer = re.match(r"blk\.(\d+)\.", name)
+        lost_bias = not biased and re.search(r"\.(attn|ffn)_\w+\.bias$", name)
+        if (layer and int(layer[1]) >= layers) or lost_bias:
+            raise BadInput(
+                f"model: {str(path)!r} has a tensor {name!r} for which its architecture, as transformers "
+                "knows it, has no use; get the model in Hugging Face's own format"
+            )

@@ -16,8 +16,13 @@ def quiet_transformers() -> Any:
     return transformers
 
 
-def download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path:
+def download(
+    hub_id: str, revision: str | None, patterns: Sequence[str], *, without: str | None = None
+) -> Path:
     """Download those files of a repository that match the patterns; return their local folder.
+
+    Args:
+        without: the name of a file that is not wanted.
 
     Raises:
         BadInput: the hub cannot be reached, or has no such repository or revision.
@@ -26,7 +31,9 @@ def download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path
 
     try:
         return Path(
-            huggingface_hub.snapshot_download(hub_id, revision=revision, allow_patterns=list(patterns))
+            huggingface_hub.snapshot_download(
+                hub_id, revision=revision, allow_patterns=list(patterns), ignore_patterns=without
+            )
         )
     except Exception as problem:
         raise BadInput(

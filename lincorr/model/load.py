@@ -10,6 +10,7 @@ from lincorr.model.adapter import merge_adapter
 from lincorr.model.device import resolve_device, resolve_dtype
 from lincorr.model.files import ModelSpec, locate, locate_adapter
 from lincorr.model.huggingface import quiet_transformers, reason
+from lincorr.model.weights import require_weights
 from lincorr.prompts.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -37,48 +38,62 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
     """Load a located model's configuration, which has its sizes, without the weights.
 
     Raises:
-        BadInput: it cannot be read.
+        BadInput: it cannot be read, or describes an encoder with a decoder.
     """
     transformers = quiet_transformers()
     try:
-        return transformers.AutoConfig.from_pretrained(
+        config = transformers.AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as problem:
         raise BadInput(
             f"model: the configuration in {str(folder)!r} cannot be read ({reason(problem)})"
         ) from problem
+    if getattr(config, "is_encoder_decoder", False):
+        raise BadInput(
+            f"model: {str(folder)!r} is an encoder with a decoder ({config.model_type}), and its decoder "
+            "alone is no language model; name a causal language model"
+        )
+    return config
 
 
 def load_model(spec: ModelSpec) -> "LanguageModel":
     """Locate and load a model onto its device.
 
     Raises:
-        BadInput: there is no such model or adapter, or it is not a causal language model.
+        BadInput: there is no such model or adapter, it is not a causal language model, or its weights are not
+            those that its configuration describes.
     """
     import torch
 
+    from lincorr.model.causal import require_causal
     from lincorr.model.language_model import LanguageModel
 
     folder, adapter = locate(spec), locate_adapter(spec)
     device = resolve_device(spec.device)
     dtype = getattr(torch, resolve_dtype(spec.dtype, device))
+    load_config(folder, trust_remote_code=spec.trust_remote_code)  # which is refused in its own words
     transformers = quiet_transformers()
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        model, loading = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             local_files_only=True,
             trust_remote_code=spec.trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
         )
     except Exception as problem:
         raise BadInput(
             f"model: {spec.source!r} cannot be loaded as a causal language model ({reason(problem)})"
         ) from problem
+    require_weights(model, loading, spec.source)
     if adapter is not None:
         model = merge_adapter(model, adapter)
     tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
-    return LanguageModel(model, tokenizer, device)
+    loaded = LanguageModel(model, tokenizer, device)
+    require_causal(loaded.model, loaded.vocabulary_size, spec.source)
+    return loaded
 
 
 _load_lock = threading.Lock()

@@ -15,7 +15,6 @@ import safetensors.numpy
 import torch
 from transformers import AutoModelForCausalLM
 
-from lincorr.errors import BadInput
 from lincorr.model.checks import check_readout
 from lincorr.model.device import resolve_device, resolve_dtype
 from lincorr.model.files import ModelSpec, float32_bytes, is_adapter, locate, model_name, needs_conversion
@@ -27,21 +26,13 @@ from lincorr.model.load import (
     release_model,
     shared_model,
 )
+from tests.lincorr.model.refused import refusal
 
 
 @pytest.fixture
 def model_folder(toy_model: Path, tmp_path: Path) -> Path:
     """A copy of the toy model that a test may change."""
     return Path(shutil.copytree(toy_model, tmp_path / "model"))
-
-
-def refusal(act: Callable[[], Any]) -> str:
-    """The message of the refusal that `act` runs into, which must be one line."""
-    with pytest.raises(BadInput) as problem:
-        act()
-    message = str(problem.value)
-    assert "\n" not in message
-    return message
 
 
 def edit_json(path: Path, **changes: Any) -> None:

@@ -1,0 +1,44 @@
+"""Whether a model is causal: transformers loads encoders (BERT, XLNet) as if they were, too."""
+
+from typing import Any
+
+import torch
+
+from lincorr.errors import BadInput, first_line
+from lincorr.model.language_model import out_of_memory
+
+# Accepted difference in standard deviations of the logits: a token that others do not see changes at most how
+# their computation is rounded.
+_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+_PROMPTS, _LENGTH = 3, 4
+
+
+@torch.inference_mode()
+def require_causal(model: Any, vocabulary_size: int, source: str) -> None:
+    """Refuse a model in which a token sees those after it, or that does not answer a plain prompt.
+
+    Args:
+        model: of transformers.
+        vocabulary_size: random token ids are below it.
+        source: the name of the model.
+
+    Raises:
+        BadInput: another last token changes the logits before it.
+    """
+    ids = torch.randint(vocabulary_size, (_PROMPTS, _LENGTH), generator=torch.Generator().manual_seed(0))
+    other = ids.clone()
+    other[:, -1] = (other[:, -1] + 1) % vocabulary_size
+    try:
+        before, after = (model(x.to(model.device), use_cache=False).logits.float() for x in (ids, other))
+    except Exception as problem:
+        if out_of_memory(problem):
+            raise
+        raise BadInput(
+            f"model: {source!r} does not answer a plain prompt ({first_line(problem)}); name another model"
+        ) from problem
+    # the median over prompts: rounding alone may send a single token to another expert
+    leaked = (after - before)[:, :-1].abs().amax(dim=(1, 2)).median()
+    if leaked > _TOLERANCE.get(model.dtype, 1e-4) * before.std():
+        raise BadInput(
+            f"model: {source!r} is an encoder: its tokens see those after them; name a causal language model"
+        )
