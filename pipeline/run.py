@@ -78,7 +78,7 @@ class Run:
     def extract(self) -> list[Receipt]:
         """Make every forward pass that the store is missing; return the receipts."""
         url = self.plan().store
-        with self.timed("extract"), sole_writer(url):
+        with self.timed("extract"), sole_writer(url, tell=self.narrator.tell_once):
             exists = LogitStore.exists(url)
             if exists:
                 store = self._registered()
@@ -105,7 +105,7 @@ class Run:
         gpus = 0 if own_device(settings.device, 0) == "cpu" else visible_gpus("cuda")
         with (
             self.timed("fit"),
-            sole_writer(store.url),
+            sole_writer(store.url, tell=self.narrator.tell_once),
             self.executor_on_demand(
                 fit_memory(settings, self.config.cluster), gpus, keep_memory=False
             ) as executor,
@@ -125,7 +125,7 @@ class Run:
         """
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
-        with self.timed("evaluate"), sole_writer(store.url, or_read=True):
+        with self.timed("evaluate"), sole_writer(store.url, or_read=True, tell=self.narrator.tell_once):
             relations = list(self.fit_inputs(store))
             shared = self.source_cache(store, relations)
             for inputs in relations:

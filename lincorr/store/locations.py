@@ -7,6 +7,7 @@ dependencies, which retries what a server refuses for a while, and for which Zar
 
 import errno
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,6 +24,7 @@ _RETRIES: dict[str, Any] = {
     "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=20), "base": 2},
     "retry_timeout": timedelta(minutes=3),
 }
+_NO_CONDITIONS = re.compile("501 Not Implemented|400 Bad Request")  # obstore has no exception class for these
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -114,10 +116,19 @@ class SharedObject:
         """
         return self._put(content, {"e_tag": tag})
 
+    def overwrite(self, content: bytes) -> str:
+        """Write it, whatever it has; return its tag.
+
+        Raises:
+            ReadOnly: these credentials may not write.
+        """
+        return self._put(content, "overwrite") or ""
+
     def _put(self, content: bytes, mode: Any) -> str | None:
         import obstore
         from obstore.exceptions import (
             AlreadyExistsError,
+            NotModifiedError,
             NotSupportedError,
             PermissionDeniedError,
             PreconditionError,
@@ -126,7 +137,7 @@ class SharedObject:
         with _explaining(self._url, writing=True):
             try:
                 return str(obstore.put(self._store, self._name, content, mode=mode)["e_tag"])
-            except (AlreadyExistsError, PreconditionError):
+            except (AlreadyExistsError, NotModifiedError, PreconditionError):
                 return None
             except PermissionDeniedError as problem:
                 raise ReadOnly(
@@ -134,7 +145,8 @@ class SharedObject:
                     "that may"
                 ) from problem
             except Exception as problem:
-                if isinstance(problem, NotSupportedError) or "501 Not Implemented" in str(problem):
+                refused = isinstance(problem, NotSupportedError) or _NO_CONDITIONS.search(str(problem))
+                if refused and mode != "overwrite":
                     raise Unlockable(
                         f"store.path: the server of {self._url!r} does not support conditional writes"
                     ) from problem

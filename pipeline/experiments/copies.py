@@ -123,7 +123,7 @@ def ask_copies(
     worker_bytes, gpus = _MODEL_COPIES * float32_bytes(run.inputs.folder), visible_gpus(spec.device)
     with (
         run.timed(stage),
-        sole_writer(store.url, or_read=True),
+        sole_writer(store.url, or_read=True, tell=run.narrator.tell_once),
         run.executor_on_demand(worker_bytes, gpus, keep_memory=True) as executor,
     ):
         chosen = list(run.fit_inputs(store, relations))

@@ -22,10 +22,17 @@ class Narrator:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._told: set[str] = set()
 
     def tell(self, message: str) -> None:
         """Print one line."""
         self.console.print(visible(message), markup=False)
+
+    def tell_once(self, message: str) -> None:
+        """Print one line, unless it was printed so before."""
+        if message not in self._told:
+            self._told.add(message)
+            self.tell(message)
 
     @contextmanager
     def progress(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:

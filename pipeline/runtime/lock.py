@@ -1,35 +1,45 @@
 """One run at a time writes a store: a file beside the store, locked by the operating system.
 
-The lock ends with its process, however that dies, so nothing stale is ever left. Object stores have no such
-lock: there an object is leased (`pipeline.runtime.lease`).
+The lock ends with its process, however that dies, so nothing stale is ever left. Object stores and some file
+systems have no such lock: there an object or file is leased (`pipeline.runtime.lease`).
 """
 
 import errno
-import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lincorr.errors import BadInput, LincorrError
-from lincorr.store.locations import is_remote, is_writable
-from pipeline.runtime.executor import this_worker
-from pipeline.runtime.lease import leased
+from lincorr.store.locations import SharedObject, is_remote, is_writable
+from pipeline.runtime.executor import ignore, this_worker
+from pipeline.runtime.lease import lease_url, leased
+from pipeline.runtime.lock_file import SharedFile
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+# What `flock` answers where a file system has no locks (NFS without its lock service, FUSE, Lustre).
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
 @contextmanager
-def sole_writer(url: str, *, or_read: bool = False) -> Iterator[None]:
+def sole_writer(url: str, *, or_read: bool = False, tell: Callable[[str], None] = ignore) -> Iterator[None]:
     """Hold the lock of a store, which need not exist yet.
 
     Args:
         or_read: where the location is read-only, go on without a lock instead of refusing.
+        tell: called with a line where the location has no locks.
 
     Raises:
         BadInput: the location is read-only.
         LincorrError: another run holds it; the message names its host and process.
     """
     if is_remote(url):
-        with leased(url, or_read=or_read):
+        with leased(url, SharedObject(lease_url(url)), or_read=or_read, tell=tell):
             yield
         return
     if not is_writable(url):
@@ -38,7 +48,12 @@ def sole_writer(url: str, *, or_read: bool = False) -> Iterator[None]:
             return
         raise BadInput(f"store.path: {url!r} is read-only; name a location that can be written")
     path = lock_path(url)
-    file = _locked(path, url)
+    try:
+        file = _locked(path, url)
+    except _NoLocks:
+        with leased(url, SharedFile(path), tell=tell):
+            yield
+        return
     try:
         os.ftruncate(file, 0)
         os.pwrite(file, this_worker().encode(), 0)
@@ -50,6 +65,10 @@ def sole_writer(url: str, *, or_read: bool = False) -> Iterator[None]:
         os.close(file)
 
 
+class _NoLocks(Exception):
+    """The file system, or the operating system, does not lock files."""
+
+
 def lock_path(url: str) -> Path:
     """Return where the lock of a local store is."""
     store = Path(url).resolve()
@@ -58,20 +77,9 @@ def lock_path(url: str) -> Path:
 
 def _locked(path: Path, url: str) -> int:
     while True:
+        file = _opened(path, url)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        except OSError as problem:
-            if problem.errno == errno.ELOOP:  # whoever made it would have another file overwritten
-                raise BadInput(
-                    f"store.path: the lock {str(path)!r} is a symbolic link; delete it"
-                ) from problem
-            raise BadInput(
-                f"store: {url!r} cannot be written ({problem.strerror}: {str(path)!r}, which keeps two runs "
-                "from writing it at once); name another location"
-            ) from problem
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file, path)
         except BlockingIOError as problem:
             holder = os.pread(file, 1024, 0).decode() or "another process"
             os.close(file)
@@ -79,9 +87,47 @@ def _locked(path: Path, url: str) -> int:
                 f"store.path: {url!r} is being written by another run, {holder} (host:process); wait for it, "
                 "or name another store"
             ) from problem
+        except BaseException:
+            os.close(file)
+            raise
         if _is_still(file, path):
             return file
         os.close(file)  # its holder deleted it after we opened it
+
+
+def _opened(path: Path, url: str) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
+    except OSError as problem:
+        if problem.errno == errno.ELOOP:  # whoever made it would have another file overwritten
+            raise BadInput(f"store.path: the lock {str(path)!r} is a symbolic link; delete it") from problem
+        raise BadInput(
+            f"store: {url!r} cannot be written ({problem.strerror}: {str(path)!r}, which keeps two runs "
+            "from writing it at once); name another location"
+        ) from problem
+
+
+def _lock(file: int, path: Path) -> None:
+    """Lock an open file without waiting.
+
+    Raises:
+        BlockingIOError: another process has locked it.
+        _NoLocks: files cannot be locked here.
+        BadInput: it fails otherwise.
+    """
+    if fcntl is None:
+        raise _NoLocks
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as problem:
+        if problem.errno in _NO_LOCKS:
+            raise _NoLocks from problem
+        raise BadInput(
+            f"store.path: {str(path)!r} cannot be locked ({problem.strerror}); name another store"
+        ) from problem
 
 
 def _is_still(file: int, path: Path) -> bool:

@@ -68,7 +68,7 @@ def study(run: Run, options: StudyOptions) -> Results:
     run.fit()
     results = run.evaluate()
     store = run.store(write=True)
-    with sole_writer(store.url, or_read=True):
+    with sole_writer(store.url, or_read=True, tell=run.narrator.tell_once):
         shared = run.source_cache(store, list(run.fit_inputs(store)))
         with run.timed("matrices"):
             matrices = _matrices(run, store, shared)

@@ -17,6 +17,7 @@ from datetime import timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -246,9 +247,9 @@ def test_no_credentials(flags, capsys, monkeypatch):
 
 HOLDER = (
     "import sys, time\n"
-    "from pipeline.runtime import lease\n"
+    "from pipeline.runtime import lease, lock\n"
     "lease.SECONDS = 2.0\n"
-    "with lease.leased(sys.argv[1]):\n"
+    "with lock.sole_writer(sys.argv[1]):\n"
     "    print('held', flush=True)\n"
     "    time.sleep(60)\n"
 )
@@ -305,7 +306,7 @@ def test_of_many_who_try_at_once_one_gets_the_lock():
     together = threading.Barrier(6)
 
     def attempt(_: int) -> bool:
-        one = lease._Lease("s3://runs/race.zarr")
+        one = lease._Lease("s3://runs/race.zarr", SharedObject("s3://runs/race.zarr.lock"))
         together.wait()
         try:
             one.take()
@@ -340,7 +341,7 @@ def assert_a_run_whose_lock_was_taken_over_stops(monkeypatch):
     theirs = json.dumps({"holder": "other:1", "token": "t", "renewed": time.time(), "seconds": 60}).encode()
 
     def run() -> None:
-        with lease.leased("s3://runs/taken.zarr"):
+        with sole_writer("s3://runs/taken.zarr"):
             while place.replace(theirs, read(place)[1]) is None:  # a renewal came between
                 pass
             time.sleep(20)
@@ -351,14 +352,61 @@ def assert_a_run_whose_lock_was_taken_over_stops(monkeypatch):
     place.replace(b"", read(place)[1])
 
 
-@pytest.mark.usefixtures("s3")
-def test_where_a_server_knows_no_conditions_there_is_no_lock(monkeypatch):
-    def refuse(*_: object, **__: object) -> None:
-        raise obstore.exceptions.NotSupportedError("conditional put")
+class Unconditional:
+    """Makes a server as one that knows no conditional PUTs."""
 
-    monkeypatch.setattr(obstore, "put", refuse)
-    with lease.leased("s3://runs/old.zarr"), lease.leased("s3://runs/old.zarr"):
-        pass
+    def __init__(self, answer: Exception | None) -> None:
+        self.answer = answer
+        self.put = obstore.put
+
+    def __call__(self, store: Any, name: str, content: bytes, mode: object = None) -> object:
+        """Put an object; a condition is answered, or (None) ignored."""
+        if self.answer is not None and mode != "overwrite":
+            raise self.answer
+        return self.put(store, name, content, mode="overwrite")
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        obstore.exceptions.NotSupportedError("conditional put"),
+        obstore.exceptions.NotModifiedError("304"),
+        obstore.exceptions.GenericError("Server returned non-2xx status code: 400 Bad Request: <Error>"),
+    ],
+    ids=["ignored", "not supported", "304", "400"],
+)
+def test_where_a_server_knows_no_conditions_the_last_to_write_has_the_lock(monkeypatch, answer):
+    monkeypatch.setattr(lease, "_SETTLED", 0.2)
+    monkeypatch.setattr(lease, "SECONDS", 0.6)
+    monkeypatch.setattr(obstore, "put", Unconditional(answer))
+    url = f"s3://runs/{type(answer).__name__}.zarr"
+    said: list[str] = []
+    held = threading.Event()
+
+    def attempt(_: int) -> bool:
+        try:
+            with sole_writer(url):
+                return held.wait(5)
+        except LincorrError:
+            return False
+
+    with ThreadPoolExecutor(3) as pool:
+        together = pool.map(attempt, range(3))
+        time.sleep(0.9)  # of those that began at once, one holds it and renews it
+        with pytest.raises(LincorrError, match="is being written by another run"), sole_writer(url):
+            pass
+        held.set()
+        assert sum(together) == 1
+
+    def take_over() -> None:  # as another run would, which the next renewal finds out
+        SharedObject(f"{url}.lock").overwrite(b"")
+        time.sleep(5)
+
+    with pytest.raises(LincorrError, match="was cut off"), sole_writer(url, tell=said.append):
+        take_over()
+    assert said == [lease._NO_CONDITIONS.format(url)]
 
 
 @pytest.mark.usefixtures("s3")
