@@ -87,8 +87,7 @@ def _identity_note(relation: RelationScores) -> str:
 
 
 def _links_table(relation: RelationScores) -> Table:
-    names = [fit.name for fit in relation.fits]
-    shown = [name for name in ("domain", "vocabulary-ridge", "domain-ridge") if name in names][:2]
+    shown = list(relation.strongest[0].by_fit) if relation.strongest else []  # some methods have no "domain"
     table = plain_table(f"{relation.name}: strongest targets of each fit (✓ right)")
     for heading in ("source", *shown):
         table.add_column(heading)

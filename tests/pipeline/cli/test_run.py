@@ -35,3 +35,23 @@ def test_a_store_alone_names_all_that_it_was_made_with(printed, finished):
 def test_flags_change_what_a_store_was_made_with(printed, finished):
     planned = json.loads(printed("plan", "--store", finished, "--subjects-count", 70, "--json"))
     assert (planned["n_subjects"], planned["prompts_needed"]) == (70, 20)
+
+
+@pytest.mark.parametrize(
+    ("method", "penalty", "read"),
+    [
+        ("direct", None, ["domain", "vocabulary-ridge"]),
+        ("factored", 0.01, ["domain", "vocabulary-ridge"]),
+        ("gram", 0, ["domain", "vocabulary-ridge"]),
+        ("dual", None, ["domain", "vocabulary-ridge"]),
+        ("lowrank", 0.01, ["domain", "vocabulary-ridge"]),
+        ("tiled", None, ["vocabulary-ridge"]),  # which has ridge maps only
+    ],
+)
+def test_every_method_goes_through_to_the_report(method, penalty, read, printed, with_store, tmp_path):
+    settings = ["--fit-method", method, *([] if penalty is None else ["--fit-penalty", penalty])]
+    words, page = printed("run", *with_store, *settings).split("Report: ")
+    heads = words[words.index("strongest targets of each fit") :].splitlines()[2].split()
+    assert heads == ["source", *read]
+    assert "Paris" in words
+    assert (tmp_path / page.strip()).is_file()
