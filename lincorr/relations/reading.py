@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lincorr.errors import BadInput
+from lincorr.paths import as_meant
 from lincorr.relations import tables
 from lincorr.relations.files import read_yaml
 from lincorr.relations.lists import (
@@ -205,6 +206,6 @@ def _read_list(setting: Setting, read: Callable[[Path], tuple[Item, ...]]) -> tu
     """The list in the file that the setting names; a refusal names the setting as well."""
     file = setting.section(("file",), ("file",))["file"].text()
     try:
-        return read(setting.path.parent / file)
+        return read(setting.path.parent / as_meant(file, "file"))
     except BadInput as error:
         setting.refuse(str(error))

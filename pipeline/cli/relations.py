@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from lincorr.paths import as_meant
 from pipeline.cli.output import JsonFlag, plain_table, print_json, show_table
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def relations_list(
     """List the relations that can be fitted."""
     from lincorr.relations.catalogue import load_catalogue
 
-    known = load_catalogue(catalogue or [])
+    known = load_catalogue([Path(as_meant(str(path), "--catalogue")) for path in catalogue or []])
     rows = [known.describe(name) for name in known.names()]
     if as_json:
         print_json(

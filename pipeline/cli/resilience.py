@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lincorr.paths import as_meant
 from lincorr.scores.documents import to_document
 from lincorr.scores.experiments import ResilienceResults
 from lincorr.scores.relation_scores import INFLUENCED_TARGET
@@ -41,7 +42,10 @@ def resilience(
 
     if before is not None:
         overrides = overrides | {"model.source": before}
-    results = compare(job(config, overrides, as_json), ResilienceOptions(after, after_store))
+    options = ResilienceOptions(
+        as_meant(after, "--after"), after_store and as_meant(after_store, "--after-store")
+    )
+    results = compare(job(config, overrides, as_json), options)
     if as_json:
         print_json(to_document(results))
     else:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lincorr.errors import BadInput
+from lincorr.paths import as_meant
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -31,7 +32,7 @@ def _remembered(config: Path | None, overrides: dict[str, str]) -> dict[str, Any
         return {}
     from lincorr.store.store import LogitStore
 
-    url = overrides["store.path"]
+    url = as_meant(overrides["store.path"], "store.path")
     if not LogitStore.exists(url):
         raise BadInput(f"model: no model is given, and there is no store at {url!r} to take it from")
     return LogitStore.open(url).settings()

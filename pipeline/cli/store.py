@@ -2,6 +2,7 @@
 
 import typer
 
+from lincorr.paths import as_meant
 from pipeline.cli.output import JsonFlag, fact_table, print_json, say, show_table
 
 
@@ -11,7 +12,7 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
 
     from lincorr.store.store import LogitStore
 
-    store = LogitStore.open(path)
+    store = LogitStore.open(as_meant(path, "store"))
     templates = {
         t.name: {
             "text": t.text,
@@ -40,7 +41,7 @@ def store_verify(path: str, as_json: JsonFlag = False) -> None:
     """Check every shard's completeness and checksum; exit 1 if one is incomplete or damaged."""
     from lincorr.store.store import LogitStore
 
-    faults = LogitStore.open(path).verify()
+    faults = LogitStore.open(as_meant(path, "store")).verify()
     if as_json:
         print_json({"faults": faults})
     elif faults:

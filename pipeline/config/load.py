@@ -10,11 +10,12 @@ import yaml
 from pydantic import ValidationError
 
 from lincorr.errors import BadInput
+from lincorr.paths import as_meant
 from lincorr.strict import load_strict
 from pipeline.config.contradictions import refuse_contradictions
 from pipeline.config.flags import section_of, settings
 from pipeline.config.remembered import task_of
-from pipeline.config.sections import RunConfig
+from pipeline.config.sections import LISTS_OF_PATHS, PATHS, RunConfig, words
 
 
 def load_config(
@@ -29,7 +30,7 @@ def load_config(
     Raises:
         BadInput: the file cannot be read, or a setting is unknown, missing or wrong.
     """
-    values = copy.deepcopy(task_of(remembered or {})) if path is None else _read_yaml(path)
+    values = {} if path is None else _read_yaml(path)
     if "templates" in values or isinstance(values.get("relations"), dict):
         raise BadInput(f"configuration: {path} is a catalogue of relations; give it with --catalogue")
     for name, section in RunConfig.model_fields.items():
@@ -43,6 +44,9 @@ def load_config(
                 f"{section_name}: {target!r} is not a section; write `{section_name}:` and its settings below"
             )
         target[leaf] = _flag_value(text)
+    _expand_paths(values)
+    if path is None:
+        values = _merged(copy.deepcopy(task_of(remembered or {})), values)
     if "model" not in values:
         raise BadInput("model: no model is given; give --model, or model: in the configuration")
     try:
@@ -51,6 +55,28 @@ def load_config(
         raise BadInput(_first_error(problem, path)) from None
     refuse_contradictions(config)
     return config
+
+
+def _expand_paths(values: dict[str, Any]) -> None:
+    """Expand ``~`` and variables in the user's own paths; not in those that a store remembers."""
+    for setting in PATHS:
+        section_name, _, leaf = setting.rpartition(".")
+        section = values.get(section_name) if section_name else values
+        if not isinstance(section, dict) or leaf not in section:
+            continue
+        value = words(section[leaf]) if setting in LISTS_OF_PATHS else section[leaf]
+        if isinstance(value, str):
+            section[leaf] = as_meant(value, setting)
+        elif isinstance(value, list):
+            section[leaf] = [as_meant(path, setting) if isinstance(path, str) else path for path in value]
+
+
+def _merged(first: dict[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of both, in sections; of one that both have, the second's."""
+    for name, value in second.items():
+        known = first.get(name)
+        first[name] = known | value if isinstance(known, dict) and isinstance(value, dict) else value
+    return first
 
 
 def _flag_value(text: str) -> Any:

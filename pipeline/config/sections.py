@@ -13,6 +13,14 @@ from lincorr.model.files import ModelSpec, Precision, model_name
 from lincorr.prompts.tokens import TokenClass
 from pipeline.config.remembered import task_of
 
+# Settings that are paths, or may be: in them ~ and variables of the environment are expanded.
+LISTS_OF_PATHS = ("catalogue", "cluster.tls")
+PATHS = (
+    *("model.source", "model.adapter", "model.cache", "source_answers", "target_answers"),
+    *("subjects.file", "store.path", "cluster.spec", "report.folder"),
+    *LISTS_OF_PATHS,
+)
+
 
 class Section(BaseModel):
     """A group of settings; unknown keys are refused."""
@@ -20,7 +28,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-def _words(value: Any) -> Any:
+def words(value: Any) -> Any:
     """Accept ``a,b`` for a list, as flags give it."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
@@ -60,7 +68,7 @@ class SubjectSettings(Section):
         1000, description="Number of vocabulary tokens, drawn without replacement, or all."
     )
     seed: int = Field(0, ge=0, description="Seed of the draw and of the grouped split.")
-    classes: Annotated[tuple[TokenClass, ...], BeforeValidator(_words)] = Field(
+    classes: Annotated[tuple[TokenClass, ...], BeforeValidator(words)] = Field(
         ("text",), description="Token classes to draw from: text, blank, byte, added, special."
     )
     file: Path | None = Field(
@@ -136,12 +144,12 @@ class ClusterSettings(Section):
         description="Address on which scheduler and dashboard listen; default: 127.0.0.1, with ssh the "
         "first host; slurm needs one that its nodes can reach.",
     )
-    tls: Annotated[tuple[Path, ...] | None, BeforeValidator(_words)] = Field(
+    tls: Annotated[tuple[Path, ...] | None, BeforeValidator(words)] = Field(
         None,
         description="Encrypt and authenticate: folder with ca.pem, cert.pem and key.pem, or these three "
         "paths.",
     )
-    hosts: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+    hosts: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
         (), description="Machines (ssh), one worker each; the first also runs the scheduler."
     )
     gpus: int | None = Field(
@@ -153,7 +161,7 @@ class ClusterSettings(Section):
     walltime: str | None = Field(None, description="Time limit of a SLURM job, such as 04:00:00.")
     memory: str | None = Field(None, description="Memory of a SLURM job, such as 64GB.")
     cpus: int | None = Field(None, ge=1, description="Cores of a SLURM job.")
-    directives: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+    directives: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
         (), description="Further #SBATCH options, such as --constraint=a100."
     )
     spec: Path | None = Field(None, description="File with the DaskCluster resource (kubernetes).")
@@ -215,12 +223,12 @@ class RunConfig(Section):
     """All settings of a run."""
 
     model: Annotated[ModelSettings, BeforeValidator(lambda v: {"source": v} if isinstance(v, str) else v)]
-    relations: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+    relations: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
         ("city-country",),
         description="Relations to fit: names, all, family:NAME, or NAME.* (every wording); see `lincorr "
         "relations list`.",
     )
-    catalogue: Annotated[tuple[Path, ...], BeforeValidator(_words)] = Field(
+    catalogue: Annotated[tuple[Path, ...], BeforeValidator(words)] = Field(
         (), description="YAML files with your own templates and relations."
     )
     source_answers: Path | None = Field(
@@ -244,6 +252,10 @@ class RunConfig(Section):
         for name in ("source_answers", "target_answers"):
             path = getattr(self, name)
             remembered[name] = None if path is None else str(path.absolute())
+        for name in ("source", "adapter"):
+            value = remembered["model"][name]
+            if value is not None and Path(value).exists():
+                remembered["model"][name] = str(Path(value).absolute())
         file = self.subjects.file
         remembered["subjects"]["file"] = None if file is None else str(file.absolute())
         return remembered
