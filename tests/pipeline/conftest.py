@@ -1,9 +1,10 @@
-"""What breaks: a disk of its own, a scheduler of its own."""
+"""What breaks: a disk, a scheduler, an S3 server of its own."""
 
 import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from lincorr.store import locations
 
 PATIENCE = 120  # seconds until something that must happen has failed to
 
@@ -71,3 +74,35 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[psutil.Process, str]]:
             for part in [*process.children(recursive=True), process]:
                 part.kill()
         process.wait()
+
+
+SERVER = (
+    "from moto.server import ThreadedMotoServer as S; import time\n"
+    "s = S('127.0.0.1', 0, verbose=False); s.start(); print(s.get_host_and_port()[1], flush=True)\n"
+    "time.sleep(600)"
+)
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """An S3 server in a process of its own, with the bucket `runs`."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert server.stdout is not None
+    url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+    request = urllib.request.Request(f"{url}/runs", method="PUT")
+    urllib.request.urlopen(request).close()
+    yield url
+    server.kill()
+    server.communicate()
+
+
+@pytest.fixture
+def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual environment."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setitem(locations._RETRIES, "max_retries", 1)

@@ -2,31 +2,25 @@
 
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 import numpy as np
-import obstore
 import pytest
 import yaml
 
-from lincorr.errors import BadInput, LincorrError
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.store import locations
 from lincorr.store.locations import SharedObject
@@ -36,42 +30,9 @@ from pipeline.cli.main import main
 from pipeline.fit.inputs import FitInputs
 from pipeline.fit.relation import fit_relation
 from pipeline.plan import memory as rules
-from pipeline.runtime import lease
 from pipeline.runtime.executor import Serial
-from pipeline.runtime.lock import sole_writer
 from tests.pipeline.fit.relations import chosen, planted_relation
 from tests.stores import arrays
-
-SERVER = (
-    "from moto.server import ThreadedMotoServer as S; import time\n"
-    "s = S('127.0.0.1', 0, verbose=False); s.start(); print(s.get_host_and_port()[1], flush=True)\n"
-    "time.sleep(600)"
-)
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """An S3 server in a process of its own, with the bucket `runs`."""
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert server.stdout is not None
-    url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-    request = urllib.request.Request(f"{url}/runs", method="PUT")
-    urllib.request.urlopen(request).close()
-    yield url
-    server.kill()
-    server.communicate()
-
-
-@pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The usual environment."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setitem(locations._RETRIES, "max_retries", 1)
 
 
 @pytest.fixture
@@ -285,150 +246,11 @@ def test_a_second_run_on_one_bucket_is_refused_until_the_first_is_dead(holder, f
     assert main(["extract", *flags, "--store", "s3://runs/held.zarr", "--cluster-kind", "serial"]) == 0
 
 
-def read(shared: SharedObject) -> tuple[bytes, str]:
-    """Its content and tag; it must be there."""
-    found = shared.read()
-    assert found is not None
-    return found
-
-
 @pytest.mark.usefixtures("s3")
 def test_a_lock_on_a_bucket_is_free_after_the_run(flags):
     extract = ["extract", *flags, "--store", "s3://runs/free.zarr", "--cluster-kind", "serial"]
     assert main(extract) == 0
-    held = json.loads(read(SharedObject("s3://runs/free.zarr.lock"))[0])
-    assert held["holder"] == ""
+    found = SharedObject("s3://runs/free.zarr.lock").read()
+    assert found is not None
+    assert json.loads(found[0])["holder"] == ""
     assert main(extract) == 0
-
-
-@pytest.mark.usefixtures("s3")
-def test_of_many_who_try_at_once_one_gets_the_lock():
-    together = threading.Barrier(6)
-
-    def attempt(_: int) -> bool:
-        one = lease._Lease("s3://runs/race.zarr", SharedObject("s3://runs/race.zarr.lock"))
-        together.wait()
-        try:
-            one.take()
-        except LincorrError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(attempt, range(6))) == 1
-        expired = SharedObject("s3://runs/race.zarr.lock")
-        content, tag = read(expired)
-        expired.replace(json.dumps(json.loads(content) | {"renewed": 0.0}).encode(), tag)
-        assert sum(pool.map(attempt, range(6))) == 1  # of an expired one, too
-
-
-@pytest.mark.usefixtures("s3")
-@pytest.mark.parametrize(
-    "handler", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"]
-)
-def test_a_run_whose_lock_was_taken_over_stops(monkeypatch, handler):
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        assert_a_run_whose_lock_was_taken_over_stops(monkeypatch)
-        assert signal.getsignal(signal.SIGINT) is handler
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def assert_a_run_whose_lock_was_taken_over_stops(monkeypatch):
-    monkeypatch.setattr(lease, "SECONDS", 0.6)
-    place = SharedObject("s3://runs/taken.zarr.lock")
-    theirs = json.dumps({"holder": "other:1", "token": "t", "renewed": time.time(), "seconds": 60}).encode()
-
-    def run() -> None:
-        with sole_writer("s3://runs/taken.zarr"):
-            while place.replace(theirs, read(place)[1]) is None:  # a renewal came between
-                pass
-            time.sleep(20)
-
-    with pytest.raises(LincorrError, match=r"was cut off from 's3://runs/taken\.zarr' for so long"):
-        run()
-    assert read(place)[0] == theirs
-    place.replace(b"", read(place)[1])
-
-
-class Unconditional:
-    """Makes a server as one that knows no conditional PUTs."""
-
-    def __init__(self, answer: Exception | None) -> None:
-        self.answer = answer
-        self.put = obstore.put
-
-    def __call__(self, store: Any, name: str, content: bytes, mode: object = None) -> object:
-        """Put an object; a condition is answered, or (None) ignored."""
-        if self.answer is not None and mode != "overwrite":
-            raise self.answer
-        return self.put(store, name, content, mode="overwrite")
-
-
-@pytest.mark.usefixtures("s3")
-@pytest.mark.parametrize(
-    "answer",
-    [
-        None,
-        obstore.exceptions.NotSupportedError("conditional put"),
-        obstore.exceptions.NotModifiedError("304"),
-        obstore.exceptions.GenericError("Server returned non-2xx status code: 400 Bad Request: <Error>"),
-    ],
-    ids=["ignored", "not supported", "304", "400"],
-)
-def test_where_a_server_knows_no_conditions_the_last_to_write_has_the_lock(monkeypatch, answer):
-    monkeypatch.setattr(lease, "_SETTLED", 0.2)
-    monkeypatch.setattr(lease, "SECONDS", 0.6)
-    monkeypatch.setattr(obstore, "put", Unconditional(answer))
-    url = f"s3://runs/{type(answer).__name__}.zarr"
-    said: list[str] = []
-    held = threading.Event()
-
-    def attempt(_: int) -> bool:
-        try:
-            with sole_writer(url):
-                return held.wait(5)
-        except LincorrError:
-            return False
-
-    with ThreadPoolExecutor(3) as pool:
-        together = pool.map(attempt, range(3))
-        time.sleep(0.9)  # of those that began at once, one holds it and renews it
-        with pytest.raises(LincorrError, match="is being written by another run"), sole_writer(url):
-            pass
-        held.set()
-        assert sum(together) == 1
-
-    def take_over() -> None:  # as another run would, which the next renewal finds out
-        SharedObject(f"{url}.lock").overwrite(b"")
-        time.sleep(5)
-
-    with pytest.raises(LincorrError, match="was cut off"), sole_writer(url, tell=said.append):
-        take_over()
-    assert said == [lease._NO_CONDITIONS.format(url)]
-
-
-@pytest.mark.usefixtures("s3")
-def test_where_nothing_may_be_written_there_is_no_lock_to_read(monkeypatch):
-    def refuse(*_: object, **__: object) -> None:
-        raise obstore.exceptions.PermissionDeniedError("403")
-
-    monkeypatch.setattr(obstore, "put", refuse)
-    with sole_writer("s3://runs/closed.zarr", or_read=True):
-        pass
-    with pytest.raises(BadInput, match="may not be written"), sole_writer("s3://runs/closed.zarr"):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("store", "lock"),
-    [
-        ("s3://b/run.zarr", "s3://b/run.zarr.lock"),
-        ("s3://b/a/run.zarr/", "s3://b/a/run.zarr.lock"),
-        ("s3://b", "s3://b/lincorr.lock"),
-        ("gs://b/", "gs://b/lincorr.lock"),
-    ],
-)
-def test_the_lock_is_beside_the_store(store, lock):
-    assert lease.lease_url(store) == lock
