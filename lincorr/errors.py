@@ -1,5 +1,7 @@
 """What lincorr raises for bad input and for a run that failed, and the first line of others' errors."""
 
+from lincorr.redact import redacted
+
 
 class LincorrError(Exception):
     """A failure; its message is one line that says what is wrong and what to do about it."""
@@ -26,5 +28,5 @@ class StoreDamaged(LincorrError):
 
 
 def first_line(problem: BaseException) -> str:
-    """Return the first line of an error's text, or the name of its class if it has no text."""
-    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+    """Return the first line of an error's text, without credentials; the name of its class if it has none."""
+    return redacted((str(problem).strip().splitlines() or [type(problem).__name__])[0])

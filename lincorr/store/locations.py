@@ -18,6 +18,8 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore, WrapperStore
 
 from lincorr.errors import BadInput, LincorrError, ReadOnly, Unlockable, first_line
+from lincorr.redact import NO_CREDENTIALS, has_credentials
+from lincorr.store.endpoint import s3_endpoint
 
 _RETRIES: dict[str, Any] = {
     "max_retries": 8,  # 50 s at most: a server that is down for longer ends the run, to be resumed later
@@ -159,9 +161,11 @@ def _object_store(url: str) -> Any:
         from zarr.storage import ObjectStore
     except ImportError as problem:
         raise BadInput(f"store.path: {url!r} needs obstore; pip install 'lincorr[s3]'") from problem
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if has_credentials(url):
+        raise BadInput(f"store.path: {NO_CREDENTIALS}")
+    endpoint = s3_endpoint() if url.lower().startswith("s3") else None
     options: Any = {}
-    if url.startswith("s3://") and endpoint:
+    if endpoint:
         options = {"endpoint": endpoint, "client_options": {"allow_http": endpoint.startswith("http://")}}
     try:
         make: Any = from_url  # it has an overload for each provider

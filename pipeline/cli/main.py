@@ -2,12 +2,15 @@
 
 import io
 import sys
+import traceback
 from importlib.metadata import version
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
 
 from lincorr.errors import LincorrError
+from lincorr.redact import redacted
 from lincorr.visible import visible
 from pipeline.cli.edit import edit
 from pipeline.cli.gradients import gradients
@@ -104,6 +107,9 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         return _fail(f"{type(problem).__name__}: {problem} (--debug shows where)", 1)
+    finally:
+        if debug:
+            sys.excepthook = _show_origin  # only now: typer sets one of its own
     if code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
         return _fail("interrupted; what was done is stored, the same command resumes from there", code)
     return int(code)
@@ -116,6 +122,12 @@ def _refuse_usage(problem: Any) -> int:
     return _fail(f"{problem.format_message()} (--help lists commands and flags)", 2)
 
 
+def _show_origin(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback without credentials."""
+    lines = "".join(traceback.format_exception(kind, problem, trace))
+    print(redacted(lines), file=sys.stderr, end="")
+
+
 def _fail(line: str, code: int) -> int:
-    print("error: " + visible(" ".join(line.split())), file=sys.stderr)
+    print("error: " + visible(redacted(" ".join(line.split()))), file=sys.stderr)
     return code

@@ -1,6 +1,9 @@
 """Settings that are valid one by one and not together."""
 
+from typing import Any
+
 from lincorr.errors import BadInput
+from lincorr.redact import NO_CREDENTIALS, has_credentials
 from pipeline.config.sections import ClusterSettings, RunConfig
 
 # Settings of the cluster -> the kinds that use them.
@@ -49,8 +52,7 @@ def refuse_contradictions(config: RunConfig) -> None:
     _refuse_of_the_cluster(cluster)
     if not config.relations:
         raise BadInput("relations: the list is empty; name at least one relation")
-    _refuse_credentials("store.path", config.store.path)
-    _refuse_credentials("cluster.address", cluster.address)
+    _refuse_credentials(config.model_dump(mode="json"))
 
 
 def _refuse_of_the_cluster(cluster: ClusterSettings) -> None:
@@ -88,7 +90,13 @@ def _refuse_of_the_cluster(cluster: ClusterSettings) -> None:
             )
 
 
-def _refuse_credentials(name: str, url: str | None) -> None:
-    """Refuse a URL with a password: it would be shown and stored."""
-    if url and "://" in url and "@" in url.partition("://")[2].partition("/")[0]:
-        raise BadInput(f"{name}: a URL must not contain a user or password; set them in the environment")
+def _refuse_credentials(settings: Any, name: str = "") -> None:
+    """Refuse a URL with a password or a key in any setting: it would be shown and stored."""
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            _refuse_credentials(value, f"{name}.{key}" if name else key)
+    elif isinstance(settings, list):
+        for value in settings:
+            _refuse_credentials(value, name)
+    elif isinstance(settings, str) and has_credentials(settings):
+        raise BadInput(f"{name}: {NO_CREDENTIALS}")

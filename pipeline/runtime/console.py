@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from lincorr.redact import redacted
 from lincorr.visible import visible
 
 
@@ -26,7 +27,7 @@ class Narrator:
 
     def tell(self, message: str) -> None:
         """Print one line."""
-        self.console.print(visible(message), markup=False)
+        self.console.print(visible(redacted(message)), markup=False)
 
     def tell_once(self, message: str) -> None:
         """Print one line, unless it was printed so before."""

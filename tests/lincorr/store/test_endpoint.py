@@ -1,0 +1,57 @@
+"""Variables of the environment for S3: used, or refused in one line that does not repeat them."""
+
+import pytest
+
+from lincorr.errors import BadInput
+from lincorr.store.endpoint import s3_endpoint
+from lincorr.store.store import LogitStore
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9000",
+        "https://s3.eu-central-1.amazonaws.com",
+        "https://account.r2.cloudflarestorage.com/",
+        "http://minio:9000/path",
+        "http://[::1]:9000",
+        "http://my_host",
+    ],
+)
+def test_a_url_is_taken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    assert s3_endpoint() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("notaurl", "http://", "http:///x", "http:host", "ftp://host", "http://[::1", "http://h:99999"),
+        *("http://h:0", "http://a b", "http://h\n", "http://h/ x", "http://%", "https://über.example"),
+        *("http://1.2.3.4.5", "http://999.1.1.1", "http://user:hush@h", "http://h?hush"),
+    ],
+)
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_what_is_no_url_is_one_line_and_not_repeated(
+    url: str, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, url)
+    with pytest.raises(BadInput) as refused:
+        LogitStore.exists("s3://bucket/run.zarr")
+    message = str(refused.value)
+    assert message.startswith(f"{name}: ")
+    assert "\n" not in message
+    assert url not in message
+    assert "hush" not in message
+    assert capfd.readouterr().err == ""  # no panic of the client
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
+def test_what_is_no_header_is_one_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "hush\n")
+    with pytest.raises(BadInput, match=name) as refused:
+        LogitStore.exists("s3://bucket/run.zarr")
+    assert "hush" not in str(refused.value)
+    assert capfd.readouterr().err == ""
