@@ -73,11 +73,9 @@ def room_of(module: str) -> str | None:
 
 
 MODEL_ROOMS = {
-    *(
-        f"lincorr.model.{name}"
-        for name in ("causal", "device", "editing", "gguf", "gradients", "huggingface")
-    ),
-    *(f"lincorr.model.{name}" for name in ("language_model", "load", "shallow", "transfer", "tree_inputs")),
+    *(f"lincorr.model.{name}" for name in ("adapter", "causal", "device", "editing", "gguf", "gradients")),
+    *(f"lincorr.model.{name}" for name in ("huggingface", "language_model", "load", "shallow")),
+    *(f"lincorr.model.{name}" for name in ("transfer", "tree_inputs")),
     "lincorr.testing",
 }
 CLUSTERS = "pipeline.runtime.clusters"
