@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lincorr.errors import BadInput
+from lincorr.model.checkpoint import FORMATS, index_name, indexed_files
 from lincorr.model.json_file import read_json
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _ADAPTER = "adapter_config.json"
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _KERNELS = (
     "attn_implementation",
     "_attn_implementation",
@@ -58,12 +58,9 @@ def require_contained(folder: Path, *, trust_remote_code: bool) -> None:
 
 def _named_files(folder: Path) -> Iterator[tuple[Path, str]]:
     """The names of files in the files of a model: shards of weights, and versions of a tokenizer."""
-    for path in (folder / name for name in _INDEXES if (folder / name).is_file()):
-        shards = read_json(path).get("weight_map")
-        if not isinstance(shards, dict):
-            raise BadInput(f"model: {str(path)!r} has no weight_map; download it again")
-        for name in sorted(set(map(str, shards.values()))):
-            yield path, name
+    for weights in FORMATS:
+        for name in indexed_files(folder, weights):
+            yield folder / index_name(weights), name
     path = folder / "tokenizer_config.json"
     versions = read_json(path).get("fast_tokenizer_files") if path.is_file() else None
     for name in versions if isinstance(versions, list) else ():

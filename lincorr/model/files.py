@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from lincorr.errors import BadInput
+from lincorr.model.checkpoint import weight_files
 from lincorr.model.contained import require_contained
 from lincorr.model.gguf import conversion_folder, convert, gguf_file
-from lincorr.model.huggingface import download
+from lincorr.model.hub import download, download_model, download_settings
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 ADAPTER_SETTINGS = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-_MODEL_FILES = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt", "*.jinja")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def locate(spec: ModelSpec) -> Path:
         return convert(gguf, conversion_folder(gguf, spec.cache))
     path = Path(spec.source).expanduser()
     if not path.is_dir():
-        path = download(spec.source, spec.revision, _MODEL_FILES, without=ADAPTER_SETTINGS)
+        path = download_model(spec.source, spec.revision, trust_remote_code=spec.trust_remote_code)
     if not (path / "config.json").is_file():
         raise BadInput(f"model: the folder {spec.source!r} has no config.json; it is not a model")
     require_contained(path, trust_remote_code=spec.trust_remote_code)
@@ -81,14 +81,14 @@ def needs_conversion(spec: ModelSpec) -> bool:
 
 
 def config_folder(spec: ModelSpec) -> Path:
-    """Return a local folder with a model's configuration; of a hub id only JSON files are downloaded.
+    """Return a local folder with a model's configuration; of a hub id no weights are downloaded.
 
     Raises:
         BadInput: there is no such model.
     """
     if gguf_file(spec.source) is not None or Path(spec.source).expanduser().is_dir():
         return locate(spec)
-    path = download(spec.source, spec.revision, ["*.json"], without=ADAPTER_SETTINGS)
+    path = download_settings(spec.source, spec.revision, trust_remote_code=spec.trust_remote_code)
     require_contained(path, trust_remote_code=spec.trust_remote_code)
     return path
 
@@ -104,7 +104,7 @@ def locate_adapter(spec: ModelSpec) -> Path | None:
     files = (ADAPTER_SETTINGS, ADAPTER_WEIGHTS)
     path = Path(spec.adapter).expanduser()
     if not path.is_dir():
-        path = download(spec.adapter, None, files)
+        path = download(spec.adapter, None, files, setting="model.adapter")
     for name in files:
         if not (path / name).is_file():
             raise BadInput(f"model.adapter: the folder {str(path)!r} has no {name}; it is not a LoRA adapter")
@@ -122,10 +122,10 @@ def float32_bytes(folder: Path) -> int:
 
     They are counted from the headers of safetensors files; files of another format are taken to be float16.
     """
-    total = 0
-    for path in folder.glob("*.safetensors"):
+    total, files = 0, weight_files(folder)
+    for path in (path for path in files if path.suffix == ".safetensors"):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         shapes = (tensor["shape"] for name, tensor in header.items() if name != "__metadata__")
         total += sum(4 * math.prod(shape) for shape in shapes)
-    return total or 2 * sum(path.stat().st_size for path in folder.glob("*.bin"))
+    return total or 2 * sum(path.stat().st_size for path in files)

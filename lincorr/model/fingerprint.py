@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lincorr.errors import BadInput
+from lincorr.model.checkpoint import weight_files
 from lincorr.model.files import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, ModelSpec, locate, locate_adapter
 from lincorr.model.json_file import read_json
 
@@ -50,14 +50,11 @@ def fingerprint(folder: Path, adapter: Path | None = None) -> Fingerprint:
     The folder and the version of transformers that wrote the files do not count.
 
     Raises:
-        BadInput: the folder has no weights, or its configuration is not valid JSON.
+        BadInput: the folder lacks weights, or its configuration is not valid JSON.
     """
-    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    if not weights:
-        raise BadInput(f"model: the folder {str(folder)!r} has no weights (*.safetensors)")
     found = Fingerprint(
         config=_hash_settings(folder / "config.json", _INCIDENTAL_CONFIG),
-        weights=_hash_files(weights),
+        weights=_hash_files(weight_files(folder)),
         tokenizer=_hash_tokenizer(folder),
     )
     if adapter is None:

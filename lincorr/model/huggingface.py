@@ -1,10 +1,8 @@
-"""Hugging Face's libraries, imported when they are first needed, and downloads from its hub."""
+"""Hugging Face's transformers, imported when it is first needed, and its errors in one line."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from lincorr.errors import BadInput, first_line
+from lincorr.errors import first_line
 
 
 def quiet_transformers() -> Any:
@@ -16,34 +14,10 @@ def quiet_transformers() -> Any:
     return transformers
 
 
-def download(
-    hub_id: str, revision: str | None, patterns: Sequence[str], *, without: str | None = None
-) -> Path:
-    """Download those files of a repository that match the patterns; return their local folder.
-
-    Args:
-        without: the name of a file that is not wanted.
-
-    Raises:
-        BadInput: the hub cannot be reached, or has no such repository or revision.
-    """
-    import huggingface_hub
-
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                hub_id, revision=revision, allow_patterns=list(patterns), ignore_patterns=without
-            )
-        )
-    except Exception as problem:
-        raise BadInput(
-            f"model: {hub_id!r} is not a local folder or a .gguf file, and cannot be downloaded from the "
-            f"hub ({first_line(problem)})"
-        ) from problem
-
-
 def reason(problem: BaseException) -> str:
-    """Return the first line of what transformers says, or, where it asks for trust, how to give it."""
+    """Return the first line of what transformers says, or, where it would run code, what helps."""
     if "trust_remote_code" in str(problem):
         return "it comes with code of its own; set model.trust_remote_code to run that, if you trust it"
+    if "weights_only" in str(problem):  # torch's own advice is to run what the file holds
+        return "its .bin files hold more than weights and are not opened; save the model as safetensors"
     return first_line(problem)

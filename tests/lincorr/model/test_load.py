@@ -102,7 +102,7 @@ def test_a_process_loads_a_model_once_until_it_lets_go(toy_model: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("nobody/nothing", "cannot be downloaded from the hub"),
+        ("nobody/nothing", "neither a local folder nor in the hub's cache"),
         ("missing/folder/model.gguf", "is not a file"),
         ("package:no_such_package/model.gguf", "no installed package 'no_such_package'"),
         ("package:not-a-name/model.gguf", "no installed package 'not-a-name'"),
