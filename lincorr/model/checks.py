@@ -1,12 +1,14 @@
-"""Whether the faster ways through a model agree with its own, on a few random prompts."""
+"""Whether a model gives logits at all, and whether the faster ways through it agree with its own."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.prompts.trees import TreeShape
+from lincorr.errors import BadInput
+from lincorr.prompts.trees import Batch, TreeShape
 
 if TYPE_CHECKING:
     from lincorr.model.language_model import LanguageModel
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 _TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 _PROMPTS = 8
 _LENGTH = 6
+_COLUMNS = 1024  # of the vocabulary, drawn: all of it for every row of a batch would take gigabytes
 _TREE = TreeShape(parents=(-1, 0, 1, 2, 3, 2, 5, 6), ends=(4, 7, 2))
 _TRUNK = TreeShape(parents=(-1, 0, 1, 0, 2, 4, 3, 6), ends=(5, 7), trunk=(0, 0, 0, 0))
 
@@ -64,15 +67,55 @@ def check_trunk(model: "LanguageModel") -> Check:
     return _check_shape(model, replace(_TRUNK, trunk=tuple(trunk.tolist())))
 
 
+def check_batches(model: "LanguageModel", batches: Iterable[Batch], bound: float) -> Check:
+    """Compare the logits of prompt trees, in batches as they are, with those of their plain prompts.
+
+    Args:
+        bound: accepted difference, in standard deviations of a prompt's logits.
+    """
+    columns = np.random.default_rng(0).integers(model.vocabulary_size, size=_COLUMNS)
+    head = model.part_of_readout(columns)
+    worst = 0.0
+    for batch in batches:
+        count = len(batch.rows)
+        try:
+            _, logits = model.hidden_and_logits(batch.ids, batch.shape, [head] * len(batch.shape.ends))
+        except Exception:  # whatever a model raises that accepts no 4-D mask, no positions or no cache
+            return _FAILED
+        for prompts, ours in zip(batch.shape.prompts(batch.ids[:count]), logits, strict=True):
+            own = model.logits(prompts)
+            differences = np.abs(ours[:count] - own[:, columns]).max(axis=1) / own.std(axis=1)
+            worst = float(np.maximum(worst, differences.max()))
+    return Check(worst, bound)
+
+
+def require_numbers(model: "LanguageModel") -> None:
+    """Refuse a model whose logits are not numbers, or are all the same.
+
+    Raises:
+        BadInput: names the cause.
+    """
+    logits = model.logits(model.random_prompts(_PROMPTS, _LENGTH))
+    if np.isfinite(logits).all() and (logits.std(axis=1) > 0).all():
+        return
+    if odd := model.odd_weight():
+        name, what = odd
+        raise BadInput(f"model: its weight {name!r} {what}; download or convert the model again")
+    if np.isfinite(logits).all():
+        raise BadInput("model: it gives every token the same logit; download or convert the model again")
+    raise BadInput(
+        f"model.dtype: this model overflows in {model.dtype}, its logits are not finite; use bfloat16 or "
+        "float32"
+    )
+
+
 def _check_shape(model: "LanguageModel", shape: TreeShape) -> Check:
     own = model.random_prompts(_PROMPTS, shape.own_tokens)
     try:
         together = model.hidden(own, shape)
-    except Exception:  # whatever a model raises that accepts no 4-D mask, no positions or no cache
+    except Exception:  # as above
         return _FAILED
-    trunk = np.broadcast_to(np.array(shape.trunk, dtype=np.int64), (len(own), len(shape.trunk)))
-    whole, seen = np.concatenate([trunk, own], axis=1), shape.visible()
-    alone = [model.hidden(whole[:, seen[end]]) for end in shape.ends]
+    alone = [model.hidden(prompts) for prompts in shape.prompts(own)]
     return Check(_spread(np.stack(alone, axis=1), together), _tolerance(model))
 
 

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError
+from lincorr.model.parts import find_decoder, find_readout
+from lincorr.model.reach import RotaryState, reach
 from lincorr.model.transfer import Transfer
 from lincorr.model.tree_inputs import TreeInputs
-from lincorr.prompts.tokens import Tokenizer
+from lincorr.prompts.tokens import Tokenizer, token_ids
 from lincorr.prompts.trees import Batch, TreeShape
 from lincorr.readout import Readout
 
@@ -27,6 +29,7 @@ class LanguageModel:
 
     Attributes:
         model: of transformers, in evaluation mode.
+        decoder: the part of it below the output head.
         dtype: precision of the weights, such as "float32".
         readout: the output head, on the device and in the model's precision.
     """
@@ -36,18 +39,21 @@ class LanguageModel:
 
     def __init__(self, model: Any, tokenizer: Tokenizer, device: str) -> None:
         self.model = model.to(device).eval()
+        self.decoder = find_decoder(model)
         self.tokenizer = tokenizer
         self.device = device
         self.dtype = str(model.dtype).removeprefix("torch.")
-        self.readout = _readout(self.model, len(tokenizer))
+        self.readout = find_readout(self.model, token_ids(tokenizer)[-1] + 1)
         self._transfer = Transfer(device)
-        self._trees = TreeInputs(self.model, device)
+        self._trees = TreeInputs(self.decoder, device)
+        self._reach = reach(model.config)
+        self._rotary = RotaryState(model)
         accepted = inspect.signature(model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of tokens that the tokenizer has; padding rows of the head are left out."""
+        """One more than the largest id of a token; padding rows of the head are left out."""
         return int(self.readout.weight.shape[0])
 
     @property
@@ -65,8 +71,7 @@ class LanguageModel:
         Returns:
             (batch, width), or (batch, k, width) for trees.
         """
-        states = self._states(ids, shape)
-        return _host(states[:, -1] if shape is None else _at_ends(states, shape))
+        return _host(self._decode(ids)[:, -1] if shape is None else self._end_states(ids, shape))
 
     def hidden_and_logits(
         self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Readout]
@@ -114,6 +119,7 @@ class LanguageModel:
 
     def last_logits(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the same logits as a tensor in the model's precision, with gradients if they are enabled."""
+        self._rotary.forget()
         output = self.model(ids, use_cache=False, **self._last_only)
         logits: torch.Tensor = output.logits[:, -1, : self.vocabulary_size]
         return logits
@@ -130,6 +136,15 @@ class LanguageModel:
                 layers = module if last is None else module[-last:]
                 return [weight for layer in layers for weight in layer.parameters()]
         raise LincorrError("model: its decoder has no list of layers, so their weights cannot be selected")
+
+    def odd_weight(self) -> tuple[str, str] | None:
+        """Return the first weight with no proper numbers: its name, and what is wrong with it."""
+        for name, weight in self.model.named_parameters():
+            if not bool(torch.isfinite(weight).all()):
+                return name, "has NaN or infinite values"
+            if weight.ndim > 1 and not bool(weight.any()):
+                return name, "is all zero"
+        return None
 
     def part_of_readout(self, columns: NDArray[np.int64] | None) -> Readout:
         """Return the head for some token ids, or for all (None), in float32 on the model's device."""
@@ -172,24 +187,29 @@ class LanguageModel:
         self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Readout]
     ) -> Callable[[], tuple[NDArray[np.float32], Logits]]:
         """Start a forward pass; what is returned waits for its hidden states and logits."""
-        states = _at_ends(self._states(ids, shape), shape).float()
+        states = self._end_states(ids, shape).float()
         logits = [self._transfer.start(head.logits(states[:, end])) for end, head in enumerate(readouts)]
         hidden = self._transfer.start(states)
         return lambda: (hidden(), [one() for one in logits])
 
-    def _states(self, ids: NDArray[np.int64], shape: TreeShape | None) -> torch.Tensor:
-        """Run the model without its head: (batch, T, width)."""
-        extra: dict[str, Any] = {"use_cache": False}
-        if shape is not None and not shape.is_chain:
-            extra = self._trees.of(shape, len(ids))
-        output = self.model.base_model(self._tensor(ids), **extra)
+    def _end_states(self, ids: NDArray[np.int64], shape: TreeShape) -> torch.Tensor:
+        """Run the decoder on trees: the states (batch, k, width) where their prompts end.
+
+        A tree beyond the decoder's reach is computed prompt by prompt, as its rule for one prompt is.
+        """
+        if len(shape.parents) > self._reach:
+            return torch.stack([self._decode(prompts)[:, -1] for prompts in shape.prompts(ids)], dim=1)
+        if shape.is_chain:
+            return self._decode(ids)[:, list(shape.ends)]
+        states = self._decode(ids, **self._trees.of(shape, len(ids)))
+        return states[:, [end - len(shape.trunk) for end in shape.ends]]
+
+    def _decode(self, ids: NDArray[np.int64], **extra: Any) -> torch.Tensor:
+        """Run the decoder: (batch, T, width)."""
+        self._rotary.forget()
+        output = self.decoder(self._tensor(ids), **({"use_cache": False} | extra))
         states: torch.Tensor = output.last_hidden_state
         return states
-
-
-def _at_ends(states: torch.Tensor, shape: TreeShape) -> torch.Tensor:
-    """Pick the states (batch, k, width) where prompts end."""
-    return states[:, [end - len(shape.trunk) for end in shape.ends]]
 
 
 def _smaller(batch: Batch, problem: RuntimeError) -> list[Batch]:
@@ -214,20 +234,3 @@ def out_of_memory(problem: BaseException) -> bool:
 def _host(tensor: torch.Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
     return array
-
-
-def _readout(model: Any, n_tokens: int) -> Readout:
-    """Find the head of any `AutoModelForCausalLM`: tied or not, with bias, scaled or soft-capped."""
-    head = model.get_output_embeddings()
-    config = model.config
-    bias = getattr(head, "bias", None)
-    scale = float(getattr(config, "logit_scale", None) or 1.0)
-    scale *= float(getattr(config, "lm_head_multiplier", None) or 1.0)
-    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
-    softcap = getattr(config, "final_logit_softcapping", None)
-    return Readout(
-        head.weight.detach()[:n_tokens],
-        None if bias is None else bias.detach()[:n_tokens],
-        scale,
-        None if softcap is None else float(softcap),
-    )

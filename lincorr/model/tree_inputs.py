@@ -13,9 +13,9 @@ from lincorr.prompts.trees import TreeShape
 class TreeInputs:
     """The inputs of a model, besides token ids, for trees of any shape; each shape's are made once."""
 
-    def __init__(self, model: Any, device: str) -> None:
-        """Prepare for a transformers model that is on `device`."""
-        self._model = model
+    def __init__(self, decoder: Any, device: str) -> None:
+        """Prepare for the decoder of a transformers model that is on `device`."""
+        self._decoder = decoder
         self._device = device
         self._shapes: dict[TreeShape, tuple[torch.Tensor, torch.Tensor]] = {}
         self._trunks: dict[tuple[TreeShape, tuple[int, ...]], list[tuple[torch.Tensor, torch.Tensor]]] = {}
@@ -43,7 +43,7 @@ class TreeInputs:
 
     def _mask_and_positions(self, shape: TreeShape) -> tuple[torch.Tensor, torch.Tensor]:
         own = slice(len(shape.trunk), None)
-        dtype = self._model.dtype
+        dtype = self._decoder.dtype
         hidden = torch.from_numpy(~shape.visible()[own])
         mask = torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, torch.finfo(dtype).min)
         positions = torch.from_numpy(shape.depths()[own])
@@ -56,12 +56,12 @@ class TreeInputs:
             cache: Any = DynamicCache()
             arguments = self.of(key[0], 1) | self._with_cache(cache)
             ids = torch.from_numpy(np.array([shape.trunk])).to(self._device)
-            self._model.base_model(ids, **arguments)
+            self._decoder(ids, **arguments)
             self._trunks[key] = [(layer.keys, layer.values) for layer in cache.layers]
         return self._trunks[key]
 
     def _with_cache(self, cache: DynamicCache) -> dict[str, Any]:
         """Return the arguments with which the model reads a cache of keys and values, and appends to it."""
-        accepted = inspect.signature(self._model.base_model.forward).parameters
+        accepted = inspect.signature(self._decoder.forward).parameters
         name = "cache" if "cache" in accepted else "past_key_values"  # its name before transformers 5.24
         return {name: cache, "use_cache": True}

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
-from lincorr.prompts.tokens import TOKEN_CLASSES, TokenClass, Tokenizer, token_classes, token_texts
+from lincorr.prompts.tokens import (
+    TOKEN_CLASSES,
+    TokenClass,
+    Tokenizer,
+    token_classes,
+    token_counts,
+    token_texts,
+)
 
 STRING = -1  # the id of a subject that is a string, not one token
 
@@ -37,6 +44,11 @@ class Subjects:
         """What identifies each subject: its token id, and its text if it is a string."""
         return [(int(i), text if i == STRING else "") for i, text in zip(self.ids, self.texts, strict=True)]
 
+    def take(self, rows: Sequence[int]) -> "Subjects":
+        """Return the subjects of some rows."""
+        texts, classes = (tuple(part[row] for row in rows) for part in (self.texts, self.classes))
+        return Subjects(self.ids[list(rows)], texts, classes, {})
+
     def class_counts(self) -> dict[str, int]:
         """Number of subjects of each class."""
         return dict(Counter(self.classes))
@@ -48,16 +60,20 @@ def vocabulary_subjects(
     *,
     seed: int = 0,
     classes: Sequence[TokenClass] = ("text",),
+    n_rows: int | None = None,
 ) -> Subjects:
     """Draw `count` vocabulary tokens without replacement, or take all of them in id order (None).
 
     The draw is the beginning of one seeded permutation of the eligible tokens: a larger count with the
     same seed extends a smaller one. Only tokens of `classes` are eligible; the others are counted.
 
+    Args:
+        n_rows: of the model's embedding; it knows no tokens from there on. None: it knows all.
+
     Raises:
         BadInput: `count` is more than the number of eligible tokens.
     """
-    texts = token_texts(tokenizer)
+    texts = token_texts(tokenizer)[:n_rows]
     every_class = token_classes(tokenizer, texts)
     eligible = np.array([i for i, c in enumerate(every_class) if c in classes], dtype=np.int64)
     if count is None:
@@ -70,40 +86,51 @@ def vocabulary_subjects(
                 f"subjects.classes ({', '.join(TOKEN_CLASSES)})"
             )
         ids = np.random.default_rng(seed).permutation(eligible)[:count]
-    tally = Counter(c for c in every_class if c not in classes)
-    return Subjects(
-        ids,
-        tuple(texts[i] for i in ids),
-        tuple(every_class[i] for i in ids),
-        {str(c): n for c, n in tally.items()},
-    )
+    tally = Counter(c for c in every_class if c and c not in classes)
+    return _of_tokens(ids, texts, every_class, {str(c): n for c, n in tally.items()})
 
 
-def token_subjects(tokenizer: Tokenizer, ids: Sequence[int]) -> Subjects:
+def token_subjects(tokenizer: Tokenizer, ids: Sequence[int], *, n_rows: int | None = None) -> Subjects:
     """Take the given token ids, in order.
+
+    Args:
+        n_rows: of the model's embedding (see `vocabulary_subjects`).
 
     Raises:
         BadInput: an id is outside the vocabulary.
     """
-    texts = token_texts(tokenizer)
+    texts = token_texts(tokenizer)[:n_rows]
     classes = token_classes(tokenizer, texts)
     for token in ids:
-        if not 0 <= token < len(texts):
+        if not 0 <= token < len(texts) or classes[token] is None:
             raise BadInput(
                 f"subjects.file: token id {token} is outside the vocabulary of {len(texts)} tokens"
             )
-    return Subjects(
-        np.array(ids, dtype=np.int64),
-        tuple(texts[i] for i in ids),
-        tuple(classes[i] for i in ids),
-        {},
-    )
+    return _of_tokens(np.array(ids, dtype=np.int64), texts, classes, {})
+
+
+def _of_tokens(
+    ids: NDArray[np.int64],
+    texts: Sequence[str],
+    classes: Sequence[TokenClass | None],
+    left_out: dict[str, int],
+) -> Subjects:
+    return Subjects(ids, tuple(texts[i] for i in ids), tuple(str(classes[i]) for i in ids), left_out)
 
 
 def string_subjects(texts: Sequence[str]) -> Subjects:
     """Take strings, in order; they are tokenised together with the template."""
     ids = np.full(len(texts), STRING, dtype=np.int64)
     return Subjects(ids, tuple(texts), ("string",) * len(texts), {})
+
+
+def extreme_subjects(tokenizer: Tokenizer, subjects: Subjects) -> Subjects:
+    """Return the first subject, and the one with the fewest tokens and the one with the most."""
+    counts = [1] * len(subjects)
+    if STRING in subjects.ids:
+        counts = token_counts(tokenizer, subjects.texts)
+    rows = [0, int(np.argmin(counts)), int(np.argmax(counts))]
+    return subjects.take(list(dict.fromkeys(rows)))
 
 
 def notebook_subjects(tokenizer: Tokenizer, count: int, *, seed: int = 0) -> Subjects:

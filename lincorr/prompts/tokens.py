@@ -1,5 +1,6 @@
 """What is asked of a tokenizer: token ids of a text, special prefix, surface texts and classes of tokens."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 Tokenizer = Any  # a Hugging Face tokenizer; transformers publishes no type for all of them
@@ -15,6 +16,13 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
+def token_counts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
+    """Return the number of tokens of each text alone; many texts are tokenised at once."""
+    return (
+        [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+    )
+
+
 def leading_specials(tokenizer: Tokenizer) -> tuple[int, ...]:
     """Return the ids that the tokenizer's own rule puts before a text: often one BOS, often none.
 
@@ -28,22 +36,30 @@ def leading_specials(tokenizer: Tokenizer) -> tuple[int, ...]:
     return ()
 
 
+def token_ids(tokenizer: Tokenizer) -> list[int]:
+    """Return the ids that the tokenizer knows, in order; some vocabularies have gaps."""
+    return sorted({*tokenizer.get_vocab().values(), *tokenizer.added_tokens_decoder})
+
+
 def token_texts(tokenizer: Tokenizer) -> list[str]:
-    """Return the surface text of every token, by id, with its leading space.
+    """Return the surface text of every token, by id, with its leading space; "" for ids in a gap.
 
     Each token is decoded after an anchor token, since SentencePiece decoders drop the leading space
     of whatever comes first.
     """
     anchor = encode(tokenizer, "a")[0]
-    ids = range(len(tokenizer))
+    ids = token_ids(tokenizer)
     pairs = [[anchor, token] for token in ids]
     decode = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     before = len(tokenizer.decode([anchor], **decode))
-    return [text[before:] for text in tokenizer.batch_decode(pairs, **decode)]
+    texts = [""] * (ids[-1] + 1)
+    for token, text in zip(ids, tokenizer.batch_decode(pairs, **decode), strict=True):
+        texts[token] = text[before:]
+    return texts
 
 
-def token_classes(tokenizer: Tokenizer, texts: list[str]) -> list[TokenClass]:
-    """Classify every token, by id.
+def token_classes(tokenizer: Tokenizer, texts: list[str]) -> list[TokenClass | None]:
+    """Classify every token, by id; None for ids in a gap.
 
     special: a control token (BOS, EOS, padding); added: any other token added after the learned
     vocabulary; byte: a fragment that is not valid text by itself; blank: whitespace or empty; text: the rest.
@@ -51,7 +67,11 @@ def token_classes(tokenizer: Tokenizer, texts: list[str]) -> list[TokenClass]:
     added = tokenizer.added_tokens_decoder
     special = set(tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}
 
-    def classify(token: int) -> TokenClass:
+    known = set(token_ids(tokenizer))
+
+    def classify(token: int) -> TokenClass | None:
+        if token not in known:
+            return None
         if token in special:
             return "special"
         if token in added:

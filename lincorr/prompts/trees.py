@@ -109,6 +109,16 @@ class TreeShape:
         """The trunk as a tree of its own, without ends."""
         return TreeShape(self.parents[: len(self.trunk)], ())
 
+    def prompts(self, ids: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return the plain prompts of trees, end by end: k arrays (batch, length of that prompt).
+
+        Args:
+            ids: (batch, own tokens) token ids of the trees, without the trunk's.
+        """
+        trunk = np.broadcast_to(np.array(self.trunk, dtype=np.int64), (len(ids), len(self.trunk)))
+        whole, seen = np.concatenate([trunk, ids], axis=1), self.visible()
+        return [whole[:, seen[end]] for end in self.ends]
+
     def depths(self) -> NDArray[np.int64]:
         """Return the position (T,) of every token in its own prompt."""
         depths: list[int] = []

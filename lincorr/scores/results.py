@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lincorr.errors import BadInput
+from lincorr.scores.audit import Audit
 from lincorr.scores.documents import from_document, key
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.scores.study import Study
@@ -55,6 +56,7 @@ class Results:
         seconds: of each stage.
         idle: share of extraction in which the device did not compute; None where nothing was extracted.
         notes: what to know about the subjects.
+        audit: of the logits in the store; None where nobody looked.
         study: what a study adds.
     """
 
@@ -69,6 +71,7 @@ class Results:
     subjects: SubjectFacts
     notes: tuple[str, ...]
     relations: tuple[RelationScores, ...]
+    audit: Audit | None = None
     study: Study | None = None
 
 

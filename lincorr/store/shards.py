@@ -1,8 +1,8 @@
 """Shards: consecutive subjects under a template, written whole, committed by a record, checked when read.
 
-A done-record holds the number of rows written and the CRC-32 of the logits and of the hidden states. A shard
-without a record was never extracted; one whose data do not match its record is damaged, and is repaired by
-writing it again.
+A done-record holds the number of rows written, the CRC-32 of the logits and of the hidden states, and what
+an audit found (see `Audit`). A shard without a record was never extracted; one whose data do not match it
+is damaged, and is repaired by writing it again.
 """
 
 import zlib
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.relations.relation import Template
+from lincorr.scores.audit import NOT_AUDITED, Audit
 from lincorr.store.chunks import checksummed, panel
 from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
 from lincorr.store.identity import Kind
@@ -23,7 +24,10 @@ GPU_SHARD_ROWS = 4096
 
 Fault = Literal["not extracted", "incomplete", "damaged"]
 
-_RECORD = ("rows", "logits_crc32", "hidden_crc32")
+# Older stores have the first three alone.
+_RECORD = ("rows", "logits_crc32", "hidden_crc32", "audited", "difference")
+_COMPARED = 3  # what says whether data are what was written
+_UNIT = 1e-9  # standard deviations, of a stored difference
 _UNREADABLE = -1  # rows of a record that cannot be read
 
 
@@ -93,7 +97,12 @@ class Shards:
     # --- write ------------------------------------------------------------------------------------
 
     def write(
-        self, name: str, shard: int, logits: NDArray[np.float32], hidden: NDArray[np.float32] | None
+        self,
+        name: str,
+        shard: int,
+        logits: NDArray[np.float32],
+        hidden: NDArray[np.float32] | None,
+        audit: Audit = NOT_AUDITED,
     ) -> int:
         """Write all rows of a shard, then its record.
 
@@ -101,6 +110,7 @@ class Shards:
             name: of the template.
             logits: (rows, columns).
             hidden: (rows, width), or None where hidden states are not stored.
+            audit: of those rows.
 
         Returns:
             Bytes written, in stored precision.
@@ -109,7 +119,7 @@ class Shards:
             LincorrError: a value is not finite in stored precision.
         """
         rows = self.rows(shard)
-        record = [rows.stop - rows.start, 0, 0]
+        record = [rows.stop - rows.start, 0, 0, audit.prompts, round(audit.difference / _UNIT)]
         written = 0
         for position, (kind, data) in enumerate((("logits", logits), ("hidden", hidden)), start=1):
             if data is not None:
@@ -124,7 +134,8 @@ class Shards:
                 array[rows] = stored
                 record[position] = zlib.crc32(stored.data)
                 written += stored.nbytes
-        self._hierarchy.array(f"done/{name}")[shard] = np.array(record)
+        records = self._hierarchy.array(f"done/{name}")
+        records[shard] = np.array(record[: records.shape[1]])
         return written
 
     # --- check ------------------------------------------------------------------------------------
@@ -173,8 +184,19 @@ class Shards:
 
     def digest(self, name: str, rows: NDArray[np.int64]) -> str:
         """Return a digest of the records of all shards of `rows`, eight hexadecimal digits."""
-        records = np.array(list(self._records(name, rows).values()))
+        records = np.array([record[:_COMPARED] for record in self._records(name, rows).values()])
         return f"{zlib.crc32(records.tobytes()):08x}"
+
+    # --- audit ------------------------------------------------------------------------------------
+
+    def audit(self, name: str, shard: int | None = None) -> Audit:
+        """Return what was found in a shard, or in all shards of a template; data are not read."""
+        if shard is None:
+            found = list(self._records(name, np.arange(self._hierarchy.n_subjects)).values())
+        else:
+            found = [self._record(name, shard)]
+        audits = [Audit(int(r[3]), float(r[4]) * _UNIT) for r in found if len(r) == len(_RECORD)]
+        return sum(audits, NOT_AUDITED)
 
     # --- read -------------------------------------------------------------------------------------
 
@@ -241,7 +263,7 @@ class Shards:
         try:
             return np.asarray(self._hierarchy.array(f"done/{name}")[shard])
         except READ_ERRORS:
-            return np.array([_UNREADABLE, 0, 0])
+            return np.array([_UNREADABLE, *[0] * (len(_RECORD) - 1)])
 
     def _records(self, name: str, rows: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
         """The records of the shards of `rows`, in order."""

@@ -30,6 +30,7 @@ from lincorr.prompts.columns import Columns
 from lincorr.prompts.subjects import Subjects
 from lincorr.readout import Readout
 from lincorr.relations.relation import Template
+from lincorr.scores.audit import NOT_AUDITED, Audit
 from lincorr.store.chunks import create_table
 from lincorr.store.head import Head
 from lincorr.store.hierarchy import Hierarchy
@@ -341,6 +342,10 @@ class LogitStore:
                 "token_id": (f"{name}_token", self.column_ids(name)),
             }
         )
+
+    def audit(self) -> Audit:
+        """Return what asking a sample of all stored prompts again has shown."""
+        return sum((self.shards.audit(template.name) for template in self.templates()), NOT_AUDITED)
 
     # --- verification -----------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
     """Show what a store holds."""
     from dataclasses import asdict
 
+    from lincorr.scores.audit import audit_bound
+    from lincorr.scores.documents import to_json
     from lincorr.store.store import LogitStore
 
     store = LogitStore.open(as_meant(path, "store"))
@@ -22,6 +24,8 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
         for t in store.templates()
     }
     facts = asdict(store.identity) | {"subjects": store.n_subjects, "shards": store.shards.count}
+    audit = store.audit()
+    facts["audit"] = to_json(audit) | {"bound": audit_bound(store.identity.compute)}
     facts |= {"templates": templates, "relations": store.maps.relations()}
     if as_json:
         print_json(facts)
@@ -32,6 +36,8 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
             for name, t in templates.items():
                 text = f"{t['text']!r}: {t['columns']:,} columns, {t['rows']:,} rows"
                 table.add_row(f"template {name}", text)
+        elif key == "audit":
+            table.add_row(key, audit.verdict(store.identity.compute))
         else:
             table.add_row(key, f"{value:,}" if type(value) is int else str(value))
     show_table(table)

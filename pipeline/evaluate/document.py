@@ -62,6 +62,7 @@ def results_of(
             left_out=subjects.left_out,
         ),
         notes=tuple(inputs.notes),
+        audit=store.audit(),
         relations=tuple(
             store.maps.load_scores(relation.name, RelationScores) for relation in inputs.relations
         ),

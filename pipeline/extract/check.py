@@ -1,15 +1,23 @@
 """What a worker finds out about the model before a store is made."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lincorr.model.checks import check_readout, check_trees, check_trunk
+from lincorr.model.checks import check_batches, check_readout, check_trees, check_trunk, require_numbers
 from lincorr.model.files import ModelSpec
 from lincorr.model.load import shared_model
 from lincorr.model.tuning import tune_batch_tokens
+from lincorr.prompts.subjects import Subjects
+from lincorr.scores.audit import audit_bound
 from lincorr.store.identity import Passes
 from lincorr.store.store import LogitStore
+from pipeline.extract.prompts import prompts_of, template_groups, tree_batches
 from pipeline.plan.memory import trial_bytes
 from pipeline.plan.workload import shard_rows
+
+if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
+    from lincorr.model.language_model import LanguageModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +49,16 @@ class ModelCheck:
 
 @dataclass(frozen=True, slots=True)
 class CheckTask:
-    """Load the model and find out which shortcuts it allows."""
+    """Load the model and find out which shortcuts it allows.
+
+    Attributes:
+        templates: of the run, name -> text.
+        subjects: of the run, among them those with the longest and the shortest prompts.
+    """
 
     model: ModelSpec
+    templates: Mapping[str, str]
+    subjects: Subjects
     batch_tokens: int | None
     shard_rows: int | None
     key: str = "check"
@@ -59,18 +74,18 @@ class HeadTask:
 
 
 def check_model(task: CheckTask) -> ModelCheck:
-    """Compare the shortcuts with the model's own logits, and try out how many tokens a pass should have."""
+    """Compare the shortcuts with the model's own logits, and try out how many tokens a pass should have.
+
+    Raises:
+        BadInput: the model's logits are no numbers.
+    """
     model = shared_model(task.model)
+    require_numbers(model)
     check = check_readout(model)
-    passes: Passes = "whole"
-    if check.passed:
-        passes = "plain"
-        if check_trees(model).passed:
-            passes = "trunk" if check_trunk(model).passed else "trees"
     on_gpu = model.device.startswith("cuda")
     rows = shard_rows(task.shard_rows, on_gpu=on_gpu)
     tokens = task.batch_tokens or tune_batch_tokens(
-        model.try_pass if passes != "whole" else model.try_whole_pass,
+        model.try_pass if check.passed else model.try_whole_pass,
         most=rows * model.TRIAL_LENGTH,
         memory_bytes=trial_bytes(),
     )
@@ -81,11 +96,40 @@ def check_model(task: CheckTask) -> ModelCheck:
         device=model.device,
         head=model.readout.describe(),
         linear=check.passed and model.readout.kind == "linear",
-        passes=passes,
+        passes=_passes(model, task, tokens, rows) if check.passed else "whole",
         batch_tokens=tokens,
         shard_rows=rows,
         difference=check.difference,
     )
+
+
+def _passes(model: "LanguageModel", task: CheckTask, batch_tokens: int, shard_rows: int) -> Passes:
+    """Return the fastest strategy that reproduces random prompts, and the run's own in batches as theirs."""
+    bound = audit_bound(model.dtype)
+    for passes in _fastest_first(model):
+        batches = [
+            batch
+            for templates in template_groups(model.tokenizer, task.templates, passes)
+            for batch in tree_batches(
+                prompts_of(model.tokenizer, list(templates.values()), task.subjects),
+                list(templates.values()),
+                task.subjects,
+                passes,
+                batch_tokens,
+                shard_rows,
+            )
+        ]
+        if check_batches(model, batches, bound).passed:
+            return passes
+    return "whole"
+
+
+def _fastest_first(model: "LanguageModel") -> Iterator[Passes]:
+    if check_trees(model).passed:
+        if check_trunk(model).passed:
+            yield "trunk"
+        yield "trees"
+    yield "plain"
 
 
 def store_head(task: HeadTask) -> None:

@@ -12,19 +12,12 @@ from lincorr.errors import LincorrError
 from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint, fingerprint_of
 from lincorr.model.load import shared_model
-from lincorr.prompts.subjects import STRING, Subjects
-from lincorr.prompts.trees import (
-    Batch,
-    PromptTemplate,
-    Trunk,
-    batches,
-    group_templates,
-    merge_prompts,
-    prompt_ids,
-    prompt_template,
-    trunk_of,
-)
+from lincorr.prompts.subjects import Subjects
+from lincorr.prompts.trees import Batch, PromptTemplate
+from lincorr.scores.audit import Audit
 from lincorr.store.store import LogitStore
+from pipeline.extract.audit import audit_shard, require_audit
+from pipeline.extract.prompts import Prompts, prompts_of, template_groups, tree_batches
 from pipeline.runtime.device import compute
 from pipeline.runtime.executor import Receipt, this_worker
 
@@ -68,7 +61,8 @@ def extract_shard(task: ExtractTask) -> Receipt:
     tasks in one worker overlap: one has the device while the other prepares or writes.
 
     Raises:
-        LincorrError: this worker's copy of the model is not the one that the store was made with.
+        LincorrError: this worker's copy of the model is not the one that the store was made with, or its
+            logits are not those of plain prompts.
     """
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
@@ -81,19 +75,25 @@ def extract_shard(task: ExtractTask) -> Receipt:
     for templates in _together(model, store, task.added, missing):
         whole = {name: store.shards.whole_rows(name, task.shard) for name in missing & set(templates)}
         work = _prepare(store, list(templates.values()), model, subjects, min(whole.values()))
-        answers = compute(_forward, model, store, work, [store.column_ids(name) for name in templates])
+        columns = [store.column_ids(name) for name in templates]
+        answers = compute(_forward, model, store, work, columns, task.shard)
+        require_audit(dict(zip(templates, answers.audits, strict=True)), task.shard, store.identity.compute)
         computing += answers.seconds
         cut += answers.cut
-        for name, logits, hidden in zip(templates, answers.logits, answers.hidden, strict=True):
+        for name, logits, hidden, audit in zip(
+            templates, answers.logits, answers.hidden, answers.audits, strict=True
+        ):
             if name not in whole:
                 continue
             stored = whole[name]
+            if stored:
+                audit += store.shards.audit(name, task.shard)
             if stored:
                 logits[:stored] = store.shards.read("logits", name, task.shard)
             if stored and hidden is not None:
                 hidden[:stored] = store.shards.read("hidden", name, task.shard)
             rows += len(subjects) - stored
-            written += store.shards.write(name, task.shard, logits, hidden)
+            written += store.shards.write(name, task.shard, logits, hidden, audit)
     return Receipt(
         key=task.key,
         worker=this_worker(),
@@ -133,19 +133,23 @@ def _together(
     texts = {template.name: template.text for template in store.templates()}
     trees = []
     for names in added:
-        templates = {name: prompt_template(model.tokenizer, texts[name]) for name in names if name in texts}
-        merged = store.identity.passes in ("trunk", "trees")
-        groups = group_templates(templates) if merged else [[name] for name in templates]
-        trees += [{name: templates[name] for name in group} for group in groups if missing & set(group)]
+        known = {name: texts[name] for name in names if name in texts}
+        groups = template_groups(model.tokenizer, known, store.identity.passes)
+        trees += [group for group in groups if missing & set(group)]
     return trees
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """The batches of a shard, and the number of its rows."""
+    """The prompts of a shard's rows, template by template, and their batches."""
 
+    prompts: Prompts
     batches: list[Batch]
-    n_rows: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.prompts[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +157,14 @@ class _Answers:
     """Logits and hidden states of a shard's rows, template by template; what the passes took.
 
     Attributes:
+        audits: of their logits.
         seconds: on the compute thread.
         cut: batches that the device could not hold whole.
     """
 
     logits: list[Rows]
     hidden: list[Rows | None]
+    audits: list[Audit]
     seconds: float
     cut: int
 
@@ -175,18 +181,17 @@ def _prepare(
     Batches are those of the whole shard, so that a row has the same bits whenever it is computed.
     """
     identity = store.identity
-    trunk = trunk_of(templates) if identity.passes == "trunk" else Trunk()
-    prompts = [prompt_ids(model.tokenizer, t, subjects.ids.tolist(), subjects.texts) for t in templates]
-    trees = [merge_prompts(of_subject, trunk) for of_subject in zip(*prompts, strict=True)]
-    free_text = bool((subjects.ids == STRING).any())
-    whole = batches(trees, identity.batch_tokens, identity.shard_rows, free_text=free_text)
-    return _Work([batch for batch in whole if batch.rows[-1] >= n_kept], len(trees))
+    prompts = prompts_of(model.tokenizer, templates, subjects)
+    batches = tree_batches(
+        prompts, templates, subjects, identity.passes, identity.batch_tokens, identity.shard_rows
+    )
+    return _Work(prompts, [batch for batch in batches if batch.rows[-1] >= n_kept])
 
 
 def _forward(
-    model: "LanguageModel", store: LogitStore, work: _Work, columns: list[NDArray[np.int64]]
+    model: "LanguageModel", store: LogitStore, work: _Work, columns: list[NDArray[np.int64]], seed: int
 ) -> _Answers:
-    """Make the forward passes of a shard; rows without a batch are left undefined."""
+    """Make the forward passes of a shard, and audit them; rows without a batch are left undefined."""
     began = time.perf_counter()
     identity = store.identity
     logits = [np.empty((work.n_rows, len(ids)), np.float32) for ids in columns]
@@ -205,4 +210,5 @@ def _forward(
             passed += 1
     kept_hidden: list[Rows | None] = list(hidden) if identity.hidden else [None] * len(columns)
     cut = max(0, passed - len(work.batches))
-    return _Answers(logits, kept_hidden, time.perf_counter() - began, cut)
+    audits = audit_shard(model, work.batches, work.prompts, logits, columns, seed)
+    return _Answers(logits, kept_hidden, audits, time.perf_counter() - began, cut)

@@ -53,7 +53,13 @@ def create_store(executor: Executor, config: RunConfig, inputs: Inputs, narrator
     Raises:
         BadInput: hidden states are asked for, and do not lead to the model's logits.
     """
-    task = CheckTask(config.model.spec(), config.cluster.batch_tokens, config.store.shard_rows)
+    task = CheckTask(
+        model=config.model.spec(),
+        templates={name: template.text for name, template in inputs.templates.items()},
+        subjects=inputs.extremes,
+        batch_tokens=config.cluster.batch_tokens,
+        shard_rows=config.store.shard_rows,
+    )
     check = executor.run(Stage("check", check_model, [task], on_device=True))[0]
     if config.store.hidden and not check.linear:
         raise BadInput(

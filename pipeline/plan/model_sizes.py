@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from lincorr.errors import BadInput, first_line
+from lincorr.model.parts import softcap
 
 _ROUTED = ("num_local_experts", "num_experts", "n_routed_experts")
 
@@ -83,21 +84,31 @@ def model_sizes(config: Any, *, trust_remote_code: bool = False) -> ModelSizes:
     """
     try:
         text = config.get_text_config()
-        heads = int(getattr(text, "num_attention_heads", 0) or 0)
+        heads = _size(text, "num_attention_heads") or 0
         width = int(text.hidden_size)
         return ModelSizes(
             config=config,
             trust_remote_code=trust_remote_code,
-            layers=int(text.num_hidden_layers),
-            attention_width=heads * int(getattr(text, "head_dim", None) or width // max(1, heads)),
+            layers=_size(text, "num_hidden_layers") or 0,
+            attention_width=heads * (_size(text, "head_dim") or width // max(1, heads)),
             width=width,
-            inner_width=int(getattr(text, "intermediate_size", None) or 4 * width),
+            inner_width=_size(text, "intermediate_size") or 4 * width,
             vocabulary_size=int(text.vocab_size),
-            softcap=getattr(text, "final_logit_softcapping", None) is not None,
+            softcap=softcap(text) is not None,
             stored_dtype=str(getattr(config, "dtype", None) or "float32").removeprefix("torch."),
         )
     except Exception as problem:  # anything may be missing from a configuration
         raise _unreadable(problem) from problem
+
+
+def _size(text: Any, name: str) -> int | None:
+    """Return a size, the largest where layers differ, or None where the configuration has none."""
+    try:
+        size = getattr(text, name, None)
+    except RuntimeError:  # layers differ, as in Gemma 4
+        size = [getattr(layer, name, None) for layer in text.per_layer_config]
+    sizes = size if isinstance(size, list | tuple) else [size]
+    return max((int(size) for size in sizes if size), default=None)
 
 
 def _unreadable(problem: Exception) -> BadInput:

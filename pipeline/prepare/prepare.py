@@ -11,9 +11,11 @@ from lincorr.errors import BadInput
 from lincorr.model.files import locate, needs_conversion
 from lincorr.model.fingerprint import Fingerprint, fingerprint_of
 from lincorr.model.load import load_config, load_tokenizer
+from lincorr.model.parts import softcap
 from lincorr.prompts.columns import Columns, NoColumns, answer_columns, has_choice
 from lincorr.prompts.subjects import (
     Subjects,
+    extreme_subjects,
     notebook_subjects,
     read_lines,
     read_token_ids,
@@ -29,6 +31,7 @@ from lincorr.relations.lists import read_answers
 from lincorr.relations.relation import Relation, Template
 from lincorr.relations.truth_names import truth_note, unknown_names
 from pipeline.config import RunConfig, SubjectSettings
+from pipeline.prepare.limits import embedded_tokens, require_answerable
 
 SAMPLE = 256
 
@@ -62,6 +65,7 @@ class Inputs:
         folder: of the model.
         fingerprint: its digests.
         subjects: in the order of the fit.
+        extremes: those with the longest and the shortest prompts, and the first.
         relations: with their columns.
         columns: template name -> the columns whose logits are stored.
         templates: template name -> template.
@@ -75,6 +79,7 @@ class Inputs:
     folder: Path
     fingerprint: Fingerprint
     subjects: Subjects
+    extremes: Subjects
     relations: tuple[RelationInputs, ...]
     columns: dict[str, Columns]
     templates: dict[str, Template]
@@ -98,25 +103,28 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     folder, tokenizer, relations, left_out = _open(config, tell)
     spec = config.model.spec()
     sizes = load_config(folder, trust_remote_code=spec.trust_remote_code)
-    sizes = getattr(sizes, "get_text_config", lambda: sizes)()
-    texts = token_texts(tokenizer)
-    subjects, notes = choose_subjects(tokenizer, config.subjects)
+    n_rows = embedded_tokens(sizes)
+    texts = token_texts(tokenizer)[:n_rows]
+    subjects, notes = choose_subjects(tokenizer, config.subjects, n_rows)
+    extremes = extreme_subjects(tokenizer, subjects)
     templates, columns = gather_columns(relations)
     prompts = {name: prompt_template(tokenizer, template.text) for name, template in templates.items()}
     if config.store.logits == "all":
         columns = dict.fromkeys(columns, _every_column(texts))
+    require_answerable(sizes, tokenizer, prompts, columns, subjects, extremes)
     return Inputs(
         folder=folder,
         fingerprint=fingerprint_of(spec),
         subjects=subjects,
+        extremes=extremes,
         relations=relations,
         columns=columns,
         templates=templates,
         prompts=prompts,
         sample={name: sample_prompts(tokenizer, prompt, subjects) for name, prompt in prompts.items()},
         token_texts=texts,
-        width=int(sizes.hidden_size),
-        head_softcap=getattr(sizes, "final_logit_softcapping", None),
+        width=int(sizes.get_text_config().hidden_size),
+        head_softcap=softcap(sizes),
         notes=(*left_out, *notes, *_truth_notes(config, relations)),
     )
 
@@ -210,14 +218,19 @@ def open_tokenizer(config: RunConfig, tell: Callable[[str], None]) -> tuple[Path
     return folder, load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
 
 
-def choose_subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Subjects, tuple[str, ...]]:
+def choose_subjects(
+    tokenizer: Tokenizer, settings: SubjectSettings, n_rows: int | None = None
+) -> tuple[Subjects, tuple[str, ...]]:
     """Read or draw the subjects; return them, and what to note of them.
+
+    Args:
+        n_rows: of the model's embedding (see `vocabulary_subjects`).
 
     Raises:
         BadInput: the list cannot be read, or the vocabulary has too few.
     """
     if settings.kind == "tokens":
-        return token_subjects(tokenizer, read_token_ids(_file(settings))), ()
+        return token_subjects(tokenizer, read_token_ids(_file(settings)), n_rows=n_rows), ()
     if settings.kind == "strings":
         return string_subjects(read_lines(_file(settings))), ()
     count = None if settings.count == "all" else settings.count
@@ -229,7 +242,9 @@ def choose_subjects(tokenizer: Tokenizer, settings: SubjectSettings) -> tuple[Su
             f"distinct of {len(subjects):,}); {same:,} of them tokenise back to their own token."
         )
         return subjects, (note,)
-    chosen = vocabulary_subjects(tokenizer, count, seed=settings.seed, classes=settings.classes)
+    chosen = vocabulary_subjects(
+        tokenizer, count, seed=settings.seed, classes=settings.classes, n_rows=n_rows
+    )
     return chosen, ()
 
 

@@ -250,8 +250,9 @@ def test_a_model_that_does_not_take_trees_is_found_out() -> None:
     assert not check_trunk(model).passed
 
 
-def test_a_window_shorter_than_the_prompt_is_found_out() -> None:
+def test_a_window_that_nobody_knows_of_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mask of our own takes the place of the window's."""
+    monkeypatch.setattr("lincorr.model.language_model.reach", lambda config: float("inf"))
     torch.manual_seed(0)
     sizes = CONFIGS["mistral"].to_dict() | {"sliding_window": 3, "initializer_range": 0.3}
     model = AutoModelForCausalLM.from_config(transformers.MistralConfig(**sizes))

@@ -17,7 +17,7 @@ SENTENCEPIECE = sentencepiece_tokenizer()
 def class_of(tokenizer: Any, spelling: str) -> str:
     classes = token_classes(tokenizer, token_texts(tokenizer))
     token: int = tokenizer.convert_tokens_to_ids(spelling)
-    return classes[token]
+    return str(classes[token])
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_repaired_template_is_asked_with_those_it_was_added_with(
     if not remembers:
         for template in TEMPLATES:
             zarr.open_group(str(store), path=f"columns/{template}").attrs.pop("together")
-    monkeypatch.setattr("pipeline.extract.shard.trunk_of", watched)
+    monkeypatch.setattr("pipeline.extract.prompts.trunk_of", watched)
     flip_a_bit(store / "hidden/country/c/17/0")
     assert extracted(store, flags, capsys)["prompts"] == SHARD_ROWS
     assert asked == [2 if remembers else 1]

@@ -34,7 +34,7 @@ def test_a_fit_is_made_again_when_its_answers_change(rerun):
 
 
 def test_a_repair_to_the_same_bits_keeps_the_fits(rerun):
-    zarr.open_array(str(rerun.flags["store"]), path="done/city", mode="r+")[0] = np.array([32, 1, 1])
+    zarr.open_array(str(rerun.flags["store"]), path="done/city", mode="r+")[0] = np.array([32, 1, 1, 0, 0])
     assert rerun("extract")["prompts"] == 32
     assert rerun("fit")["fitted"] == []
 
