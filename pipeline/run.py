@@ -112,10 +112,12 @@ class Run:
         ):
             relations = list(self.fit_inputs(store))
             shared = self.source_cache(store, relations)
-            for inputs in relations:
-                self.narrator.tell(f"Fitting {inputs.relation.name}")
-                fitted = fit_relation(store, inputs, executor, shared)
-                done += [f"{inputs.relation.name}/{fit}" for fit in fitted]
+            with self.narrator.lines("Fitting", len(relations), "relations") as count:
+                for inputs in relations:
+                    self.narrator.tell(f"Fitting {inputs.relation.name}")
+                    fitted = fit_relation(store, inputs, executor, shared)
+                    done += [f"{inputs.relation.name}/{fit}" for fit in fitted]
+                    count(1)
         return done
 
     def evaluate(self) -> Results:
@@ -128,9 +130,11 @@ class Run:
         with self.timed("evaluate"), sole_writer(store.url, or_read=True, tell=self.narrator.tell_once):
             relations = list(self.fit_inputs(store))
             shared = self.source_cache(store, relations)
-            for inputs in relations:
-                self.narrator.tell(f"Evaluating {inputs.relation.name}")
-                evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
+            with self.narrator.lines("Evaluating", len(relations), "relations") as count:
+                for inputs in relations:
+                    self.narrator.tell(f"Evaluating {inputs.relation.name}")
+                    evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
+                    count(1)
         return self.results()
 
     def report(self) -> Path:

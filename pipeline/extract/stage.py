@@ -60,7 +60,8 @@ def create_store(executor: Executor, config: RunConfig, inputs: Inputs, narrator
         batch_tokens=config.cluster.batch_tokens,
         shard_rows=config.store.shard_rows,
     )
-    check = executor.run(Stage("check", check_model, [task], on_device=True))[0]
+    with narrator.lines("Loading and checking the model", 1, "models"):
+        check = executor.run(Stage("check", check_model, [task], on_device=True))[0]
     if config.store.hidden and not check.linear:
         raise BadInput(
             "store.hidden: this model's logits are not a linear function of its hidden states "

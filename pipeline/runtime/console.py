@@ -1,5 +1,7 @@
-"""Messages and progress bars on standard error while a run is under way."""
+"""Messages and progress on standard error while a run is under way: a bar, or without a terminal lines."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +19,8 @@ from rich.progress import (
 from lincorr.redact import redacted
 from lincorr.visible import visible
 
+_EVERY = 30.0  # seconds between two lines of a log
+
 
 class Narrator:
     """Prints messages and progress to standard error, so that standard output stays clean."""
@@ -27,7 +31,7 @@ class Narrator:
 
     def tell(self, message: str) -> None:
         """Print one line."""
-        self.console.print(visible(redacted(message)), markup=False)
+        self.console.print(visible(redacted(message)), markup=False, soft_wrap=True)
 
     def tell_once(self, message: str) -> None:
         """Print one line, unless it was printed so before."""
@@ -37,7 +41,14 @@ class Narrator:
 
     @contextmanager
     def progress(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Show a bar with rate and remaining time; yield the function that advances it."""
+        """Show a bar with rate and remaining time; yield the function that advances it.
+
+        Without a terminal, lines say the same (see `lines`).
+        """
+        if not self.console.is_terminal:
+            with self.lines(what, total, unit) as advance:
+                yield advance
+            return
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -56,3 +67,45 @@ class Narrator:
                 bar.update(task, rate=f"{speed:,.0f} {unit}/s" if speed else "")
 
             yield advance
+
+    @contextmanager
+    def lines(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Print a line about every 30 seconds, if there is no terminal; yield the function that counts.
+
+        A log shows by it that a run is alive, and how far it is.
+        """
+        done, began, ended = 0, time.monotonic(), threading.Event()
+
+        def count(steps: int) -> None:
+            nonlocal done
+            done += steps
+
+        def write() -> None:
+            while not ended.wait(_EVERY):
+                self.tell(f"{what}: {_how_far(done, total, unit, time.monotonic() - began)}")
+
+        thread = threading.Thread(target=write, name="log", daemon=True)
+        if not self.console.is_terminal:
+            thread.start()
+        try:
+            yield count
+        finally:
+            ended.set()
+
+
+def _how_far(done: int, total: int, unit: str, seconds: float) -> str:
+    """Say what is done, and if anything is, at what rate and when all will be."""
+    if not done:
+        return f"0 of {total:,} {unit} in {_duration(seconds)}"
+    rate = done / seconds
+    speed = f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{60 * rate:,.3g} {unit}/min"
+    left = (total - done) / rate
+    return f"{done:,} of {total:,} {unit} ({done / total:.0%}), {speed}, {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    """Write a time as 40 s, 12 min or 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
