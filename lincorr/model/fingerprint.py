@@ -9,6 +9,9 @@ from pathlib import Path
 from lincorr.model.checkpoint import weight_files
 from lincorr.model.files import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, ModelSpec, locate, locate_adapter
 from lincorr.model.json_file import read_json
+from lincorr.model.load import load_tokenizer
+from lincorr.prompts.tokenization import tokenization
+from lincorr.prompts.tokens import Tokenizer
 
 # Settings about where a model came from, not what it computes.
 _INCIDENTAL_CONFIG = {"_name_or_path", "transformers_version", "_commit_hash"}
@@ -23,29 +26,40 @@ _INCIDENTAL_ADAPTER = {"base_model_name_or_path", "revision", "peft_version", "i
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """SHA-256 digests, in hexadecimal, of what determines a model's logits."""
+    """SHA-256 digests, in hexadecimal, of what determines a model's logits.
+
+    Attributes:
+        config, weights, tokenizer: of the model's files.
+        tokens: of what its tokenizer does (see `lincorr.prompts.tokenization`).
+    """
 
     config: str
     weights: str
     tokenizer: str
+    tokens: str
 
     @property
     def short(self) -> str:
-        """Twelve hexadecimal digits over all three."""
-        return _joined(self.config, self.weights, self.tokenizer)[:12]
+        """Twelve hexadecimal digits over all four."""
+        return _joined(self.config, self.weights, self.tokenizer, self.tokens)[:12]
 
 
-def fingerprint_of(spec: ModelSpec) -> Fingerprint:
+def fingerprint_of(spec: ModelSpec, tokenizer: Tokenizer | None = None) -> Fingerprint:
     """Locate a model and its adapter, and hash them (see `fingerprint`).
+
+    Args:
+        tokenizer: the model's, where it is loaded already.
 
     Raises:
         BadInput: there is no such model or adapter.
     """
-    return fingerprint(locate(spec), locate_adapter(spec))
+    folder = locate(spec)
+    tokenizer = tokenizer or load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
+    return fingerprint(folder, tokenizer, locate_adapter(spec))
 
 
-def fingerprint(folder: Path, adapter: Path | None = None) -> Fingerprint:
-    """Hash what determines the logits: configuration, weight files and tokenizer files, also of an adapter.
+def fingerprint(folder: Path, tokenizer: Tokenizer, adapter: Path | None = None) -> Fingerprint:
+    """Hash what determines the logits: configuration, weights and tokenizer, also of an adapter.
 
     The folder and the version of transformers that wrote the files do not count.
 
@@ -56,6 +70,7 @@ def fingerprint(folder: Path, adapter: Path | None = None) -> Fingerprint:
         config=_hash_settings(folder / "config.json", _INCIDENTAL_CONFIG),
         weights=_hash_files(weight_files(folder)),
         tokenizer=_hash_tokenizer(folder),
+        tokens=tokenization(tokenizer),
     )
     if adapter is None:
         return found

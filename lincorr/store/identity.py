@@ -17,6 +17,7 @@ class Identity:
     Attributes:
         source, revision: where the model came from; reported, not compared.
         config, weights, tokenizer: digests of the model's files.
+        tokens: digest of what the tokenizer does; empty and not compared in older stores.
         compute: precision of the model's weights.
         head: a phrase that describes the output head.
         linear: whether logits were found to be linear in the hidden state; if so, their rank is at most d.
@@ -46,11 +47,13 @@ class Identity:
     shard_rows: int
     batch_tokens: int
     passes: Passes
+    tokens: str = ""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Identity":
         """Read it from a store's attributes; fields that other versions added are ignored."""
-        return cls(**{field.name: stored[field.name] for field in fields(cls)})
+        names = [field.name for field in fields(cls) if field.name != "tokens" or field.name in stored]
+        return cls(**{name: stored[name] for name in names})
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -63,6 +66,8 @@ _REFUSALS = {
     "config": "model: another model: its configuration differs from",
     "weights": "model: another model: its weights differ from those of",
     "tokenizer": "model: another model: its tokenizer differs from that of",
+    "tokens": "model: its tokenizer, as it is set and as this version of transformers reads it, makes other "
+    "tokens than that of",
     "compute": "model.dtype: {new} where the store was computed in {old} by",
     "precision": "store.precision: {new} where the store has {old} of",
     "hidden": "store.hidden: {new} where the store has {old} for",

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.prompts.columns import Columns
 from lincorr.prompts.subjects import Subjects
+from lincorr.prompts.trees import PromptTemplate
 from lincorr.readout import Readout
 from lincorr.relations.relation import Template
 from lincorr.scores.audit import NOT_AUDITED, Audit
@@ -241,11 +242,34 @@ class LogitStore:
                 f"{template.name!r} and no hidden states; name another store, or set store.hidden"
             )
 
-    def add_template(self, template: Template, columns: Columns, together: Sequence[str] = ()) -> None:
+    def check_prompt(self, name: str, prompt: PromptTemplate) -> None:
+        """Refuse a template of the store whose text is now read into other tokens than those it was asked in.
+
+        Older stores do not remember them, and nothing is compared.
+
+        Raises:
+            BadInput: they are others.
+        """
+        group = self._hierarchy.group
+        asked = group[f"columns/{name}"].attrs.get("prompt") if f"columns/{name}" in group else None
+        if asked is not None and asked != [list(prompt.before), list(prompt.after)]:
+            raise BadInput(
+                f"template {name!r}: its text makes other tokens than those that it was asked in for the "
+                f"store {self.url!r}; use that tokenizer and version of transformers, or name another store"
+            )
+
+    def add_template(
+        self,
+        template: Template,
+        columns: Columns,
+        together: Sequence[str] = (),
+        prompt: PromptTemplate | None = None,
+    ) -> None:
         """Make the arrays of a template, unless they exist.
 
         Args:
             together: names of the templates that the same run adds (see `templates_added_with`).
+            prompt: the tokens that it is asked in (see `check_prompt`).
 
         Raises:
             BadInput: it cannot be added (see `check_template`).
@@ -257,6 +281,8 @@ class LogitStore:
         self._hierarchy.close_arrays()
         table = group.require_group(f"columns/{name}")
         table.attrs["together"] = list(together)
+        if prompt is not None:
+            table.attrs["prompt"] = [list(prompt.before), list(prompt.after)]
         for part, values in (("id", columns.ids), ("text", np.array(columns.texts, object))):
             kind = np.int64 if part == "id" else str
             create_table(table, part, kind, f"{name}_token")

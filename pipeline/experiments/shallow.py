@@ -132,7 +132,7 @@ def shallow(run: Run, options: ShallowOptions) -> ShallowResults:
     folder = locate(spec)
     tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
     letters = letter_columns(tokenizer)
-    digests = fingerprint_of(spec)
+    digests = fingerprint_of(spec, tokenizer)
     tasks = [
         ShallowTask(spec, digests, mapping, _templates(inputs), _competing(inputs, letters), options)
         for inputs in relations

@@ -121,7 +121,7 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
     if fingerprint_of(spec) != wanted:
         raise LincorrError(
             f"model: the copy of {spec.source!r} on this worker is not the one that the run was "
-            "planned with; give every worker the same files"
+            "planned with; give every worker the same files and the same version of transformers"
         )
     _checked.add((spec, wanted))
 
@@ -135,6 +135,9 @@ def _together(
     for names in added:
         known = {name: texts[name] for name in names if name in texts}
         groups = template_groups(model.tokenizer, known, store.identity.passes)
+        for group in groups:
+            for name, prompt in group.items():
+                store.check_prompt(name, prompt)
         trees += [group for group in groups if missing & set(group)]
     return trees
 

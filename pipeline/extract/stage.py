@@ -38,6 +38,7 @@ def require_identity(store: LogitStore, config: RunConfig, inputs: Inputs) -> No
             config=inputs.fingerprint.config,
             weights=inputs.fingerprint.weights,
             tokenizer=inputs.fingerprint.tokenizer,
+            tokens=made.tokens and inputs.fingerprint.tokens,
             compute=made.compute if model.dtype == "auto" else model.dtype,
             precision=config.store.precision,
             hidden=made.hidden if config.store.hidden is None else config.store.hidden,
@@ -82,6 +83,7 @@ def _identity(check: ModelCheck, config: RunConfig, inputs: Inputs) -> Identity:
         config=inputs.fingerprint.config,
         weights=inputs.fingerprint.weights,
         tokenizer=inputs.fingerprint.tokenizer,
+        tokens=inputs.fingerprint.tokens,
         compute=check.compute,
         head=check.head,
         linear=check.linear,
@@ -105,11 +107,12 @@ def register(store: LogitStore, config: RunConfig, inputs: Inputs) -> None:
     require_identity(store, config, inputs)
     for name, template in inputs.templates.items():
         store.check_template(template, inputs.columns[name].ids)
+        store.check_prompt(name, inputs.prompts[name])
     store.add_subjects(inputs.subjects)
     known = {template.name for template in store.templates()}
     new = [name for name in inputs.templates if name not in known]
     for name, template in inputs.templates.items():
-        store.add_template(template, inputs.columns[name], together=new)
+        store.add_template(template, inputs.columns[name], together=new, prompt=inputs.prompts[name])
     store.save_settings(config.to_remember())
 
 

@@ -107,6 +107,7 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
     if store:
         for name, template in inputs.templates.items():
             store.check_template(template, inputs.columns[name].ids)
+            store.check_prompt(name, inputs.prompts[name])
     work = workload_here(config, inputs, store)
     stored = {name: _rows_stored(store, name, inputs) for name in inputs.templates}
     missing = {name: work.n_stored - rows for name, rows in stored.items()}

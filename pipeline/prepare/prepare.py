@@ -114,7 +114,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     require_answerable(sizes, tokenizer, prompts, columns, subjects, extremes)
     return Inputs(
         folder=folder,
-        fingerprint=fingerprint_of(spec),
+        fingerprint=fingerprint_of(spec, tokenizer),
         subjects=subjects,
         extremes=extremes,
         relations=relations,

@@ -1,9 +1,7 @@
 """Where models come from, what identifies them, and what is refused."""
 
-import json
-import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from lincorr.model.checks import check_readout
 from lincorr.model.device import resolve_device, resolve_dtype
 from lincorr.model.files import ModelSpec, float32_bytes, is_adapter, locate, model_name, needs_conversion
-from lincorr.model.fingerprint import Fingerprint, fingerprint, fingerprint_of
+from lincorr.model.fingerprint import fingerprint_of
 from lincorr.model.load import (
     load_config,
     load_model,
@@ -26,18 +24,8 @@ from lincorr.model.load import (
     release_model,
     shared_model,
 )
+from tests.lincorr.model.edits import edit_json
 from tests.lincorr.model.refused import refusal
-
-
-@pytest.fixture
-def model_folder(toy_model: Path, tmp_path: Path) -> Path:
-    """A copy of the toy model that a test may change."""
-    return Path(shutil.copytree(toy_model, tmp_path / "model"))
-
-
-def edit_json(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
 
 # --- loading ------------------------------------------------------------------------------------------
 
@@ -122,7 +110,7 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_weights_is_refused(model_folder: Path) -> None:
     (model_folder / "model.safetensors").unlink()
-    assert "has no weights" in refusal(lambda: fingerprint(model_folder))
+    assert "has no weights" in refusal(lambda: fingerprint_of(ModelSpec(str(model_folder))))
     assert "cannot be loaded" in refusal(lambda: load_model(ModelSpec(str(model_folder))))
 
 
@@ -174,60 +162,6 @@ def test_a_models_own_code_runs_when_trusted(custom_code: Path) -> None:
     config = load_config(custom_code, trust_remote_code=True)
     assert config.model_type == "homemade"
     assert (custom_code / "ran").exists()
-
-
-# --- fingerprint --------------------------------------------------------------------------------------
-
-
-def changed(folder: Path, change: Callable[[Path], None]) -> set[str]:
-    """Which parts of the fingerprint `change` changes."""
-    before = fingerprint(folder)
-    change(folder)
-    after = fingerprint(folder)
-    parts = {name for name in Fingerprint.__slots__ if getattr(before, name) != getattr(after, name)}
-    assert (before.short != after.short) is bool(parts)
-    return parts
-
-
-def nudge_a_weight(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    tensors = safetensors.numpy.load_file(path)
-    name = next(iter(tensors))
-    tensors[name].flat[0] += 1e-3
-    safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
-
-
-def rename_a_token(folder: Path) -> None:
-    path = folder / "tokenizer.json"
-    path.write_text(path.read_text().replace("ĠTokyo", "ĠKyoto"))
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (nudge_a_weight, {"weights"}),
-        (rename_a_token, {"tokenizer"}),
-        (lambda f: edit_json(f / "tokenizer_config.json", tokenizer_class="LlamaTokenizer"), {"tokenizer"}),
-        (lambda f: edit_json(f / "tokenizer_config.json", add_bos_token=True), {"tokenizer"}),
-        (lambda f: edit_json(f / "config.json", rms_norm_eps=1e-3), {"config"}),
-        (lambda f: edit_json(f / "config.json", transformers_version="4.0.0"), set()),
-        (lambda f: edit_json(f / "config.json", _name_or_path="elsewhere"), set()),
-        (lambda f: edit_json(f / "tokenizer_config.json", chat_template="{{ x }}"), set()),
-        (lambda f: (f / "README.md").write_text("hello"), set()),
-    ],
-)
-def test_fingerprint_changes_with_what_decides_logits(
-    model_folder: Path, change: Callable[[Path], None], expected: set[str]
-) -> None:
-    assert changed(model_folder, change) == expected
-
-
-def test_fingerprint_does_not_depend_on_the_place(toy_model: Path, model_folder: Path) -> None:
-    assert fingerprint(toy_model) == fingerprint(model_folder)
-
-
-def test_fingerprint_in_short_is_twelve_hexadecimal_digits(toy_model: Path) -> None:
-    assert re.fullmatch("[0-9a-f]{12}", fingerprint(toy_model).short)
 
 
 def test_weights_are_counted_in_float32(toy_model: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ IDENTITY = Identity(
     shard_rows=SHARD,
     batch_tokens=2,
     passes="trees",
+    tokens="d",
 )
 
 CITY = Template("city", "{} lives in the city of")

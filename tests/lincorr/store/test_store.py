@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, StoreDamaged
 from lincorr.prompts.subjects import string_subjects, token_subjects
+from lincorr.prompts.trees import PromptTemplate
 from lincorr.relations.relation import Template
 from lincorr.store.store import LogitStore
 from lincorr.testing import toy_tokenizer
@@ -172,6 +173,19 @@ def test_templates_that_one_run_adds_are_remembered_together(url: Path) -> None:
     added = ["river", "sea"]
     store.add_template(Template("river", "{} is at the river"), COLUMNS, together=added)
     assert LogitStore.open(str(url)).templates_added_with("river") == ("river", "sea")
+
+
+def test_a_template_is_asked_in_the_tokens_that_it_was_added_in(url: Path) -> None:
+    store, prompt = make(url), PromptTemplate((0,), (4, 5), CITY.text)
+    store.check_prompt("city", prompt)  # older stores do not remember
+    store.check_prompt("river", prompt)  # is not there yet
+    river = Template("river", "{} is at the river")
+    store.add_template(river, COLUMNS, prompt=prompt)
+    store = LogitStore.open(str(url))
+    store.check_prompt("river", prompt)
+    for before, after in [((), (4, 5)), ((0,), (4, 6))]:
+        with pytest.raises(BadInput, match="template 'river': its text makes other tokens"):
+            store.check_prompt("river", PromptTemplate(before, after, river.text))
 
 
 def test_two_texts_under_one_name_are_refused(url: Path) -> None:

@@ -1,11 +1,14 @@
 """What the command line refuses, in one line and with nothing changed on disk."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from lincorr.testing import save_toy_model
 from pipeline.cli.main import main
+from tests.lincorr.model.edits import edit_json
 from tests.pipeline.cli.toy import TEXTS, write_catalogue
 
 
@@ -66,6 +69,19 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_another_model_than_the_stores(verb, refusal, with_store, other_model):
     line = refusal(verb, *with_store, "--model", other_model)
     assert "model: another model: its weights differ" in line
+
+
+def test_other_tokens_than_the_stores(refusal, with_store, toy_model, tmp_path):
+    """A setting that no file's digest has adds a special token; an older store has no digest to compare."""
+    model, store = tmp_path / "model", tmp_path / "run.zarr"
+    shutil.copytree(toy_model, model)
+    edit_json(model / "tokenizer_config.json", extra_special_tokens={"x": "Paris"})
+    line = refusal("extract", *with_store, "--model", model)
+    assert "makes other tokens than that of" in line
+    attributes = json.loads((store / "zarr.json").read_text())
+    del attributes["attributes"]["lincorr"]["identity"]["tokens"]
+    (store / "zarr.json").write_text(json.dumps(attributes))
+    assert main(["extract", *map(str, with_store)]) == 0
 
 
 @pytest.mark.parametrize(
