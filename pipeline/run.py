@@ -93,7 +93,7 @@ class Run:
                     create_store(executor, self.config, self.inputs, self.narrator)
                     store = self._registered()
                     tasks = missing_shards(store, self.config, self.inputs)
-                extract_head(executor, store, self.config)
+                extract_head(executor, store, self.config, self.inputs)
                 receipts, self.idle = extract_shards(executor, store, tasks, self.narrator)
         return receipts
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lincorr.model.checks import check_batches, check_readout, check_trees, check_trunk, require_numbers
 from lincorr.model.files import ModelSpec
+from lincorr.model.fingerprint import Fingerprint
 from lincorr.model.load import shared_model
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.prompts.subjects import Subjects
@@ -13,6 +14,7 @@ from lincorr.scores.audit import audit_bound
 from lincorr.store.identity import Passes
 from lincorr.store.store import LogitStore
 from pipeline.extract.prompts import prompts_of, template_groups, tree_batches
+from pipeline.extract.shard import require_model
 from pipeline.plan.memory import trial_bytes
 from pipeline.plan.workload import shard_rows
 
@@ -52,11 +54,13 @@ class CheckTask:
     """Load the model and find out which shortcuts it allows.
 
     Attributes:
+        fingerprint: digests that the worker's copy of the model must have.
         templates: of the run, name -> text.
         subjects: of the run, among them those with the longest and the shortest prompts.
     """
 
     model: ModelSpec
+    fingerprint: Fingerprint
     templates: Mapping[str, str]
     subjects: Subjects
     batch_tokens: int | None
@@ -69,6 +73,7 @@ class HeadTask:
     """Load the model and write its output head into a store."""
 
     model: ModelSpec
+    fingerprint: Fingerprint
     store: str
     key: str = "head"
 
@@ -78,7 +83,9 @@ def check_model(task: CheckTask) -> ModelCheck:
 
     Raises:
         BadInput: the model's logits are no numbers.
+        LincorrError: this worker's copy of the model is not the one that the run was planned with.
     """
+    require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
     require_numbers(model)
     check = check_readout(model)
@@ -133,5 +140,10 @@ def _fastest_first(model: "LanguageModel") -> Iterator[Passes]:
 
 
 def store_head(task: HeadTask) -> None:
-    """Write the model's output head into a store."""
+    """Write the model's output head into a store.
+
+    Raises:
+        LincorrError: this worker's copy of the model is not the one that the run was planned with.
+    """
+    require_model(task.model, task.fingerprint)
     LogitStore.open(task.store, write=True).head.write(shared_model(task.model).host_readout())

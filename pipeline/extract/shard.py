@@ -1,7 +1,7 @@
 """One shard of subjects: prompts -> model -> store."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,6 +116,7 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
     Raises:
         LincorrError: they are not.
     """
+    spec = replace(spec, dtype="auto", device="auto")  # the files are the same
     if (spec, wanted) in _checked:
         return
     if fingerprint_of(spec) != wanted:

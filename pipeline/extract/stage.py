@@ -56,6 +56,7 @@ def create_store(executor: Executor, config: RunConfig, inputs: Inputs, narrator
     """
     task = CheckTask(
         model=config.model.spec(),
+        fingerprint=inputs.fingerprint,
         templates={name: template.text for name, template in inputs.templates.items()},
         subjects=inputs.extremes,
         batch_tokens=config.cluster.batch_tokens,
@@ -147,10 +148,10 @@ def head_is_missing(store: LogitStore) -> bool:
     return store.identity.hidden and not store.head.exists()
 
 
-def extract_head(executor: Executor, store: LogitStore, config: RunConfig) -> None:
+def extract_head(executor: Executor, store: LogitStore, config: RunConfig, inputs: Inputs) -> None:
     """Have a worker store the model's output head, unless it is there or not needed."""
     if head_is_missing(store):
-        task = HeadTask(_spec(store, config), store.url)
+        task = HeadTask(_spec(store, config), inputs.fingerprint, store.url)
         executor.run(Stage("head", store_head, [task], on_device=True))
 
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from lincorr.errors import BadInput
 from lincorr.model.checkpoint import weight_files
 from lincorr.model.files import ModelSpec, config_folder, float32_bytes, locate, locate_adapter
-from lincorr.model.fingerprint import fingerprint
+from lincorr.model.fingerprint import fingerprint_of
 from lincorr.model.load import load_model, load_tokenizer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -137,9 +137,9 @@ def test_parts_are_those_of_the_index(hub: Hub, sharded: dict[str, bytes]) -> No
     hub.repositories["some/model"] = sharded | {"consolidated.safetensors": b"x" * 1000}
     folder = locate(ModelSpec("some/model"))
     assert {name for name in hub.downloaded if name.endswith(".safetensors")} == parts
-    before = fingerprint(folder), float32_bytes(folder)
+    before = fingerprint_of(ModelSpec(str(folder))), float32_bytes(folder)
     (folder / "consolidated.safetensors").write_bytes(b"x")
-    assert (fingerprint(folder), float32_bytes(folder)) == before
+    assert (fingerprint_of(ModelSpec(str(folder))), float32_bytes(folder)) == before
 
 
 def test_pickled_weights_are_downloaded_where_there_are_no_others(hub: Hub, small: dict[str, bytes]) -> None:
@@ -200,7 +200,7 @@ def test_a_part_that_is_missing_is_named(sharded: dict[str, bytes], tmp_path: Pa
     part = min(name for name in sharded if name.startswith("model-"))
     (tmp_path / "parts" / part).unlink()
     with pytest.raises(BadInput, match=rf"{part}' is missing, which model\.safetensors\.index\.json names"):
-        fingerprint(tmp_path / "parts")
+        fingerprint_of(ModelSpec(str(tmp_path / "parts")))
 
 
 def test_pickles_that_hold_more_than_weights_are_refused_without_advice_to_run_them(
