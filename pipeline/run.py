@@ -10,6 +10,7 @@ from pathlib import Path
 from lincorr.model.device import loaded_bytes, visible_gpus
 from lincorr.prompts.subjects import split_rows
 from lincorr.scores.results import Results
+from lincorr.store.place import require_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.document import results_of
@@ -61,7 +62,7 @@ class Run:
 
     def run(self) -> tuple[Results, Path]:
         """Do everything that is not yet done; return the results and the path of the page."""
-        self.require_report_folder()
+        self.require_places()
         self.extract()
         self.fit()
         results = self.evaluate()
@@ -139,7 +140,7 @@ class Run:
 
     def report(self) -> Path:
         """Write the page, its plots and tables; return the path of the page."""
-        self.require_report_folder()
+        self.require_places()
         with self.timed("report"):
             return write_results(self.results(), self.config.report_folder())
 
@@ -149,8 +150,11 @@ class Run:
         """Open the store; raises BadInput if there is none."""
         return LogitStore.open(self.config.store_url(), write=write)
 
-    def require_report_folder(self, *, study: bool = False) -> None:
-        """Refuse a folder in which the report, or that of a study, cannot be written, with BadInput."""
+    def require_places(self, *, study: bool = False) -> None:
+        """Refuse a place where no store can be, or no report (or that of a study), with BadInput."""
+        url = self.config.store_url()
+        if not LogitStore.exists(url):
+            require_place(url)
         relations = [relation.name for relation in self.inputs.relations]
         require_report_folder(self.config.report_folder(), relations, study=study)
 

@@ -17,7 +17,6 @@ are not data. Row i of every array is subject i.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -36,12 +35,12 @@ from lincorr.store.chunks import create_table
 from lincorr.store.head import Head
 from lincorr.store.hierarchy import Hierarchy
 from lincorr.store.identity import Identity, require_same
-from lincorr.store.locations import is_remote, open_location, require_bucket
+from lincorr.store.locations import open_location, require_bucket
 from lincorr.store.maps import MapStore
+from lincorr.store.place import make_groups, require_place
 from lincorr.store.shards import Shards
 
 FORMAT = 2
-_GROUPS = ("subjects", "columns", "logits", "hidden", "done", "maps", "scores")
 
 
 class LogitStore:
@@ -99,21 +98,14 @@ class LogitStore:
 
     @classmethod
     def create(cls, url: str, identity: Identity) -> "LogitStore":
-        """Make an empty store.
+        """Make an empty store; one that a killed run has begun to make is completed.
 
         Raises:
-            BadInput: something else is at `url`, or it cannot be written.
+            BadInput: it lies inside a store, something else is at `url`, or it cannot be written.
         """
-        path = Path(url)
-        if not is_remote(url) and path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise BadInput(f"store: {url!r} already exists and is not a lincorr store; name another")
+        require_place(url)
         try:
-            group = zarr.open_group(open_location(url), mode="w-", zarr_format=3)
-            for name in _GROUPS:
-                group.create_group(name)
-            create_table(group, "subjects/id", np.int64, "subject")
-            create_table(group, "subjects/text", str, "subject")
-            create_table(group, "subjects/class", str, "subject")
+            group = make_groups(url)
             group.attrs["lincorr"] = {
                 "format": FORMAT,
                 "identity": asdict(identity),

@@ -69,7 +69,7 @@ def study(
 
     settings = chosen_relations(settings_of(config, overrides), paraphrases=paraphrases)
     job = Run(settings, Narrator(quiet=as_json))
-    job.require_report_folder(study=True)
+    job.require_places(study=True)
     results = study_of(job, StudyOptions(_followed(growth, names_of(job)), compare_paper))
     page = write_results(results, settings.report_folder())
     if as_json:

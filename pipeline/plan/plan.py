@@ -12,6 +12,7 @@ from lincorr.errors import BadInput
 from lincorr.prompts.trees import merge_prompts
 from lincorr.solvers.choose import Choice
 from lincorr.store.locations import is_remote
+from lincorr.store.place import require_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.plan.costs import CPU_EFFICIENCY, CPU_FIT_EFFICIENCY
@@ -99,12 +100,14 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
     """Plan a run; read the store if there is one, write nothing.
 
     Raises:
-        BadInput: a subject list that cannot be split, a template that the store has otherwise, or a
-            problem that no solver can take.
+        BadInput: a subject list that cannot be split, a place where no store can be, a template that the
+            store has otherwise, or a problem that no solver can take.
     """
     url = config.store_url()
     store = LogitStore.open(url) if LogitStore.exists(url) else None
-    if store:
+    if store is None:
+        require_place(url)
+    else:
         for name, template in inputs.templates.items():
             store.check_template(template, inputs.columns[name].ids)
             store.check_prompt(name, inputs.prompts[name])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lincorr.errors import BadInput, StoreDamaged
+from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.prompts.subjects import string_subjects, token_subjects
 from lincorr.prompts.trees import PromptTemplate
 from lincorr.relations.relation import Template
@@ -55,6 +55,53 @@ def test_a_taken_place_is_refused(url: Path, taken_by: str) -> None:
     else:
         LogitStore.create(str(url), IDENTITY)
     assert "name another" in refusal(BadInput, lambda: LogitStore.create(str(url), IDENTITY))
+
+
+@pytest.mark.parametrize("write", range(12))  # the last: the attributes
+def test_a_store_whose_making_was_killed_is_made(
+    url: Path, write: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every write is a file of metadata; cut off at each of them."""
+    replace, left = Path.replace, [write]
+
+    def cut_off(self: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            self.with_name(f"zarr.{0:032x}.partial").write_bytes(b"{")  # as a kill leaves it
+            raise OSError("killed")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", cut_off)
+    with pytest.raises(LincorrError, match="cannot be written"):
+        LogitStore.create(str(url), IDENTITY)
+    monkeypatch.undo()
+    assert not LogitStore.exists(str(url))
+    assert make(url).verify() == []
+
+
+@pytest.mark.parametrize("taken_by", ["attributes", "array", "rows", "subgroup", "file below"])
+def test_a_hierarchy_of_somebody_else_is_not_taken_over(url: Path, taken_by: str) -> None:
+    group = zarr.open_group(str(url), mode="w")
+    if taken_by == "attributes":
+        group.attrs["mine"] = 1
+    elif taken_by == "rows":
+        group.create_array("subjects/id", shape=(2,), dtype="int64", overwrite=True)
+    elif taken_by == "file below":
+        group.create_group("maps")
+        (url / "maps" / "notes.txt").write_text("hello")
+    elif taken_by == "array":
+        group.create_array("mine", shape=(2,), dtype="int64")
+    else:
+        group.create_group("mine")
+    before = {path: path.read_bytes() for path in url.rglob("*") if path.is_file()}
+    assert "name another" in refusal(BadInput, lambda: LogitStore.create(str(url), IDENTITY))
+    assert {path: path.read_bytes() for path in url.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("inner", ["inner.zarr", "logits/deep/inner.zarr", "a/../b"])
+def test_a_store_inside_a_store_is_refused(url: Path, inner: str) -> None:
+    LogitStore.create(str(url), IDENTITY)
+    assert "lies inside another" in refusal(BadInput, lambda: LogitStore.create(str(url / inner), IDENTITY))
 
 
 def test_another_format_is_refused(url: Path) -> None:

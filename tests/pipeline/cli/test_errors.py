@@ -54,6 +54,11 @@ def test_a_store_in_the_place_of_a_file(refusal, flags, tmp_path):
     assert "store: " in refusal("run", *flags, "--store", tmp_path / "file")
 
 
+@pytest.mark.parametrize("place", [".", "/", "/dev/null", "/dev/null/run.zarr", "run.zarr/inner.zarr"])
+def test_a_place_where_no_store_can_be(place, refusal, with_store):
+    assert "error: store" in refusal("plan", *with_store, "--store", place)
+
+
 def test_a_store_in_a_folder_of_other_things(refusal, flags, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"jpg")

@@ -1,0 +1,73 @@
+"""Where a store may be made: a free place, or one where a killed run had only begun to make one."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from lincorr.errors import BadInput
+from lincorr.store.chunks import create_table
+from lincorr.store.locations import is_remote, open_location
+
+_GROUPS = ("subjects", "columns", "logits", "hidden", "done", "maps", "scores")
+_TABLES = {"subjects/id": np.int64, "subjects/text": str, "subjects/class": str}
+_METADATA = re.compile(r"zarr\.json|zarr\.[0-9a-f]{32}\.partial")  # the second: as a killed write leaves it
+
+
+def require_place(url: str) -> None:
+    """Refuse a location where no store can be made; nothing is written.
+
+    Raises:
+        BadInput: something else is there, or it lies inside a store.
+    """
+    if not is_remote(url):
+        above = Path(url).resolve().parents
+        if outer := next((path for path in above if os.path.isfile(path / "zarr.json")), None):
+            raise BadInput(f"store: {url!r} lies inside another, {str(outer)!r}; name a place outside of it")
+        if not next((path for path in above if os.path.lexists(path)), Path("/")).is_dir():
+            raise BadInput(f"store: {url!r} lies below a file; name another place")
+    if not ((is_remote(url) or _holds_metadata_only(Path(url))) and _is_begun(url)):
+        raise BadInput(f"store: {url!r} already exists and is not a lincorr store; name another")
+
+
+def make_groups(url: str) -> zarr.Group:
+    """Make a store's groups and empty tables, those that are missing, and return its root."""
+    if not is_remote(url):
+        for path in Path(url).rglob("zarr.*.partial"):
+            path.unlink()
+    root = zarr.open_group(open_location(url), mode="a", zarr_format=3)
+    for name in _GROUPS:
+        root.require_group(name)
+    for name, kind in _TABLES.items():
+        create_table(root, name, kind, "subject")
+    return root
+
+
+def _holds_metadata_only(folder: Path) -> bool:
+    """Whether a folder is missing, or has no file but Zarr's metadata where a store has it."""
+    if not os.path.lexists(folder):
+        return True
+    if not folder.is_dir() or any(
+        path.name not in _GROUPS if path.is_dir() else not _METADATA.fullmatch(path.name)
+        for path in folder.iterdir()
+    ):
+        return False
+    return all(path.is_dir() or _METADATA.fullmatch(path.name) for path in folder.rglob("*"))
+
+
+def _is_begun(url: str) -> bool:
+    """Whether no Zarr hierarchy is at a location, or one that has only what `make_groups` makes."""
+    try:
+        root = zarr.open_group(open_location(url), mode="r", zarr_format=3)
+    except FileNotFoundError:
+        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a killed write left
+        members: dict[str, Any] = dict(root.members(max_depth=None))
+    arrays = [node for node in members.values() if isinstance(node, zarr.Array)]
+    made = {*_GROUPS, *_TABLES}
+    return not dict(root.attrs) and members.keys() <= made and not any(array.size for array in arrays)
