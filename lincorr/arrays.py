@@ -4,11 +4,17 @@ Kernels ask the array (``namespace(x)``) instead of remembering a device. Only t
 `to_device` and `to_host`. This is the one file that knows CuPy, and importing it makes no GPU context.
 """
 
+from pathlib import Path
 from typing import Any
 
 import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
+
+from lincorr.errors import first_line
+
+_NO_DEVICE, _NO_DRIVER = 100, 35  # of CUDA's errors; the second also where the driver is too old
+_DRIVER = Path("/proc/driver/nvidia")
 
 Array = Any  # any array-API array: NumPy, CuPy, array-api-strict
 
@@ -37,15 +43,38 @@ def to_device(array: NDArray[Any], kind: str) -> Array:
 
 def has_gpu() -> bool:
     """Whether CuPy is installed, sees a GPU, and finds CUDA's libraries."""
+    return _look_for_gpu() == (True, None)
+
+
+def gpu_fault() -> str | None:
+    """Return why CuPy, which is installed, cannot use a GPU of this machine.
+
+    None where it can, and where there is nothing to use: no CuPy, or no GPU.
+    """
+    return _look_for_gpu()[1]
+
+
+def _look_for_gpu() -> tuple[bool, str | None]:
+    """Return whether there is a GPU for CuPy, and what keeps it from using it."""
     try:
         import cupy
-
+    except ModuleNotFoundError as problem:
+        return False, None if problem.name == "cupy" else _named(problem)
+    except Exception as problem:
+        return False, _named(problem)
+    try:
         if cupy.cuda.runtime.getDeviceCount() == 0:
-            return False
+            return False, None
         cupy.linalg.cholesky(cupy.eye(1) @ cupy.eye(1))
-    except Exception:  # no CuPy, driver, memory, cuBLAS or cuSOLVER: each fails in its own way
-        return False
-    return True
+    except Exception as problem:  # driver, memory, cuBLAS or cuSOLVER: each fails in its own way
+        status = getattr(problem, "status", None)
+        absent = status == _NO_DEVICE or (status == _NO_DRIVER and not _DRIVER.exists())
+        return False, None if absent else _named(problem)
+    return True, None
+
+
+def _named(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {first_line(problem)}"
 
 
 def free_bytes() -> int:

@@ -103,7 +103,7 @@ class Run:
         store = self.store(write=True)
         done = []
         settings = self.config.fit
-        gpus = 0 if own_device(settings.device, 0) == "cpu" else visible_gpus("cuda")
+        gpus = 0 if own_device(settings.device, 0, self.narrator.tell_once) == "cpu" else visible_gpus("cuda")
         with (
             self.timed("fit"),
             sole_writer(store.url, tell=self.narrator.tell_once),
@@ -185,7 +185,7 @@ class Run:
         """Return the cache of sources that are decomposed without workers: on a GPU of this process."""
         choices = [choice for inputs in relations for choice in inputs.choices.values()]
         needed = evaluation_bytes(choices)
-        device = own_device(self.config.fit.device, needed) if needed else "cpu"
+        device = own_device(self.config.fit.device, needed, self.narrator.tell_once) if needed else "cpu"
         if device != "cpu":
             self.narrator.tell("Fits in memory are done on the GPU")
         return SourceCache(store, device)

@@ -148,6 +148,15 @@ class LogitStore:
         """Store where the model was when the store was made."""
         self._hierarchy.update_state(device=device)
 
+    @property
+    def cut_batches(self) -> int:
+        """Batches that were cut in two for want of memory; the last bits of their rows may differ."""
+        return int(self._hierarchy.state().get("cut_batches", 0))
+
+    def count_cut_batches(self, count: int) -> None:
+        """Add to the number of batches that were cut in two."""
+        self._hierarchy.update_state(cut_batches=self.cut_batches + count)
+
     # --- subjects ---------------------------------------------------------------------------------
 
     @property

@@ -24,6 +24,8 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
         for t in store.templates()
     }
     facts = asdict(store.identity) | {"subjects": store.n_subjects, "shards": store.shards.count}
+    if store.cut_batches:
+        facts["cut_batches"] = store.cut_batches
     audit = store.audit()
     facts["audit"] = to_json(audit) | {"bound": audit_bound(store.identity.compute)}
     facts |= {"templates": templates, "relations": store.maps.relations()}

@@ -160,8 +160,14 @@ def extract_shards(
 ) -> tuple[list[Receipt], float]:
     """Run the model on every task's shard; return the receipts and the device's share of idle time."""
     stage = Stage("extract", extract_shard, tasks, overlapping=True, on_device=True)
+
+    def finished(receipt: Receipt) -> None:
+        advance(receipt.rows)
+        if receipt.cut_batches:  # at once: the run may be killed
+            store.count_cut_batches(receipt.cut_batches)
+
     with narrator.progress("Extracting", sum(_prompts(store, task) for task in tasks), "prompts") as advance:
-        receipts = executor.run(stage, lambda receipt: advance(receipt.rows))
+        receipts = executor.run(stage, finished)
     idle = idle_share(receipts)
     narrator.tell(f"The device was idle {idle:.0%} of the time")
     if cut := sum(receipt.cut_batches for receipt in receipts):

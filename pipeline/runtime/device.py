@@ -5,13 +5,17 @@ caller there is one team, and one task at a time has the device and its memory w
 write.
 """
 
+import functools
+import socket
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from lincorr.arrays import free_bytes, has_gpu, limit_memory
+from lincorr.arrays import free_bytes, gpu_fault, has_gpu, limit_memory
 from lincorr.errors import LincorrError
+from pipeline.runtime.executor import ignore
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
@@ -38,13 +42,21 @@ def no_memory(problem: MemoryError) -> LincorrError:
     )
 
 
-def own_device(asked: str, n_bytes: int) -> str:
+def own_device(asked: str, n_bytes: int, tell: Callable[[str], None] = ignore) -> str:
     """Return "cpu" or "cuda": where this process computes what it does without workers.
 
     That is a GPU if this process sees one with `n_bytes` free, unless "cpu" is asked for. Workers may have
     GPUs where this process has none, so "cuda" is not required here.
+
+    Args:
+        tell: called with a line if CuPy is installed and cannot use the GPU.
     """
-    if asked == "cpu" or not has_gpu() or free_bytes() < n_bytes:
+    if asked == "cpu":
+        return "cpu"
+    if not has_gpu():
+        _tell_fault(tell)
+        return "cpu"
+    if free_bytes() < n_bytes:
         return "cpu"
     limit_memory("cuda", 0)  # no limit: a task that ran in this process may have set one
     return "cuda"
@@ -52,6 +64,8 @@ def own_device(asked: str, n_bytes: int) -> str:
 
 def array_device(asked: str) -> str:
     """Return "cpu" or "cuda": where the arrays of a worker's tasks live. "auto" is a GPU if there is one.
+
+    A GPU that cannot be used is named in the worker's log.
 
     Raises:
         LincorrError: "cuda" is asked for, and CuPy sees no GPU.
@@ -62,7 +76,27 @@ def array_device(asked: str) -> str:
         return "cuda"
     if asked == "cuda":
         raise LincorrError(
-            "fit.device: cuda is asked for, and CuPy sees no GPU here; install lincorr[gpu] on the workers, "
-            "or set it to cpu"
+            f"fit.device: cuda is asked for, and CuPy {_why_not()}; install lincorr[gpu] on the workers, or "
+            "set it to cpu"
         )
+    _tell_fault(_log)
     return "cpu"
+
+
+def _why_not() -> str:
+    fault = gpu_fault()
+    return f"cannot use the GPU here ({fault})" if fault else "sees no GPU here"
+
+
+def _tell_fault(tell: Callable[[str], None]) -> None:
+    if fault := gpu_fault():
+        tell(
+            f"fit.device: CuPy is installed and cannot use the GPU of {socket.gethostname()} ({fault}); what "
+            "would run there runs on the CPU. Mend it, or set fit.device to cpu"
+        )
+
+
+@functools.cache
+def _log(line: str) -> None:
+    """Write a line to a worker's log, once."""
+    print(line, file=sys.stderr)
