@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
 from lincorr.prompts.tokens import Tokenizer, encode
+from lincorr.text import same_form
 
 # Why a name has no column of its own.
 SUBWORD = "its first word is not one token"
@@ -120,7 +121,7 @@ def find_columns(tokenizer: Tokenizer, names: Sequence[str], gap: str) -> Column
         ids = with_anchor[len(anchor) :]
         words = name.split()
         text = tokenizer.decode(ids[:1])
-        if not words or text.strip() != words[0]:
+        if not words or same_form(text.strip()) != same_form(words[0]):
             dropped[name] = SUBWORD
             continue
         whole = len(ids) == 1

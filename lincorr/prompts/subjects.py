@@ -17,6 +17,7 @@ from lincorr.prompts.tokens import (
     token_counts,
     token_texts,
 )
+from lincorr.text import read_lines, same_form, text_problem
 
 STRING = -1  # the id of a subject that is a string, not one token
 
@@ -158,25 +159,28 @@ def read_token_ids(path: Path) -> list[int]:
     Raises:
         BadInput: the file cannot be read, is empty, or has a line that is not an id.
     """
-    lines = read_lines(path)
+    lines = read_subjects(path)
     try:
         return [int(line) for line in lines]
     except ValueError as problem:
         raise BadInput(f"subjects.file: {path} must hold one token id a line ({problem})") from None
 
 
-def read_lines(path: Path) -> list[str]:
-    """Read the non-blank lines of a UTF-8 file.
+def read_subjects(path: Path) -> list[str]:
+    """Read one subject a line; blank lines are skipped.
 
     Raises:
-        BadInput: the file cannot be read, or all its lines are blank.
+        BadInput: the file cannot be read, has no subject, or one that cannot be asked and stored.
     """
     try:
-        lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as problem:
-        raise BadInput(f"subjects.file: {path} cannot be read ({problem})") from None
+        lines = [line for line in read_lines(path) if line.strip()]
+    except BadInput as problem:
+        raise BadInput(f"subjects.file: {problem}") from None
     if not lines:
         raise BadInput(f"subjects.file: {path} is empty; give one subject a line")
+    for line in lines:
+        if fault := text_problem(line):
+            raise BadInput(f"subjects.file: {path}: the subject {line!r} {fault}")
     return lines
 
 
@@ -188,30 +192,32 @@ def split_rows(
     Args:
         texts: the subjects' texts, row by row.
         rule: "even-odd" as in the reference notebook (even rows are fitted), or "grouped": a seeded random
-            half in which subjects with the same stripped text (" Huang" and "Huang") are on the same side,
-            so that nothing leaks from one side to the other.
+            half in which subjects with the same text but for blanks around it and its Unicode form (" Huang"
+            and "Huang") are on the same side, so that nothing leaks from one side to the other.
         seed: of the grouped rule.
 
     Returns:
         Rows to fit and rows to test, int64, each sorted.
 
     Raises:
-        BadInput: a side has fewer than two rows: nothing can be fitted or scored.
+        BadInput: a side has fewer than two distinct texts: nothing can be fitted or scored.
     """
     rows = np.arange(len(texts))
+    groups: dict[str, int] = {}
+    group = np.array([groups.setdefault(same_form(text.strip()), len(groups)) for text in texts], np.int64)
     if rule == "even-odd":
         fit = rows % 2 == 0
+    elif not len(texts):
+        fit = rows < 0
     else:
-        groups: dict[str, int] = {}
-        group = np.array([groups.setdefault(text.strip(), len(groups)) for text in texts])
         rank = np.random.default_rng(seed).permutation(len(groups))
-        order = np.argsort(rank[group], kind="stable") if len(texts) else rows
+        order = np.argsort(rank[group], kind="stable")
         # whole groups in random order until half of the rows are taken
-        last = rank[group[order[(len(rows) - 1) // 2]]] if len(texts) else 0
-        fit = rank[group] <= last if len(texts) else rows < 0
-    if fit.sum() < 2 or (~fit).sum() < 2:
+        fit = rank[group] <= rank[group[order[(len(rows) - 1) // 2]]]
+    distinct = [len(np.unique(group[side])) for side in (fit, ~fit)]
+    if min(distinct) < 2:
         raise BadInput(
-            f"subjects.count: {len(texts)} subjects leave {int(fit.sum())} to fit and "
-            f"{int((~fit).sum())} to test; give at least two distinct ones for each"
+            f"subjects.count: {len(texts)} subjects leave {distinct[0]} to fit and {distinct[1]} to test, "
+            "each counted once; give at least two distinct ones for each"
         )
     return rows[fit], rows[~fit]

@@ -1,4 +1,4 @@
-"""Reading the user's text, CSV, JSON and YAML files: what cannot be read is refused in one line."""
+"""Reading the user's CSV, JSON and YAML files: what cannot be read is refused in one line."""
 
 import csv
 import io
@@ -12,26 +12,7 @@ import yaml
 from lincorr.errors import BadInput
 from lincorr.relations.messages import one_line, short
 from lincorr.strict import load_strict
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, with line ends as ``\\n``.
-
-    Raises:
-        BadInput: it cannot be read, or is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(
-            f"{path}: byte {error.object[error.start]:#04x} at {error.start} is not UTF-8: "
-            "save the file with the encoding UTF-8"
-        ) from None
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file: check the path") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadInput(f"{path}: cannot be read: {one_line(reason)}") from None
+from lincorr.text import read_text
 
 
 def read_yaml(path: Path) -> Any:

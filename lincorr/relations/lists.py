@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lincorr.errors import BadInput
-from lincorr.relations.files import read_csv, read_json, read_text
+from lincorr.relations.files import read_csv, read_json
 from lincorr.relations.messages import short
 from lincorr.relations.relation import Names, Pairs
 from lincorr.relations.settings import Setting
+from lincorr.text import read_lines, same_form, text_problem
 
 Refuse = Callable[[str], NoReturn]
 
@@ -17,7 +18,7 @@ def read_answers(path: Path) -> Names:
     """Read answer names from a JSON list, a CSV file, or a text file with one name a line.
 
     Of a CSV file the column headed ``name`` is read, or without such a header the first one. Names are
-    stripped; blank ones and duplicates are dropped; the order is that of the file.
+    stripped and in Unicode's form NFC; blank ones and duplicates are dropped; the order is that of the file.
 
     Raises:
         BadInput: the file cannot be read or has no name.
@@ -27,9 +28,10 @@ def read_answers(path: Path) -> Names:
         ".csv": _answers_of_csv,
     }
     path = Path(path)
-    names = distinct_names(readers.get(path.suffix.lower(), _answers_of_text)(path))
+    names = distinct_names(readers.get(path.suffix.lower(), read_lines)(path))
     if not names:
         raise BadInput(f"{path}: holds no name: give at least one")
+    require_writable(names, Setting(path, "", None).refuse)
     return names
 
 
@@ -51,6 +53,7 @@ def read_pairs(path: Path) -> Pairs:
     pairs = distinct_pairs(readers.get(path.suffix.lower(), _pairs_of_text)(path))
     if not pairs:
         raise BadInput(f"{path}: holds no pair: give at least one")
+    require_writable((name for pair in pairs for name in pair), Setting(path, "", None).refuse)
     return pairs
 
 
@@ -75,15 +78,22 @@ def require_pairs(value: Any, refuse: Refuse) -> list[tuple[str, str]]:
     return [(source, target) for source, target in value]
 
 
+def require_writable(names: Iterable[str], refuse: Refuse) -> None:
+    """Call `refuse` with a message on the first name that cannot be asked and stored."""
+    for name in names:
+        if problem := text_problem(name):
+            refuse(f"the name {short(name)} {problem}")
+
+
 def distinct_names(names: Iterable[str]) -> Names:
-    """The names in order, stripped, each once; blank ones are dropped."""
-    stripped = (name.strip() for name in names)
+    """The names in order, stripped, in one Unicode form, each once; blank ones are dropped."""
+    stripped = (same_form(name.strip()) for name in names)
     return tuple(dict.fromkeys(name for name in stripped if name))
 
 
 def distinct_pairs(pairs: Iterable[tuple[str, str]]) -> Pairs:
-    """The pairs in order, their names stripped, each once; those with a blank name are dropped."""
-    stripped = ((source.strip(), target.strip()) for source, target in pairs)
+    """The pairs in order, their names as `distinct_names` has them, each once; none with a blank name."""
+    stripped = ((same_form(source.strip()), same_form(target.strip())) for source, target in pairs)
     return tuple(dict.fromkeys(pair for pair in stripped if all(pair)))
 
 
@@ -98,10 +108,6 @@ def _answers_of_csv(path: Path) -> Iterable[str]:
         return [row[0] for row in rows]
     column = header.index("name")
     return [row[column] for row in rows[1:] if len(row) > column]
-
-
-def _answers_of_text(path: Path) -> Iterable[str]:
-    return read_text(path).split("\n")
 
 
 def _pairs_of_json(path: Path) -> Iterable[tuple[str, str]]:
@@ -125,7 +131,7 @@ def _pairs_of_csv(path: Path) -> Iterable[tuple[str, str]]:
 
 
 def _pairs_of_text(path: Path) -> Iterable[tuple[str, str]]:
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         cells = line.split("\t")
         if len(cells) == 2:
             yield cells[0], cells[1]

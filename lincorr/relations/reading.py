@@ -36,6 +36,7 @@ from lincorr.relations.lists import (
     read_pairs,
     require_names,
     require_pairs,
+    require_writable,
 )
 from lincorr.relations.messages import short, suggestion
 from lincorr.relations.relation import ALL, Names, Pairs, Template, first_wording, slot_problem
@@ -177,6 +178,7 @@ def _answers(setting: Setting) -> str | Names:
     names = distinct_names(require_names(value, setting.refuse))
     if not names:
         setting.refuse("[] holds no name: give at least one")
+    require_writable(names, setting.refuse)
     return names
 
 
@@ -189,6 +191,7 @@ def _truth(setting: Setting) -> str | Pairs:
     pairs = distinct_pairs(require_pairs(value, setting.refuse))
     if not pairs:
         setting.refuse("[] holds no pair: give at least one, or leave truth out")
+    require_writable((name for pair in pairs for name in pair), setting.refuse)
     return pairs
 
 

@@ -8,9 +8,12 @@ from typing import Any, NoReturn
 
 from lincorr.errors import BadInput
 from lincorr.relations.messages import enumeration, short, suggestion
+from lincorr.text import text_problem
 
 # Names become array names in a store and parts of "source--target".
 _NAME = re.compile(r"[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*")
+_LONGEST_NAME = 100  # letters: names of files are longer by "-vocabulary-ridge" and the like, and end at 255
+_METADATA = "zarr.json"  # a file that every folder of a store has
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ class Setting:
                     f"the name {short(name)} cannot be used in file names: "
                     "use letters, digits and single '-', '_' or '.' between them"
                 )
+            if len(name) > _LONGEST_NAME or name.lower() == _METADATA:
+                self.refuse(
+                    f"the name {short(name)} cannot be used in file names: choose another, of "
+                    f"{_LONGEST_NAME} letters at most"
+                )
         return [self._member(name) for name in self.value]
 
     def section(self, allowed: Sequence[str], required: Sequence[str] = ()) -> dict[str, "Setting"]:
@@ -70,6 +78,8 @@ class Setting:
         """The value, which must be text and not blank; raises BadInput if it is not."""
         if not isinstance(self.value, str) or not self.value.strip():
             self.refuse(f"{short(self.value)} is not text: write it in quotes")
+        if problem := text_problem(self.value):
+            self.refuse(f"{short(self.value)} {problem}")
         return self.value
 
     def texts(self) -> list["Setting"]:

@@ -5,11 +5,11 @@ from typing import Any
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from lincorr.text import MISSING_TEXT
+
 CHUNK_BYTES = 16 * 2**20  # column panels read well, and no file is tiny
 _TABLE_ROWS = 4096
-# Fill values: what a missing chunk of ids or of texts reads as. No token has such an id or text.
-MISSING_ID = -2
-MISSING_TEXT = "\ue000missing"
+MISSING_ID = -2  # what a missing chunk of ids reads as; no token has such an id
 
 
 def checksummed() -> list[Crc32cCodec]:

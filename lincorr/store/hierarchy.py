@@ -8,8 +8,9 @@ import zarr
 from numpy.typing import NDArray
 
 from lincorr.errors import StoreDamaged
-from lincorr.store.chunks import MISSING_ID, MISSING_TEXT
+from lincorr.store.chunks import MISSING_ID
 from lincorr.store.identity import Identity
+from lincorr.text import MISSING_TEXT
 
 # What Zarr raises for a chunk that is damaged.
 READ_ERRORS = (ValueError, OSError, RuntimeError)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from lincorr.errors import BadInput
 from lincorr.paths import as_meant
 from lincorr.strict import load_strict
+from lincorr.text import read_text
 from pipeline.config.contradictions import refuse_contradictions
 from pipeline.config.flags import section_of, settings
 from pipeline.config.remembered import task_of
@@ -90,9 +91,9 @@ def _flag_value(text: str) -> Any:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = load_strict(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise BadInput(f"configuration: {path} cannot be read ({problem})") from None
+        values = load_strict(read_text(path))
+    except BadInput as problem:
+        raise BadInput(f"configuration: {problem}") from None
     except yaml.YAMLError as problem:
         where = getattr(problem, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""

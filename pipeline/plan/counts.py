@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lincorr.errors import BadInput
 from lincorr.prompts.columns import Columns, has_choice
-from lincorr.prompts.subjects import Subjects, read_lines, split_rows
+from lincorr.prompts.subjects import Subjects, read_subjects, split_rows
 from lincorr.prompts.tokens import Tokenizer, token_texts
 from lincorr.prompts.trees import PromptTemplate, prompt_template
 from lincorr.relations.catalogue import load_catalogue
@@ -187,7 +187,7 @@ def _subjects(config: RunConfig, vocabulary_size: int) -> tuple[int, int]:
             )
         return number, 1
     assert asked.file is not None  # the configuration refuses this already
-    lines = read_lines(asked.file)
+    lines = read_subjects(asked.file)
     words = sum(len(_split(line)) for line in lines)
     return len(lines), 1 if asked.kind == "tokens" else max(1, round(words / max(1, len(lines))))
 

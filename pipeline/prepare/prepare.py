@@ -17,7 +17,7 @@ from lincorr.prompts.subjects import (
     Subjects,
     extreme_subjects,
     notebook_subjects,
-    read_lines,
+    read_subjects,
     read_token_ids,
     round_trips,
     string_subjects,
@@ -232,7 +232,7 @@ def choose_subjects(
     if settings.kind == "tokens":
         return token_subjects(tokenizer, read_token_ids(_file(settings)), n_rows=n_rows), ()
     if settings.kind == "strings":
-        return string_subjects(read_lines(_file(settings))), ()
+        return string_subjects(read_subjects(_file(settings))), ()
     count = None if settings.count == "all" else settings.count
     if settings.compat == "notebook":
         subjects = notebook_subjects(tokenizer, count or 0, seed=settings.seed)

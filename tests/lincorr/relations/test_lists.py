@@ -1,6 +1,7 @@
 """Lists of answers and pairs: what is read, and what is refused."""
 
 import json
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ def test_answers_are_read_in_order_without_duplicates(tmp_path, name, text):
 
 NAMES = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1)
-    .map(str.strip)
+    .map(lambda name: unicodedata.normalize("NFC", name).strip())
     .filter(lambda name: name and name.lower() != "name" and not name.startswith("\ufeff")),
     min_size=1,
     unique=True,

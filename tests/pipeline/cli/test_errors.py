@@ -142,7 +142,7 @@ def test_a_subject_file_with_a_line_that_is_no_id(refusal, flags, tmp_path):
 
 
 def test_a_missing_configuration_file(refusal):
-    assert "absent.yaml cannot be read" in refusal("run", "absent.yaml")
+    assert "absent.yaml: no such file" in refusal("run", "absent.yaml")
 
 
 def test_an_unknown_relation(refusal, flags):
