@@ -100,7 +100,10 @@ def require_numbers(model: "LanguageModel") -> None:
         return
     if odd := model.odd_weight():
         name, what = odd
-        raise BadInput(f"model: its weight {name!r} {what}; download or convert the model again")
+        wider = " use bfloat16 or float32, or" if model.dtype == "float16" else ""
+        raise BadInput(
+            f"model: its weight {name!r} {what} in {model.dtype};{wider} download or convert the model again"
+        )
     if np.isfinite(logits).all():
         raise BadInput("model: it gives every token the same logit; download or convert the model again")
     raise BadInput(

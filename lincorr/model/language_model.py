@@ -138,13 +138,11 @@ class LanguageModel:
         raise LincorrError("model: its decoder has no list of layers, so their weights cannot be selected")
 
     def odd_weight(self) -> tuple[str, str] | None:
-        """Return the first weight with no proper numbers: its name, and what is wrong with it."""
-        for name, weight in self.model.named_parameters():
-            if not bool(torch.isfinite(weight).all()):
-                return name, "has NaN or infinite values"
-            if weight.ndim > 1 and not bool(weight.any()):
-                return name, "is all zero"
-        return None
+        """Return the first weight that is not finite, or else is all zero: its name, and which of both."""
+        weights = dict(self.model.named_parameters())
+        wrong = {name: "has NaN or infinite values" for name, w in weights.items() if not w.isfinite().all()}
+        wrong |= {name: "is all zero" for name, w in weights.items() if w.ndim > 1 and not w.any()}
+        return next(iter(wrong.items()), None)
 
     def part_of_readout(self, columns: NDArray[np.int64] | None) -> Readout:
         """Return the head for some token ids, or for all (None), in float32 on the model's device."""

@@ -7,7 +7,7 @@ is damaged, and is repaired by writing it again.
 
 import zlib
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,14 @@ _RECORD = ("rows", "logits_crc32", "hidden_crc32", "audited", "difference")
 _COMPARED = 3  # what says whether data are what was written
 _UNIT = 1e-9  # standard deviations, of a stored difference
 _UNREADABLE = -1  # rows of a record that cannot be read
+
+
+def _not_finite(data: NDArray[np.float32], stored: np.dtype[Any], compute: str) -> str:
+    """Say which setting made numbers infinite: the precision that they are stored in, or the model's own."""
+    if np.isfinite(data).all():
+        return f"store.precision: {stored} is too narrow for this model's numbers, float32 is not"
+    wider = "; float32 may not" if compute != "float32" else ""
+    return f"model.dtype: this model overflows in {compute}{wider}"
 
 
 class Shards:
@@ -128,8 +136,8 @@ class Shards:
                     stored = np.ascontiguousarray(data.astype(array.dtype))
                 if not np.isfinite(stored).all():
                     raise LincorrError(
-                        f"store.precision: {kind} of template {name!r}, shard {shard}, are not all finite in "
-                        f"{array.dtype}; use float32, or a model.dtype in which the model does not overflow"
+                        f"{_not_finite(data, array.dtype, self._hierarchy.identity.compute)}: {kind} of "
+                        f"template {name!r}, shard {shard}, are not all finite; extract into another store"
                     )
                 array[rows] = stored
                 record[position] = zlib.crc32(stored.data)

@@ -1,0 +1,104 @@
+"""Models whose logits are no numbers: the cause is named, and no store is left that refuses the mend."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from lincorr.store.store import LogitStore
+from pipeline.cli.main import main
+
+Change = Callable[[dict[str, np.ndarray]], None]
+
+
+@pytest.fixture
+def spoilt(toy_model: Path, tmp_path: Path) -> Callable[[Change], Path]:
+    """Returns a copy of the toy model with other weights."""
+
+    def spoil(change: Change) -> Path:
+        model = Path(shutil.copytree(toy_model, tmp_path / "model"))
+        weights = load_file(model / "model.safetensors")
+        change(weights)
+        save_file(weights, model / "model.safetensors", {"format": "pt"})
+        return model
+
+    return spoil
+
+
+def extract(folder: Path, store: Path, model: Path, *flags: str) -> int:
+    """Extract 64 tokens in this process."""
+    options = {
+        "--model": model,
+        "--catalogue": folder / "toy.yaml",
+        "--relations": "toy",
+        "--store": store,
+        "--subjects-count": 64,
+        "--store-shard-rows": 64,
+        "--cluster-kind": "serial",
+    }
+    return main(["extract", *(str(part) for option in options.items() for part in option), *flags])
+
+
+def nan(weights: dict[str, np.ndarray]) -> None:
+    weights["model.layers.1.mlp.down_proj.weight"][3, 4] = np.nan
+
+
+def infinite(weights: dict[str, np.ndarray]) -> None:
+    weights["model.layers.0.self_attn.q_proj.weight"][0, 0] = np.inf
+
+
+def zero(weights: dict[str, np.ndarray]) -> None:
+    for weight in weights.values():
+        weight[:] = 0
+
+
+def scaled(factor: float) -> Change:
+    def scale(weights: dict[str, np.ndarray]) -> None:
+        for name, weight in weights.items():
+            if "down_proj" in name:
+                weight *= factor
+
+    return scale
+
+
+CAUSES = {
+    "nan": (nan, "model: its weight 'model.layers.1.mlp.down_proj.weight' has NaN or infinite values"),
+    "infinite": (infinite, "model: its weight 'model.layers.0.self_attn.q_proj.weight' has NaN or infinite"),
+    "zero": (zero, "is all zero in float32; download or convert the model again"),
+}
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_weights_that_are_no_numbers_are_named(name, folder, spoilt, toy_model, tmp_path, capsys):
+    change, words = CAUSES[name]
+    capsys.readouterr()
+    assert extract(folder, tmp_path / "run.zarr", spoilt(change)) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert words in said
+    assert not (tmp_path / "run.zarr").exists()
+    assert extract(folder, tmp_path / "run.zarr", toy_model) == 0
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (1e6, "has NaN or infinite values in float16; use bfloat16 or float32"),
+        (
+            5e4,
+            "model.dtype: this model overflows in float16, its logits are not finite; use bfloat16 or",
+        ),
+    ],
+    ids=["weights", "states"],
+)
+def test_an_overflow_is_named_and_the_right_precision_is_then_accepted(
+    factor, words, folder, spoilt, tmp_path, capsys
+):
+    model = spoilt(scaled(factor))
+    assert extract(folder, tmp_path / "run.zarr", model, "--model-dtype", "float16") == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert words in said
+    assert extract(folder, tmp_path / "run.zarr", model, "--model-dtype", "float32") == 0
+    assert LogitStore.open(str(tmp_path / "run.zarr")).verify() == []
