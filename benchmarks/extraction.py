@@ -172,6 +172,7 @@ class Bench:
         row = {"way": f"{n_subjects:,} subjects, {n_templates} templates"} | self.rates(seconds, tokens)
         row |= {
             "waited": idle_share(receipts),
+            "audit": sum(r.audit_seconds for r in receipts) / sum(r.compute_seconds for r in receipts),
             "worker_bytes": max(receipt.peak_bytes for receipt in receipts),
             "all_in_seconds": total,
         }
@@ -211,10 +212,12 @@ def product_peak(body: torch.nn.Module) -> float:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    print("| way | ms a prompt | times notebook | GFLOP/s | of peak | idle | MB per worker | total, s |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "| way | ms a prompt | times notebook | GFLOP/s | of peak | idle | audit | MB per worker | total, s |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
-        waited = f"{row['waited']:.0%}" if "waited" in row else ""
+        waited = f"{row['waited']:.0%} | {row['audit']:.1%}" if "waited" in row else " | "
         memory = f"{row['worker_bytes'] / 1e6:,.0f}" if "worker_bytes" in row else ""
         total = f"{row['all_in_seconds']:.0f}" if "all_in_seconds" in row else ""
         rates = f"{row['ms_per_prompt']:.2f} | {row['times_notebook']:.1f} | {row['gflops']:.0f}"

@@ -27,7 +27,7 @@ def audit_sample(batches: Sequence[Batch], n_templates: int, seed: int) -> list[
     rng = np.random.default_rng(seed)
     drawn = [int(rng.choice(of_shape)) for of_shape in rows.values()]
     every = [row for of_shape in rows.values() for row in of_shape]
-    missing = max(n_templates, round(_SHARE * len(every))) - len(drawn)
+    missing = max(n_templates, int(_SHARE * len(every))) - len(drawn)
     drawn += rng.choice(every, size=max(0, missing)).tolist()
     return list(dict.fromkeys((row, turn % n_templates) for turn, row in enumerate(drawn)))
 

@@ -71,7 +71,7 @@ def extract_shard(task: ExtractTask) -> Receipt:
     subjects = store.subjects(store.shards.rows(task.shard))
     missing = {name for name in task.templates if store.shards.fault(name, task.shard)}
     rows = written = cut = 0
-    computing = 0.0
+    computing = auditing = 0.0
     for templates in _together(model, store, task.added, missing):
         whole = {name: store.shards.whole_rows(name, task.shard) for name in missing & set(templates)}
         work = _prepare(store, list(templates.values()), model, subjects, min(whole.values()))
@@ -79,6 +79,7 @@ def extract_shard(task: ExtractTask) -> Receipt:
         answers = compute(_forward, model, store, work, columns, task.shard)
         require_audit(dict(zip(templates, answers.audits, strict=True)), task.shard, store.identity.compute)
         computing += answers.seconds
+        auditing += answers.audit_seconds
         cut += answers.cut
         for name, logits, hidden, audit in zip(
             templates, answers.logits, answers.hidden, answers.audits, strict=True
@@ -103,6 +104,7 @@ def extract_shard(task: ExtractTask) -> Receipt:
         ended=time.time(),
         compute_seconds=computing,
         cut_batches=cut,
+        audit_seconds=auditing,
         peak_bytes=psutil.Process().memory_info().rss,
     )
 
@@ -162,7 +164,8 @@ class _Answers:
 
     Attributes:
         audits: of their logits.
-        seconds: on the compute thread.
+        seconds: on the compute thread, and
+        audit_seconds: of those, for the audits.
         cut: batches that the device could not hold whole.
     """
 
@@ -170,6 +173,7 @@ class _Answers:
     hidden: list[Rows | None]
     audits: list[Audit]
     seconds: float
+    audit_seconds: float
     cut: int
 
 
@@ -214,5 +218,7 @@ def _forward(
             passed += 1
     kept_hidden: list[Rows | None] = list(hidden) if identity.hidden else [None] * len(columns)
     cut = max(0, passed - len(work.batches))
+    answered = time.perf_counter()
     audits = audit_shard(model, work.batches, work.prompts, logits, columns, seed)
-    return _Answers(logits, kept_hidden, audits, time.perf_counter() - began, cut)
+    ended = time.perf_counter()
+    return _Answers(logits, kept_hidden, audits, ended - began, ended - answered, cut)

@@ -26,7 +26,8 @@ class Receipt:
         rows: subjects computed (forward passes a template).
         bytes_written: to the store.
         began, ended: seconds since the epoch, on the worker's clock; loading the model is not counted.
-        compute_seconds: of that, on the device.
+        compute_seconds: of that, on the device, and
+        audit_seconds: of those, to ask a sample of prompts again.
         peak_bytes: the worker's resident memory at the end.
         cut_batches: passes more than planned, because the device could not hold a batch.
     """
@@ -40,6 +41,7 @@ class Receipt:
     compute_seconds: float
     peak_bytes: int
     cut_batches: int = 0
+    audit_seconds: float = 0.0
 
 
 def this_worker() -> str:
