@@ -21,6 +21,7 @@ from pipeline.extract.stage import (
     extract_shards,
     head_is_missing,
     missing_shards,
+    not_left_empty,
     register,
     require_identity,
 )
@@ -89,10 +90,12 @@ class Run:
                     return []
             gpus = visible_gpus(self.config.model.device)
             model_bytes = loaded_bytes(self.inputs.folder, self.config.model.spec())
-            with self.executor(model_bytes, gpus, keep_memory=True) as executor:
+            with ExitStack() as cleanup:
+                executor = cleanup.enter_context(self.executor(model_bytes, gpus, keep_memory=True))
                 if not exists:
                     create_store(executor, self.config, self.inputs, self.narrator)
                     store = self._registered()
+                    cleanup.enter_context(not_left_empty(store))
                     tasks = missing_shards(store, self.config, self.inputs)
                 extract_head(executor, store, self.config, self.inputs)
                 receipts, self.idle = extract_shards(executor, store, tasks, self.narrator)

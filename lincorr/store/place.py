@@ -47,6 +47,11 @@ def make_groups(url: str) -> zarr.Group:
     return root
 
 
+def clear_place(url: str) -> None:
+    """Delete what is in a store's place, so that another can be made there."""
+    zarr.open_group(open_location(url), mode="w", zarr_format=3)
+
+
 def _holds_metadata_only(folder: Path) -> bool:
     """Whether a folder is missing, or has no file but Zarr's metadata where a store has it."""
     if not os.path.lexists(folder):

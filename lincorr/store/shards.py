@@ -195,12 +195,16 @@ class Shards:
         records = np.array([record[:_COMPARED] for record in self._records(name, rows).values()])
         return f"{zlib.crc32(records.tobytes()):08x}"
 
+    def begun(self, name: str) -> bool:
+        """Whether any shard of a template has a record."""
+        return any(record[0] != 0 for record in self._records(name, self._all_rows()).values())
+
     # --- audit ------------------------------------------------------------------------------------
 
     def audit(self, name: str, shard: int | None = None) -> Audit:
         """Return what was found in a shard, or in all shards of a template; data are not read."""
         if shard is None:
-            found = list(self._records(name, np.arange(self._hierarchy.n_subjects)).values())
+            found = list(self._records(name, self._all_rows()).values())
         else:
             found = [self._record(name, shard)]
         audits = [Audit(int(r[3]), float(r[4]) * _UNIT) for r in found if len(r) == len(_RECORD)]
@@ -283,6 +287,9 @@ class Shards:
         except READ_ERRORS:
             return {shard: self._record(name, shard) for shard in shards}
         return {shard: together[shard - shards[0]] for shard in shards}
+
+    def _all_rows(self) -> NDArray[np.int64]:
+        return np.arange(self._hierarchy.n_subjects)
 
     def _where(self, name: str, shard: int) -> str:
         return f"store: shard {shard} of template {name!r} in {self._hierarchy.url!r}"

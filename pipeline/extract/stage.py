@@ -1,12 +1,14 @@
 """Make every forward pass that a store is missing: the store itself, its subjects, then shard by shard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
 
-from lincorr.errors import BadInput
+from lincorr.errors import BadInput, LincorrError
 from lincorr.model.files import ModelSpec, Precision
 from lincorr.store.identity import Identity, Passes
+from lincorr.store.place import clear_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.extract.check import CheckTask, HeadTask, ModelCheck, check_model, store_head
@@ -96,6 +98,20 @@ def _identity(check: ModelCheck, config: RunConfig, inputs: Inputs) -> Identity:
         batch_tokens=check.batch_tokens,
         passes=check.passes,
     )
+
+
+@contextmanager
+def not_left_empty(store: LogitStore) -> Iterator[None]:
+    """Delete a new store again if what is done inside fails before a shard is finished.
+
+    Its identity may be the reason, and would refuse the setting that mends it.
+    """
+    try:
+        yield
+    except LincorrError:
+        if not any(store.shards.begun(template.name) for template in store.templates()):
+            clear_place(store.url)
+        raise
 
 
 def register(store: LogitStore, config: RunConfig, inputs: Inputs) -> None:

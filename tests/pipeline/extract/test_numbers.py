@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from lincorr.prompts.subjects import vocabulary_subjects
 from lincorr.store.store import LogitStore
+from lincorr.testing import save_toy_model, toy_tokenizer
 from pipeline.cli.main import main
 
 Change = Callable[[dict[str, np.ndarray]], None]
 
 
 @pytest.fixture
-def spoilt(toy_model: Path, tmp_path: Path) -> Callable[[Change], Path]:
+def spoilt(toy_model: Path, tmp_path: Path) -> Callable[..., Path]:
     """Returns a copy of the toy model with other weights."""
 
-    def spoil(change: Change) -> Path:
-        model = Path(shutil.copytree(toy_model, tmp_path / "model"))
+    def spoil(change: Change, toy: Path = toy_model) -> Path:
+        model = Path(shutil.copytree(toy, tmp_path / "model"))
         weights = load_file(model / "model.safetensors")
         change(weights)
         save_file(weights, model / "model.safetensors", {"format": "pt"})
@@ -80,6 +82,23 @@ def test_weights_that_are_no_numbers_are_named(name, folder, spoilt, toy_model, 
     assert words in said
     assert not (tmp_path / "run.zarr").exists()
     assert extract(folder, tmp_path / "run.zarr", toy_model) == 0
+
+
+def test_an_overflow_that_only_a_subject_causes_leaves_no_store_behind(folder, spoilt, tmp_path, capsys):
+    """The check of the model sees other tokens."""
+
+    def one_token(weights: dict[str, np.ndarray]) -> None:
+        weights["model.embed_tokens.weight"][token] *= 1e6
+
+    drawn = vocabulary_subjects(toy_tokenizer(), 64).ids.tolist()
+    others = np.random.default_rng(0).integers(len(toy_tokenizer()), size=(64,))  # of the check's prompts
+    token = next(token for token in drawn[1:] if token not in others)
+    model = spoilt(one_token, save_toy_model(tmp_path / "untied", tie_word_embeddings=False))
+    assert extract(folder, tmp_path / "run.zarr", model, "--model-dtype", "float16") == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "model.dtype: this model overflows in float16; float32 may not" in said
+    assert extract(folder, tmp_path / "run.zarr", model, "--model-dtype", "float32") == 0
+    assert LogitStore.open(str(tmp_path / "run.zarr")).verify() == []
 
 
 @pytest.mark.parametrize(
