@@ -86,7 +86,17 @@ LIBRARIES = {  # heavy library -> the modules that may import it
     "tokenizers": {"lincorr.testing"},
     "zarr": {
         f"lincorr.store.{name}"
-        for name in ("chunks", "head", "hierarchy", "locations", "maps", "place", "scratch", "store")
+        for name in (
+            "chunks",
+            "descriptions",
+            "head",
+            "hierarchy",
+            "locations",
+            "maps",
+            "place",
+            "scratch",
+            "store",
+        )
     },
     "obstore": {"lincorr.store.locations"},
     "cupy": {"lincorr.arrays"},

@@ -8,7 +8,8 @@ import zarr
 from lincorr.errors import StoreDamaged
 from lincorr.readout import Readout
 from lincorr.store.chunks import checksummed, panel
-from lincorr.store.hierarchy import Hierarchy
+from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
+from lincorr.store.seal import seal
 
 
 class Head:
@@ -20,14 +21,16 @@ class Head:
 
     def exists(self) -> bool:
         """Whether the output head was stored completely."""
-        group = self._hierarchy.group
-        return "head" in group and bool(group["head"].attrs.get("complete"))
+        try:
+            return bool((self._hierarchy.attributes("head") or {}).get("complete"))
+        except StoreDamaged:
+            return False
 
     def write(self, readout: Readout) -> None:
         """Store the output head: weight (V, d) and bias (V,) in float32, scale and softcap as attributes."""
         self._readout = None
         self._hierarchy.close_arrays()
-        group = self._hierarchy.group.require_group("head")
+        group = self._hierarchy.group.create_group("head", overwrite=True)
         for name, value in (("weight", readout.weight), ("bias", readout.bias)):
             if value is not None:
                 row_bytes = int(np.prod(value.shape[1:])) * 4
@@ -42,7 +45,8 @@ class Head:
                     overwrite=True,
                 )
                 array[...] = value
-        group.attrs.update({"scale": readout.scale, "softcap": readout.softcap, "complete": True})
+        facts = {"scale": readout.scale, "softcap": readout.softcap, "bias": readout.bias is not None}
+        group.attrs.update({**facts, "seal": seal(facts), "complete": True})
 
     def readout(self) -> Readout:
         """Return the output head, float32 and read-only; it is read from the store once.
@@ -63,13 +67,19 @@ class Head:
         hierarchy = self._hierarchy
         if not self.exists():
             raise StoreDamaged(f"store: {hierarchy.url!r} has no output head; run `lincorr extract` again")
-        group = cast(zarr.Group, hierarchy.group["head"])
         try:
-            bias = np.asarray(hierarchy.array("head/bias")[...]) if "bias" in group else None
+            group = cast(zarr.Group, hierarchy.group["head"])
+            facts = {name: group.attrs[name] for name in ("scale", "softcap")}
+            facts["bias"] = group.attrs.get(
+                "bias", "bias" in hierarchy.names("head")
+            )  # older stores: as found
+            if group.attrs.get("seal") not in (None, seal(facts)):
+                raise ValueError("its scale, softcap or bias was changed")
+            bias = np.asarray(hierarchy.array("head/bias")[...]) if facts["bias"] else None
             weight = np.asarray(hierarchy.array("head/weight")[...])
             if np.isnan(weight).any() or (bias is not None and np.isnan(bias).any()):
                 raise ValueError("a chunk is missing")
-        except (ValueError, OSError) as problem:
+        except (*READ_ERRORS, StoreDamaged) as problem:
             raise StoreDamaged(
                 f"store: the output head in {hierarchy.url!r} is damaged ({problem}); delete its folder "
                 "`head` and run `lincorr extract` again"
@@ -77,5 +87,4 @@ class Head:
         for array in (weight, bias):
             if array is not None:
                 array.flags.writeable = False
-        scale, softcap = group.attrs["scale"], group.attrs["softcap"]
-        return Readout(weight, bias, cast(float, scale), cast("float | None", softcap))
+        return Readout(weight, bias, cast(float, facts["scale"]), cast("float | None", facts["softcap"]))

@@ -6,14 +6,16 @@ from typing import Any, cast
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.core.sync import sync
 
 from lincorr.errors import StoreDamaged
 from lincorr.store.chunks import MISSING_ID
 from lincorr.store.identity import Identity
+from lincorr.store.seal import seal
 from lincorr.text import MISSING_TEXT
 
-# What Zarr raises for a chunk that is damaged.
-READ_ERRORS = (ValueError, OSError, RuntimeError)
+# What Zarr raises for a chunk, or a zarr.json, that is damaged or missing.
+READ_ERRORS = (ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 class Hierarchy:
@@ -41,13 +43,71 @@ class Hierarchy:
 
     @property
     def identity(self) -> Identity:
-        """What the store was made with."""
-        return Identity.from_json(self.state()["identity"])
+        """What the store was made with.
+
+        Raises:
+            StoreDamaged: it is not what was written.
+        """
+        state = self.state()
+        try:
+            identity = Identity.from_json(state["identity"])
+            if state.get("seal") not in (None, seal(state["identity"])):  # older stores have none
+                raise ValueError("it was changed")
+        except READ_ERRORS as problem:
+            raise self._not_as_written("identity", problem) from problem
+        return identity
 
     @property
     def n_subjects(self) -> int:
-        """Number of subjects in the store."""
-        return int(self.state()["n_subjects"])
+        """Number of subjects in the store.
+
+        Raises:
+            StoreDamaged: it is none.
+        """
+        found = self.state().get("n_subjects")
+        if type(found) is not int or found < 0:
+            raise self._not_as_written("n_subjects", f"it is {found!r}")
+        return found
+
+    def _not_as_written(self, what: str, problem: object) -> StoreDamaged:
+        return StoreDamaged(
+            f"store: {what} in zarr.json of {self.url!r} is not what was written ({problem}); restore that "
+            "file from a copy, or extract into another store"
+        )
+
+    # --- nodes ------------------------------------------------------------------------------------
+
+    def names(self, key: str) -> list[str]:
+        """Return the names of the folders in a group, in order, whether or not they can be read."""
+
+        async def listed() -> list[str]:
+            return [name async for name in self.group.store.list_dir(key)]
+
+        return sorted(name for name in sync(listed()) if name != "zarr.json")
+
+    def attributes(self, key: str) -> dict[str, Any] | None:
+        """Return the attributes of a group or array; None where there is none.
+
+        Raises:
+            StoreDamaged: its zarr.json is damaged.
+        """
+        try:
+            return dict(self.group[key].attrs)
+        except KeyError:
+            return None
+        except READ_ERRORS as problem:
+            raise self._undescribed(key, problem) from problem
+
+    def forget_description(self, key: str) -> None:
+        """Delete the zarr.json of a node, and nothing else of it."""
+        self.close_arrays()
+        sync(self.group.store.delete(f"{key}/zarr.json"))
+
+    def _undescribed(self, key: str, problem: object) -> StoreDamaged:
+        return StoreDamaged(
+            f"store: {key}/zarr.json in {self.url!r} is missing or damaged ({problem}); run `lincorr "
+            "extract` to write it anew, or restore it from a copy"
+        )
 
     # --- arrays -----------------------------------------------------------------------------------
 
@@ -55,10 +115,16 @@ class Hierarchy:
         """Return an array, opened once: opening it takes longer than reading one of its chunks.
 
         Raises:
-            KeyError: there is no such array.
+            StoreDamaged: its zarr.json is missing or damaged.
         """
         if key not in self._arrays:
-            self._arrays[key] = self.group[key]
+            try:
+                found = self.group[key]
+            except READ_ERRORS as problem:
+                raise self._undescribed(key, problem) from problem
+            if not isinstance(found, zarr.Array):
+                raise self._undescribed(key, "it is of a group")
+            self._arrays[key] = found
         return self._arrays[key]
 
     def close_arrays(self) -> None:
@@ -74,7 +140,8 @@ class Hierarchy:
         try:
             table = np.asarray(self.array(key)[rows])
             missing = bool(np.any(table == (MISSING_ID if table.dtype.kind == "i" else MISSING_TEXT)))
-        except (*READ_ERRORS, KeyError):
+            missing = missing or (rows.stop is not None and len(table) < rows.stop - (rows.start or 0))
+        except (*READ_ERRORS, StoreDamaged):
             missing = True
         if missing:
             raise StoreDamaged(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from lincorr.errors import BadInput
 
@@ -51,14 +51,29 @@ class Identity:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Identity":
-        """Read it from a store's attributes; fields that other versions added are ignored."""
-        names = [field.name for field in fields(cls) if field.name != "tokens" or field.name in stored]
-        return cls(**{name: stored[name] for name in names})
+        """Read it from a store's attributes; fields that other versions added are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing, or is not what can be written.
+        """
+        kept = [field for field in fields(cls) if field.name != "tokens" or field.name in stored]
+        for field in kept:
+            if not _can_be(stored[field.name], field.type):
+                raise ValueError(f"{field.name} is {stored[field.name]!r}")
+        if stored["precision"] not in ("float32", "float16"):
+            raise ValueError(f"precision is {stored['precision']!r}")
+        return cls(**{field.name: stored[field.name] for field in kept})
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds of arrays that the store has for each template."""
         return ("logits", "hidden") if self.hidden else ("logits",)
+
+
+def _can_be(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    return type(value) is int and value > 0 if kind is int else isinstance(value, kind)
 
 
 # What a difference in a field means, and which setting resolves it; the store's source and URL follow.

@@ -8,7 +8,7 @@ scores/<relation>       what evaluation found, as an attribute
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import xarray
@@ -32,11 +32,14 @@ from lincorr.solvers.result import (
     map_through,
 )
 from lincorr.store.chunks import MISSING_ID, checksummed, panel
+from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
+from lincorr.store.seal import seal
 
 T = TypeVar("T")
 
 _FACTORS = ("left", "core", "right")
 _HIDDEN = ("weights", "intercept", "core", "source_mean")
+_FORMS = (("weights", "intercept"), (*_FACTORS, "intercept"), tuple(f"hidden_{name}" for name in _HIDDEN))
 
 
 class StoredTiles:
@@ -62,11 +65,11 @@ class StoredTiles:
             if not np.isnan(block).any():
                 return block
             reason = "a tile is missing"
-        except (ValueError, OSError, RuntimeError) as problem:
+        except READ_ERRORS as problem:
             reason = str(problem)
         raise StoreDamaged(
-            f"store: the weights in {self._where!r} are damaged ({reason}); delete this folder and run "
-            "`lincorr fit` again"
+            f"store: the weights in {self._where!r} are damaged ({reason}); run `lincorr fit` to fit them "
+            "again"
         )
 
     def after(self, logits: Floats) -> Floats:
@@ -82,14 +85,15 @@ class StoredTiles:
 class MapStore:
     """The maps and scores of a store."""
 
-    def __init__(self, url: str, group: zarr.Group, readout: Callable[[], Readout]) -> None:
-        self._url = url
-        self._group = group
+    def __init__(self, hierarchy: Hierarchy, readout: Callable[[], Readout]) -> None:
+        self._url = hierarchy.url
+        self._hierarchy = hierarchy
+        self._group = hierarchy.group
         self._readout = readout
 
     def relations(self) -> list[str]:
         """Relations that have maps here."""
-        return sorted(name for name, _ in cast(zarr.Group, self._group["maps"]).groups())
+        return self._hierarchy.names("maps")
 
     def save(self, relation: str, fit: str, fitted: LinearMap, inputs: str) -> None:
         """Store a fitted map.
@@ -108,7 +112,7 @@ class MapStore:
             arrays |= {"weights": np.asarray(weights), "intercept": fitted.intercept}
         for name, value in arrays.items():
             _save_array(group, name, value)
-        group.attrs.update({"diagnosis": to_json(asdict(fitted.diagnosis)), "inputs": inputs})
+        _commit(group, fitted.diagnosis, inputs)
 
     def create_tiles(self, relation: str, fit: str, shape: tuple[int, int], tile: int, begun: str) -> bool:
         """Create the array of a map whose weights (p, q) come tile by tile.
@@ -157,13 +161,61 @@ class MapStore:
         arrays = {"source_ids": source_ids, "target_ids": target_ids, "intercept": intercept}
         for name, value in arrays.items():
             _save_array(group, name, value)
-        group.attrs.update({"diagnosis": to_json(asdict(diagnosis)), "inputs": inputs})
+        _commit(group, diagnosis, inputs)
 
     def inputs(self, relation: str, fit: str) -> str | None:
         """Return the digest of a stored map's inputs, None if there is no complete map."""
-        key = f"maps/{relation}/{fit}"
-        found = self._group[key].attrs.get("inputs") if key in self._group else None
+        found = self._attributes(f"maps/{relation}/{fit}").get("inputs")
         return None if found is None else str(found)
+
+    def _attributes(self, key: str) -> dict[str, Any]:
+        """The attributes of a map or result; none where it is missing or damaged."""
+        try:
+            return self._hierarchy.attributes(key) or {}
+        except StoreDamaged:
+            return {}
+
+    def is_whole(self, relation: str, fit: str, inputs: str) -> bool:
+        """Whether there is an undamaged map of these inputs; it is read whole."""
+        return self.inputs(relation, fit) == inputs and self._fault_of_map(relation, fit) is None
+
+    def verify(self) -> list[str]:
+        """Read all maps and scores; return one line for each that is damaged."""
+        maps = [
+            self._fault_of_map(relation, fit)
+            for relation in self.relations()
+            for fit in self._hierarchy.names(f"maps/{relation}")
+        ]
+        scores = [self._fault_of_scores(name) for name in self._hierarchy.names("scores")]
+        return [fault for fault in (*maps, *scores) if fault is not None]
+
+    def _fault_of_map(self, relation: str, fit: str) -> str | None:
+        key = f"maps/{relation}/{fit}"
+        if (state := self._committed(key, "fit")) is not True:
+            return state
+        try:
+            arrays, _ = self._parts(key)
+            if isinstance(tiles := arrays.get("weights"), StoredTiles):
+                tiles.after(np.zeros((0, tiles.shape[0])))  # reads them all
+        except StoreDamaged as problem:
+            return str(problem)
+        return None
+
+    def _fault_of_scores(self, name: str) -> str | None:
+        state = self._committed(f"scores/{name}", "evaluate")
+        if state is True:
+            return None if self.score_inputs(name) else _lost(f"scores/{name}", "evaluate")
+        return state
+
+    def _committed(self, key: str, verb: str) -> str | Literal[True] | None:
+        """True if there is a map or result here, None if there is none yet, a line if that cannot be read."""
+        try:
+            found = self._hierarchy.attributes(key)
+        except StoreDamaged:
+            return _lost(key, verb)
+        if found is None:
+            return _lost(key, verb) if self._hierarchy.names(key) else None
+        return True if "inputs" in found else None
 
     def load(
         self,
@@ -186,14 +238,8 @@ class MapStore:
         """
         if self.inputs(relation, fit) is None:
             raise BadInput(f"store: {self._url!r} has no map {relation!r} / {fit!r}; run `lincorr fit` first")
-        group = cast(zarr.Group, self._group[f"maps/{relation}/{fit}"])
         try:
-            arrays: dict[str, Any] = {
-                name: _array(group, name) for name in group.array_keys() if name != "tiles"
-            }
-            diagnosis = _diagnosis(cast(Mapping[str, Any], group.attrs["diagnosis"]))
-            if "tiles" in group:
-                arrays["weights"] = StoredTiles(group["tiles"], f"{self._url}/maps/{relation}/{fit}")
+            arrays, diagnosis = self._parts(f"maps/{relation}/{fit}")
             if "core" in arrays:
                 arrays["weights"] = Factors(*(arrays.pop(name) for name in _FACTORS))
             if "weights" in arrays:
@@ -214,11 +260,30 @@ class MapStore:
                 target_ids=targets,
                 diagnosis=diagnosis,
             )
-        except (ValueError, OSError, KeyError, TypeError) as problem:
-            raise StoreDamaged(
-                f"store: the map {relation!r} / {fit!r} in {self._url!r} is damaged ({problem}); delete "
-                f"its folder `maps/{relation}/{fit}` and run `lincorr fit` again"
-            ) from problem
+        except READ_ERRORS as problem:
+            raise self._damaged(f"maps/{relation}/{fit}", problem) from problem
+
+    def _parts(self, key: str) -> tuple[dict[str, Any], Diagnosis]:
+        """The arrays of a map, read whole but for tiles, and its diagnosis; StoreDamaged if that fails."""
+        try:
+            group = cast(zarr.Group, self._group[key])
+            stored = cast(Mapping[str, Any], group.attrs["diagnosis"])
+            if group.attrs.get("seal") not in (None, seal(stored)):
+                raise ValueError("its diagnosis was changed")
+            names = [name for name in self._hierarchy.names(key) if name != "tiles"]
+            arrays: dict[str, Any] = {name: _array(group, name) for name in names}
+            if "tiles" in self._hierarchy.names(key):
+                arrays["weights"] = StoredTiles(group["tiles"], f"{self._url}/{key}")
+            _require_parts(arrays)
+            return arrays, _diagnosis(stored)
+        except READ_ERRORS as problem:
+            raise self._damaged(key, problem) from problem
+
+    def _damaged(self, key: str, problem: object) -> StoreDamaged:
+        return StoreDamaged(
+            f"store: the map in {self._url!r}, {key}, is damaged ({problem}); run `lincorr fit` to fit it "
+            "again"
+        )
 
     def save_scores(self, name: str, scores: Any, inputs: str) -> None:
         """Store a result.
@@ -228,18 +293,21 @@ class MapStore:
             scores: dataclass of `lincorr.scores`.
             inputs: digest of all that it depends on.
         """
-        group = self._group.require_group(f"scores/{name}")
-        group.attrs.update({"scores": json.dumps(to_document(scores)), "inputs": inputs})
+        group = self._group.create_group(f"scores/{name}", overwrite=True)
+        text = json.dumps(to_document(scores))
+        group.attrs.update({"scores": text, "seal": seal(text), "inputs": inputs})
 
     def score_inputs(self, name: str) -> str | None:
-        """Return the digest of what a stored result depends on, None if there is none."""
-        key = f"scores/{name}"
-        found = self._group[key].attrs.get("inputs") if key in self._group else None
-        return None if found is None else str(found)
+        """Return the digest of what a stored result depends on, None if there is none, or it is damaged."""
+        found = self._attributes(f"scores/{name}")
+        text = found.get("scores")
+        if not isinstance(text, str) or found.get("seal") not in (None, seal(text)):
+            return None
+        return str(found["inputs"]) if "inputs" in found else None
 
     def scored(self) -> list[str]:
         """Relations that have scores here."""
-        names = sorted(name for name, _ in cast(zarr.Group, self._group["scores"]).groups())
+        names = self._hierarchy.names("scores")
         return [name for name in names if "--" not in name]  # with it: growth, matrices, edits of them
 
     def scores_dataset(self, relations: Sequence[str] | None = None) -> xarray.Dataset:
@@ -261,9 +329,27 @@ class MapStore:
         """
         if self.score_inputs(name) is None:
             raise BadInput(f"store: {self._url!r} has no scores of {name!r}; run `lincorr evaluate` first")
-        stored = json.loads(str(self._group[f"scores/{name}"].attrs["scores"]))
+        stored = json.loads(self._attributes(f"scores/{name}")["scores"])
         what = f"store: the stored result {name!r} in {self._url!r}"
         return from_document(kind, stored, what, "run `lincorr evaluate` again")
+
+
+def _lost(key: str, verb: str) -> str:
+    return f"missing or damaged: {key}/zarr.json; run `lincorr {verb}` to compute it again"
+
+
+def _commit(group: zarr.Group, diagnosis: Diagnosis, inputs: str) -> None:
+    stored = to_json(asdict(diagnosis))
+    group.attrs.update({"diagnosis": stored, "seal": seal(stored), "inputs": inputs})
+
+
+def _require_parts(arrays: Mapping[str, Any]) -> None:
+    """Refuse a map without a part, or with weights of another shape than (sources, targets)."""
+    if not any({"source_ids", "target_ids", *form} <= set(arrays) for form in _FORMS):
+        raise ValueError("a part is missing")
+    shape = len(arrays["source_ids"]), len(arrays["target_ids"])
+    if "weights" in arrays and arrays["weights"].shape != shape:
+        raise ValueError(f"weights {arrays['weights'].shape} of {shape} tokens")
 
 
 def _array(group: zarr.Group, name: str) -> NDArray[Any]:

@@ -11,9 +11,9 @@ import zarr
 
 from lincorr.errors import BadInput
 from lincorr.store.chunks import create_table
+from lincorr.store.descriptions import GROUPS
 from lincorr.store.locations import is_remote, open_location
 
-_GROUPS = ("subjects", "columns", "logits", "hidden", "done", "maps", "scores")
 _TABLES = {"subjects/id": np.int64, "subjects/text": str, "subjects/class": str}
 _METADATA = re.compile(r"zarr\.json|zarr\.[0-9a-f]{32}\.partial")  # the second: as a killed write leaves it
 
@@ -40,7 +40,7 @@ def make_groups(url: str) -> zarr.Group:
         for path in Path(url).rglob("zarr.*.partial"):
             path.unlink()
     root = zarr.open_group(open_location(url), mode="a", zarr_format=3)
-    for name in _GROUPS:
+    for name in GROUPS:
         root.require_group(name)
     for name, kind in _TABLES.items():
         create_table(root, name, kind, "subject")
@@ -57,7 +57,7 @@ def _holds_metadata_only(folder: Path) -> bool:
     if not os.path.lexists(folder):
         return True
     if not folder.is_dir() or any(
-        path.name not in _GROUPS if path.is_dir() else not _METADATA.fullmatch(path.name)
+        path.name not in GROUPS if path.is_dir() else not _METADATA.fullmatch(path.name)
         for path in folder.iterdir()
     ):
         return False
@@ -74,5 +74,5 @@ def _is_begun(url: str) -> bool:
         warnings.simplefilter("ignore")  # of what a killed write left
         members: dict[str, Any] = dict(root.members(max_depth=None))
     arrays = [node for node in members.values() if isinstance(node, zarr.Array)]
-    made = {*_GROUPS, *_TABLES}
+    made = {*GROUPS, *_TABLES}
     return not dict(root.attrs) and members.keys() <= made and not any(array.size for array in arrays)

@@ -18,6 +18,7 @@ from zarr.core.sync import sync
 from lincorr.arrays import Array, to_device, to_host
 from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.store.chunks import checksummed
+from lincorr.store.hierarchy import READ_ERRORS
 from lincorr.store.locations import open_location
 from lincorr.store.prefetch import prefetch
 
@@ -57,10 +58,10 @@ class Scratch:
 
     @staticmethod
     def inputs(url: str) -> str | None:
-        """Return the digest that the scratch at `url` was made from; None if there is none."""
+        """Return the digest that the scratch at `url` was made from; None if there is no whole one."""
         try:
             found = zarr.open_group(open_location(url), mode="r", zarr_format=3).attrs.get("inputs")
-        except FileNotFoundError:
+        except READ_ERRORS:
             return None
         return None if found is None else str(found)
 
@@ -144,7 +145,7 @@ class Scratch:
         array = self._array(name)
         try:
             tile: Floats = np.asarray(array[self._slices(array, i, j)])
-        except (ValueError, OSError, RuntimeError) as problem:
+        except READ_ERRORS as problem:
             raise self._lost(f"tile ({i}, {j}) of {name!r}", f"damaged ({problem})") from problem
         if tile.size and math.isnan(float(tile[0, 0])):  # a written tile has no NaN
             raise self._lost(f"tile ({i}, {j}) of {name!r}", "missing")
@@ -202,8 +203,8 @@ class Scratch:
         if name not in self._arrays:
             try:
                 self._arrays[name] = self._group[name]
-            except KeyError as problem:
-                raise self._lost(repr(name), "missing") from problem
+            except READ_ERRORS as problem:
+                raise self._lost(repr(name), "missing or damaged") from problem
         return self._arrays[name]
 
     def _lost(self, what: str, how: str) -> StoreDamaged:

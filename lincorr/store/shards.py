@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.relations.relation import Template
 from lincorr.scores.audit import NOT_AUDITED, Audit
-from lincorr.store.chunks import checksummed, panel
+from lincorr.store.descriptions import COMPARED, RECORD
 from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
 from lincorr.store.identity import Kind
 
@@ -24,9 +24,6 @@ GPU_SHARD_ROWS = 4096
 
 Fault = Literal["not extracted", "incomplete", "damaged"]
 
-# Older stores have the first three alone.
-_RECORD = ("rows", "logits_crc32", "hidden_crc32", "audited", "difference")
-_COMPARED = 3  # what says whether data are what was written
 _UNIT = 1e-9  # standard deviations, of a stored difference
 _UNREADABLE = -1  # rows of a record that cannot be read
 
@@ -57,24 +54,6 @@ class Shards:
 
     # --- arrays -----------------------------------------------------------------------------------
 
-    def create(self, template: Template, n_columns: int) -> None:
-        """Make a template's arrays, without data: records, hidden states if they are stored, and logits."""
-        name, identity = template.name, self._hierarchy.identity
-        self._hierarchy.group.create_array(
-            f"done/{name}",
-            shape=(self.count, len(_RECORD)),
-            chunks=(1, len(_RECORD)),
-            dtype=np.int64,
-            fill_value=0,
-            compressors=checksummed(),
-            dimension_names=("shard", "record"),
-            attributes={"record": list(_RECORD)},
-            overwrite=True,
-        )
-        if identity.hidden:
-            self._create_data("hidden", template, identity.width, "width")
-        self._create_data("logits", template, n_columns, f"{name}_token")
-
     def extend(self, templates: Iterable[Template]) -> None:
         """Give the arrays of all templates a row for every subject; a killed run may have left some short."""
         hierarchy = self._hierarchy
@@ -87,20 +66,21 @@ class Shards:
                 if array.shape[0] < rows:
                     array.resize((rows, *array.shape[1:]))
 
-    def _create_data(self, kind: Kind, template: Template, width: int, dimension: str) -> None:
-        identity = self._hierarchy.identity
-        column_bytes = identity.shard_rows * np.dtype(identity.precision).itemsize
-        self._hierarchy.group.create_array(
-            f"{kind}/{template.name}",
-            shape=(self._hierarchy.n_subjects, width),
-            chunks=(identity.shard_rows, panel(width, column_bytes)),
-            dtype=identity.precision,
-            fill_value=float("nan"),
-            compressors=checksummed(),
-            dimension_names=("subject", dimension),
-            attributes={"text": template.text},
-            overwrite=True,
-        )
+    def require_free(self, row: int, templates: Iterable[Template]) -> None:
+        """Refuse to give rows from `row` on to new subjects where a record says that they were written.
+
+        Raises:
+            StoreDamaged: one does.
+        """
+        first = row // self._hierarchy.identity.shard_rows
+        for template in templates:
+            shards = np.arange(first, self._hierarchy.array(f"done/{template.name}").shape[0])
+            written = {shard: int(self._record(template.name, int(shard))[0]) for shard in shards}
+            if any(self.rows(int(shard)).start + rows > row for shard, rows in written.items() if rows > 0):
+                raise StoreDamaged(
+                    f"store: n_subjects in zarr.json of {self._hierarchy.url!r} is {row}, and more were "
+                    "extracted; restore that file from a copy, or extract into another store"
+                )
 
     # --- write ------------------------------------------------------------------------------------
 
@@ -192,7 +172,7 @@ class Shards:
 
     def digest(self, name: str, rows: NDArray[np.int64]) -> str:
         """Return a digest of the records of all shards of `rows`, eight hexadecimal digits."""
-        records = np.array([record[:_COMPARED] for record in self._records(name, rows).values()])
+        records = np.array([record[:COMPARED] for record in self._records(name, rows).values()])
         return f"{zlib.crc32(records.tobytes()):08x}"
 
     def begun(self, name: str) -> bool:
@@ -207,7 +187,7 @@ class Shards:
             found = list(self._records(name, self._all_rows()).values())
         else:
             found = [self._record(name, shard)]
-        audits = [Audit(int(r[3]), float(r[4]) * _UNIT) for r in found if len(r) == len(_RECORD)]
+        audits = [Audit(int(r[3]), float(r[4]) * _UNIT) for r in found if len(r) == len(RECORD)]
         return sum(audits, NOT_AUDITED)
 
     # --- read -------------------------------------------------------------------------------------
@@ -258,8 +238,8 @@ class Shards:
             data: NDArray[np.floating] = np.ascontiguousarray(
                 self._hierarchy.array(f"{kind}/{name}")[start : start + int(record[0])]
             )
-            intact = record[0] > 0 and zlib.crc32(data.data) == record[_RECORD.index(f"{kind}_crc32")]
-        except READ_ERRORS:
+            intact = record[0] > 0 and zlib.crc32(data.data) == record[RECORD.index(f"{kind}_crc32")]
+        except (*READ_ERRORS, StoreDamaged):
             intact = False
         if not intact:
             raise StoreDamaged(
@@ -274,8 +254,8 @@ class Shards:
         """The record of a shard: rows, and both checksums."""
         try:
             return np.asarray(self._hierarchy.array(f"done/{name}")[shard])
-        except READ_ERRORS:
-            return np.array([_UNREADABLE, *[0] * (len(_RECORD) - 1)])
+        except (*READ_ERRORS, StoreDamaged):
+            return np.array([_UNREADABLE, *[0] * (len(RECORD) - 1)])
 
     def _records(self, name: str, rows: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
         """The records of the shards of `rows`, in order."""
@@ -284,7 +264,7 @@ class Shards:
             return {}
         try:  # together: one by one takes twice as long
             together = np.asarray(self._hierarchy.array(f"done/{name}")[shards[0] : shards[-1] + 1])
-        except READ_ERRORS:
+        except (*READ_ERRORS, StoreDamaged):
             return {shard: self._record(name, shard) for shard in shards}
         return {shard: together[shard - shards[0]] for shard in shards}
 

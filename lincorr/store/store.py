@@ -17,7 +17,7 @@ are not data. Row i of every array is subject i.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray
@@ -32,13 +32,17 @@ from lincorr.readout import Readout
 from lincorr.relations.relation import Template
 from lincorr.scores.audit import NOT_AUDITED, Audit
 from lincorr.store.chunks import create_table
+from lincorr.store.descriptions import Descriptions
 from lincorr.store.head import Head
 from lincorr.store.hierarchy import Hierarchy
 from lincorr.store.identity import Identity, require_same
 from lincorr.store.locations import open_location, require_bucket
 from lincorr.store.maps import MapStore
 from lincorr.store.place import make_groups, require_place
+from lincorr.store.seal import seal
 from lincorr.store.shards import Shards
+from lincorr.store.templates import stored_templates
+from lincorr.store.verify import faults_of_data
 
 FORMAT = 2
 
@@ -60,7 +64,7 @@ class LogitStore:
         self._hierarchy = Hierarchy(url, group)
         self.shards = Shards(self._hierarchy)
         self.head = Head(self._hierarchy)
-        self.maps = MapStore(url, group, self.head.readout)
+        self.maps = MapStore(self._hierarchy, self.head.readout)
 
     @classmethod
     def exists(cls, url: str) -> bool:
@@ -87,14 +91,18 @@ class LogitStore:
 
         Raises:
             BadInput: there is none, or it has another format.
+            StoreDamaged: its identity is not what was written.
         """
         if not cls.exists(url):
             raise BadInput(f"store: there is no lincorr store at {url!r}; run `lincorr extract` first")
         group = zarr.open_group(open_location(url), mode="r+" if write else "r", zarr_format=3)
-        found = cast(Mapping[str, Any], group.attrs["lincorr"])["format"]
+        state = group.attrs["lincorr"]
+        found = state.get("format") if isinstance(state, Mapping) else None
         if found != FORMAT:
             raise BadInput(f"store: {url!r} has format {found}, this version reads {FORMAT}")
-        return cls(url, group)
+        store = cls(url, group)
+        _ = store.identity, store.n_subjects  # refused here, before anything depends on them
+        return store
 
     @classmethod
     def create(cls, url: str, identity: Identity) -> "LogitStore":
@@ -109,6 +117,7 @@ class LogitStore:
             group.attrs["lincorr"] = {
                 "format": FORMAT,
                 "identity": asdict(identity),
+                "seal": seal(asdict(identity)),
                 "n_subjects": 0,
             }
         except OSError as problem:
@@ -132,7 +141,8 @@ class LogitStore:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the last run that extracted into this store; empty if none did."""
-        return dict(self._hierarchy.state().get("settings", {}))
+        found = self._hierarchy.state().get("settings")
+        return dict(found) if isinstance(found, Mapping) else {}
 
     def save_settings(self, settings: Mapping[str, Any]) -> None:
         """Store a run's settings: JSON values."""
@@ -184,7 +194,15 @@ class LogitStore:
         return np.array([known.get(key, -1) for key in subjects.identifiers()], dtype=np.int64)
 
     def add_subjects(self, subjects: Subjects) -> NDArray[np.int64]:
-        """Append the subjects that are not in the store yet; return the row (n,) of every one."""
+        """Append the subjects that are not in the store yet; return the row (n,) of every one.
+
+        A zarr.json of the store's templates or groups that is lost is written anew before.
+
+        Raises:
+            StoreDamaged: something that is needed for that is damaged, too.
+        """
+        templates = self.templates()
+        Descriptions(self._hierarchy).restore_all(templates)
         known = {key: row for row, key in enumerate(self.subjects().identifiers())}
         start = len(known)
         new: list[int] = []
@@ -193,12 +211,13 @@ class LogitStore:
                 known[key] = start + len(new)
                 new.append(position)
         if new:
+            self.shards.require_free(start, templates)
             append = self._hierarchy.append
             append("subjects/id", subjects.ids[new], start)
             append("subjects/text", np.array([subjects.texts[i] for i in new], object), start)
             append("subjects/class", np.array([subjects.classes[i] for i in new], object), start)
             self._hierarchy.update_state(n_subjects=start + len(new))  # the commit
-        self.shards.extend(self.templates())
+        self.shards.extend(templates)
         return np.array([known[key] for key in subjects.identifiers()], dtype=np.int64)
 
     # --- templates and columns --------------------------------------------------------------------
@@ -207,16 +226,9 @@ class LogitStore:
         """Return the templates that have arrays in the store.
 
         Raises:
-            StoreDamaged: an array's metadata cannot be read.
+            StoreDamaged: nothing that remembers the text of one can be read.
         """
-        try:
-            arrays = sorted(cast(zarr.Group, self._hierarchy.group["logits"]).arrays())
-            return [Template(name, str(array.attrs["text"])) for name, array in arrays]
-        except (ValueError, KeyError) as problem:
-            raise StoreDamaged(
-                f"store: the arrays in {self.url!r} cannot be read ({problem}); restore zarr.json of the "
-                "template from a copy, or extract into another store"
-            ) from problem
+        return stored_templates(self._hierarchy)
 
     def check_template(self, template: Template, ids: NDArray[np.int64]) -> None:
         """Refuse a template that cannot be added or extended; change nothing.
@@ -251,8 +263,7 @@ class LogitStore:
         Raises:
             BadInput: they are others.
         """
-        group = self._hierarchy.group
-        asked = group[f"columns/{name}"].attrs.get("prompt") if f"columns/{name}" in group else None
+        asked = (self._hierarchy.attributes(f"columns/{name}") or {}).get("prompt")
         if asked is not None and asked != [list(prompt.before), list(prompt.after)]:
             raise BadInput(
                 f"template {name!r}: its text makes other tokens than those that it was asked in for the "
@@ -276,11 +287,11 @@ class LogitStore:
             BadInput: it cannot be added (see `check_template`).
         """
         self.check_template(template, columns.ids)
-        name, group = template.name, self._hierarchy.group
-        if name in cast(zarr.Group, group["logits"]):
+        name = template.name
+        if template in self.templates():
             return
         self._hierarchy.close_arrays()
-        table = group.require_group(f"columns/{name}")
+        table = self._hierarchy.group.create_group(f"columns/{name}", overwrite=True)
         table.attrs["together"] = list(together)
         if prompt is not None:
             table.attrs["prompt"] = [list(prompt.before), list(prompt.after)]
@@ -288,7 +299,8 @@ class LogitStore:
             kind = np.int64 if part == "id" else str
             create_table(table, part, kind, f"{name}_token")
             self._hierarchy.append(f"columns/{name}/{part}", values, 0)
-        self.shards.create(template, len(columns))
+        Descriptions(self._hierarchy).create(template, len(columns))
+        table.attrs["text"] = template.text
 
     def templates_added_with(self, name: str) -> tuple[str, ...]:
         """Return the templates that were added by the same run as `name`, itself among them.
@@ -296,7 +308,7 @@ class LogitStore:
         Their prompts share forward passes, whose last bits depend on all of them: whoever repairs one of them
         asks them all again. Stores made before 0.2.0 do not remember: none is returned.
         """
-        added = self._hierarchy.group[f"columns/{name}"].attrs.get("together")
+        added = (self._hierarchy.attributes(f"columns/{name}") or {}).get("together")
         return tuple(map(str, added)) if isinstance(added, list) and name in added else ()
 
     def column_ids(self, name: str) -> NDArray[np.int64]:
@@ -377,24 +389,9 @@ class LogitStore:
     # --- verification -----------------------------------------------------------------------------
 
     def verify(self) -> list[str]:
-        """Read tables, shards and output head; return one line for each that is missing or damaged."""
-        faults = []
-        tables: list[tuple[str, int | None]]
-        tables = [(f"subjects/{part}", self.n_subjects) for part in ("id", "text", "class")]
-        tables += [(f"columns/{t.name}/{part}", None) for t in self.templates() for part in ("id", "text")]
-        for key, rows in tables:
-            try:
-                self._hierarchy.table(key, slice(rows))
-            except StoreDamaged as problem:
-                faults.append(str(problem))
-        for template in self.templates():
-            for shard in range(self.shards.count):
-                fault = self.shards.fault(template.name, shard)
-                if fault:
-                    faults.append(f"template {template.name!r}, shard {shard}: {fault}")
-        if self.identity.hidden and self.templates():
-            try:
-                self.head.read()
-            except StoreDamaged as problem:
-                faults.append(f"head: {problem}")
-        return faults
+        """Read everything but scratch; return one line for each part that is missing or damaged."""
+        try:
+            faults = faults_of_data(self._hierarchy, self.shards, self.head, self.templates())
+        except StoreDamaged as problem:
+            faults = [str(problem)]
+        return [*faults, *self.maps.verify()]

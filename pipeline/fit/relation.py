@@ -44,7 +44,7 @@ def fit_relation(
             require(template, inputs.fit_rows)
         digest = input_digest(store, inputs, basis)
         names = inputs.fit_names(basis)
-        if all(store.maps.inputs(inputs.relation.name, name) == digest for name in names):
+        if all(store.maps.is_whole(inputs.relation.name, name, digest) for name in names):
             continue
         if choice.method == "tiled":
             _fit_tiled(store, inputs, basis, executor())

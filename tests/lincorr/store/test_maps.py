@@ -14,6 +14,7 @@ from lincorr.scores.documents import SCHEMA
 from lincorr.scores.relation_scores import ColumnScore
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, HiddenMap, LinearMap, PathPoint, RidgePath, map_through
+from lincorr.store.seal import seal
 from lincorr.store.store import LogitStore
 from tests.lincorr.store.small_store import HEAD, IDENTITY, VOCABULARY, make, refusal, spoilt
 
@@ -147,7 +148,8 @@ def test_scores_come_back_and_are_missed(url: Path) -> None:
 def test_scores_of_another_version_are_refused(url: Path, stored: dict[str, object], why: str) -> None:
     maps = LogitStore.create(str(url), IDENTITY).maps
     maps.save_scores("lives-in", ColumnScore("a", 0.5, 0.5), "digest")
-    zarr.open_group(str(url))["scores/lives-in"].attrs["scores"] = json.dumps(stored)
+    text = json.dumps(stored)
+    zarr.open_group(str(url))["scores/lives-in"].attrs.update({"scores": text, "seal": seal(text)})
     words = refusal(BadInput, lambda: maps.load_scores("lives-in", ColumnScore))
     assert why in words
     assert "run `lincorr evaluate` again" in words

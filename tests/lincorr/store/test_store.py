@@ -284,10 +284,3 @@ def test_plain_xarray_opens_the_arrays(url: Path, kind: str) -> None:
     np.testing.assert_array_equal(data["city"].values, expected)
     assert np.isnan(data["country"].values).all()
     assert data["city"].dims[0] == "subject"
-
-
-def test_an_array_without_its_description_is_told(url: Path) -> None:
-    store = make(url)
-    path = url / "logits" / "city" / "zarr.json"
-    path.write_text(path.read_text()[:40])
-    assert "cannot be read" in refusal(StoreDamaged, lambda: LogitStore.open(store.url).templates())
