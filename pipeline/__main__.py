@@ -1,8 +1,24 @@
-"""``python -m pipeline`` is ``lincorr``."""
+"""``python -m pipeline`` is ``lincorr``. Signals are heard before anything slow is imported."""
 
 import sys
 
-from pipeline.cli.main import main
+from pipeline.runtime.signals import end_at_once, hear_signals, stopped, was_stopped
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code, 130 or 143 where Ctrl-C or SIGTERM ended it."""
+    hear_signals()
+    try:
+        from pipeline.cli.main import main as command
+
+        return command(arguments)
+    except BaseException:
+        if not was_stopped():
+            raise
+        return stopped()
+    finally:
+        end_at_once()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -24,6 +24,7 @@ from pipeline.cli.show import show
 from pipeline.cli.store import store_info, store_verify
 from pipeline.cli.study import study
 from pipeline.runtime.device import no_memory
+from pipeline.runtime.signals import stopped, was_stopped
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -102,6 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         return _fail(str(no_memory(problem)), 1)
     except Exception as problem:
+        if was_stopped():
+            return stopped()
         if hasattr(problem, "format_message"):  # typer refuses a flag or an argument
             return _refuse_usage(problem)
         if debug:
@@ -111,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             sys.excepthook = _show_origin  # only now: typer sets one of its own
     if code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-        return _fail("interrupted; what was done is stored, the same command resumes from there", code)
+        return stopped()
     return int(code)
 
 

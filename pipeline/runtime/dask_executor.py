@@ -31,6 +31,7 @@ from pipeline.runtime.clusters.worker_settings import (
     local_shape,
     variables_restored,
 )
+from pipeline.runtime.deaths import deaths_told
 from pipeline.runtime.device import compute, no_memory
 from pipeline.runtime.executor import TASKS_AT_ONCE, Executor, Result, Serial, Stage, Task, Waiting, ignore
 from pipeline.runtime.interrupts import interrupts_wait
@@ -198,7 +199,8 @@ def open_executor(
         if not client.nthreads():
             tell("Waiting for the first worker")
             client.wait_for_workers(1)
-        yield executor
+        with deaths_told(client, tell):
+            yield executor
 
 
 def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int, int | None]:

@@ -30,4 +30,6 @@ def interrupts_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
     if came:
+        if callable(before):
+            before(*came[0])
         raise KeyboardInterrupt

@@ -211,7 +211,7 @@ def test_a_defect_is_one_line_and_exits_with_1(flags, capsys, monkeypatch):
 def test_debug_shows_where_a_refusal_came_from(flags):
     with pytest.raises(Exception, match="no/such/model") as caught:
         main(["plan", *flags, "--model", "no/such/model", "--debug"])
-    assert Path(caught.traceback[-1].path).name == "huggingface.py"
+    assert Path(caught.traceback[-1].path).name == "hub.py"
 
 
 def test_an_interruption_is_one_line(flags, capsys, monkeypatch):

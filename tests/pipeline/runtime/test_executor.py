@@ -1,6 +1,7 @@
 """The serial executor is the definition; the Dask one must give the same answers."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -283,6 +284,23 @@ def test_a_scheduler_that_runs_is_used_by_address(dask_executor):
     settings = ClusterSettings(kind="address", address=address)
     with open_executor(settings, model_bytes=0, tell=lambda _: None) as executor:
         assert executor.run(Stage("there", lambda task: task + 1, [1, 2])) == [2, 3]
+
+
+def test_workers_that_die_are_told(tmp_path):
+    def die_twice(folder: str) -> str:
+        for name in ("first", "second"):
+            if not os.path.exists(f"{folder}/{name}"):
+                open(f"{folder}/{name}", "x").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return "done"
+
+    said: list[str] = []
+    settings = ClusterSettings(kind="local", workers=1)
+    with open_executor(settings, model_bytes=0, tell=said.append) as executor:
+        assert executor.run(Stage("die", die_twice, [str(tmp_path)])) == ["done"]
+    deaths = [line for line in said if "died" in line]
+    assert [line.partition(",")[0] for line in deaths] == ["1 worker died", "2 workers died"]
+    assert "cluster.workers" in deaths[0]
 
 
 def test_no_more_workers_are_made_than_copies_of_the_model_fit():

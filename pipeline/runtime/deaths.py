@@ -1,0 +1,39 @@
+"""One line for workers that die: Dask runs their tasks again without a word."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+
+class Events(Protocol):
+    """What of a Dask client tells of events."""
+
+    def subscribe_topic(self, topic: str, handler: Callable[[tuple[float, Any]], None]) -> None:
+        """Have `handler` called with (time, message) for every event of a topic."""
+        ...
+
+
+@contextmanager
+def deaths_told(client: Events, tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell of workers that end unasked while the body runs: of the first, second, fourth, and so on."""
+    died, over = 0, False
+
+    def hear(event: tuple[float, Any]) -> None:
+        nonlocal died
+        message = event[1]
+        if over or not isinstance(message, Mapping) or message.get("action") != "remove-worker":
+            return
+        if message.get("expected", True):
+            return
+        died += 1
+        if died & (died - 1) == 0:
+            tell(
+                f"{died} worker{'s' * (died > 1)} died, perhaps killed for memory; the tasks run again. Set "
+                "cluster.workers lower if this goes on, or fit.memory if it is a fit"
+            )
+
+    client.subscribe_topic("all", hear)
+    try:
+        yield
+    finally:
+        over = True  # workers are stopped now
