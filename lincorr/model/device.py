@@ -14,7 +14,7 @@ def resolve_device(device: str) -> str:
     """Turn "auto" into "cuda" if there is a GPU, else "cpu".
 
     Raises:
-        BadInput: a GPU is requested, but there is none.
+        BadInput: a GPU is requested, but there is none, or none of that number.
     """
     import torch
 
@@ -22,6 +22,11 @@ def resolve_device(device: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BadInput(f"model.device: {device!r} is requested, but torch finds no GPU; use cpu")
+    if device.startswith("cuda:") and int(device[5:]) >= torch.cuda.device_count():
+        raise BadInput(
+            f"model.device: {device!r} is requested, but torch finds {torch.cuda.device_count()} GPUs, "
+            "numbered from 0"
+        )
     return device
 
 

@@ -1,10 +1,11 @@
 """Settings that are valid one by one and not together."""
 
+import os
 from typing import Any
 
 from lincorr.errors import BadInput
 from lincorr.redact import NO_CREDENTIALS, has_credentials
-from pipeline.config.sections import ClusterSettings, RunConfig
+from pipeline.config.sections import ClusterSettings, ModelSettings, RunConfig, SubjectSettings
 
 # Settings of the cluster -> the kinds that use them.
 _KINDS_WITH = {
@@ -35,24 +36,43 @@ _NEEDS = {
     },
     "kubernetes": {"spec": "a file with the DaskCluster resource"},
 }
+_MOST_LOCAL_WORKERS = 256  # all on this machine
 
 
 def refuse_contradictions(config: RunConfig) -> None:
     """Refuse settings that contradict each other, with BadInput."""
-    subjects, cluster = config.subjects, config.cluster
-    if subjects.kind != "vocabulary" and subjects.file is None:
+    _refuse_of_the_model(config.model)
+    _refuse_of_the_subjects(config.subjects)
+    _refuse_of_the_cluster(config.cluster)
+    if not config.relations:
+        raise BadInput("relations: the list is empty; name at least one relation")
+    _refuse_credentials(config.model_dump(mode="json"))
+
+
+def _refuse_of_the_model(model: ModelSettings) -> None:
+    local = model.source.startswith("package:") or os.path.exists(model.source)
+    if model.revision is not None and local:
+        raise BadInput(
+            f"model.revision: {model.source!r} is no hub id, and only those have revisions; leave it out"
+        )
+
+
+def _refuse_of_the_subjects(subjects: SubjectSettings) -> None:
+    drawn = subjects.kind == "vocabulary"
+    if not drawn and subjects.file is None:
         raise BadInput(f"subjects.file: subjects.kind {subjects.kind} needs a file")
-    if subjects.kind == "vocabulary" and subjects.file is not None:
+    if drawn and subjects.file is not None:
         raise BadInput("subjects.file: subjects.kind vocabulary reads no file; use kind tokens or strings")
-    if subjects.compat == "notebook" and (subjects.kind != "vocabulary" or subjects.count == "all"):
+    if subjects.compat == "notebook" and (not drawn or subjects.count == "all"):
         raise BadInput(
             "subjects.compat: notebook draws from the vocabulary; it needs subjects.kind vocabulary and "
             "a subjects.count"
         )
-    _refuse_of_the_cluster(cluster)
-    if not config.relations:
-        raise BadInput("relations: the list is empty; name at least one relation")
-    _refuse_credentials(config.model_dump(mode="json"))
+    ignored = ("classes",) if subjects.compat == "notebook" else () if drawn else ("count", "classes")
+    for name in ignored:
+        if getattr(subjects, name) != SubjectSettings.model_fields[name].default:
+            why = "subjects.compat notebook" if drawn else f"subjects.kind {subjects.kind}"
+            raise BadInput(f"subjects.{name}: {why} does not use it; leave it out")
 
 
 def _refuse_of_the_cluster(cluster: ClusterSettings) -> None:
@@ -66,6 +86,12 @@ def _refuse_of_the_cluster(cluster: ClusterSettings) -> None:
     for name, what in _NEEDS.get(cluster.kind, {}).items():
         if not getattr(cluster, name):
             raise BadInput(f"cluster.{name}: cluster.kind {cluster.kind} needs {what}")
+    most = max(cluster.workers or 0, cluster.maximum or 0)
+    if cluster.kind == "local" and most > _MOST_LOCAL_WORKERS:
+        raise BadInput(
+            f"cluster.{'workers' if cluster.workers else 'maximum'}: {most:,} workers are too many for this "
+            f"machine; give {_MOST_LOCAL_WORKERS} at most, or another cluster.kind"
+        )
     if cluster.kind == "ssh" and cluster.workers is not None:
         raise BadInput(
             "cluster.workers: cluster.kind ssh starts one worker per host; name a host twice for two"

@@ -35,8 +35,11 @@ def load_config(
     if "templates" in values or isinstance(values.get("relations"), dict):
         raise BadInput(f"configuration: {path} is a catalogue of relations; give it with --catalogue")
     for name, section in RunConfig.model_fields.items():
+        if values.get(name, name) is None and section_of(section.annotation) is not None:
+            del values[name]  # a section of which nothing is set
         if isinstance(values.get(name), str) and section_of(section.annotation) is not None:
             values[name] = {"source" if name == "model" else "path": values[name]}
+    defaults = settings()
     for setting, text in overrides.items():
         section_name, _, leaf = setting.rpartition(".")
         target = values.setdefault(section_name, {}) if section_name else values
@@ -44,10 +47,14 @@ def load_config(
             raise BadInput(
                 f"{section_name}: {target!r} is not a section; write `{section_name}:` and its settings below"
             )
-        target[leaf] = _flag_value(text)
+        value = _flag_value(text)
+        target[leaf] = defaults[setting][1] if value is None and setting in defaults else value
     _expand_paths(values)
     if path is None:
-        values = _merged(copy.deepcopy(task_of(remembered or {})), values)
+        task = copy.deepcopy(task_of(remembered or {}))
+        if "subjects.kind" in overrides:  # settings of another kind do not go with it
+            task.get("subjects", {}).clear()
+        values = _merged(task, values)
     if "model" not in values:
         raise BadInput("model: no model is given; give --model, or model: in the configuration")
     try:
@@ -123,4 +130,8 @@ def _first_error(problem: ValidationError, path: Path | None) -> str:
         hint = f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md"
         return f"{where}{'.'.join(parts)}: there is no such setting{hint}"
     value = error["input"]
+    if error["type"] == "model_type":
+        return f"{where}{name}: {value!r} is not a section; write `{name}:` and its settings below"
+    if error["type"] == "string_pattern_mismatch":
+        return f"{where}{name}: {value!r} is refused: it is one of {known[name][0].rstrip('.')}"
     return f"{where}{name}: {value!r} is refused: {error['msg'].lower()}"

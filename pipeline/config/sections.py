@@ -22,6 +22,9 @@ PATHS = (
 )
 
 
+_MOST_WORKERS = 10_000
+
+
 class Section(BaseModel):
     """A group of settings; unknown keys are refused."""
 
@@ -46,7 +49,9 @@ class ModelSettings(Section):
     dtype: Precision = Field(
         "auto", description="Precision of the weights; auto: float32 on a CPU, bfloat16 on a GPU."
     )
-    device: str = Field("auto", description="cpu, cuda, or auto.")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$", description="cpu, cuda, cuda:N, or auto."
+    )
     trust_remote_code: bool = Field(False, description="Run the code that comes with the model.")
     cache: str | None = Field(
         None, description="Folder for converted models; default: the user's cache folder (XDG)."
@@ -67,7 +72,7 @@ class SubjectSettings(Section):
     count: Annotated[int, Field(ge=4)] | Literal["all"] = Field(
         1000, description="Number of vocabulary tokens, drawn without replacement, or all."
     )
-    seed: int = Field(0, ge=0, description="Seed of the draw and of the grouped split.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the draw and of the grouped split.")
     classes: Annotated[tuple[TokenClass, ...], BeforeValidator(words)] = Field(
         ("text",), description="Token classes to draw from: text, blank, byte, added, special."
     )
@@ -106,6 +111,7 @@ class StoreSettings(Section):
     shard_rows: int | None = Field(
         None,
         ge=1,
+        le=1_000_000,
         description="Subjects in a shard, the unit of work and of commit; default: 256, on a GPU 4096.",
     )
 
@@ -121,20 +127,30 @@ class ClusterSettings(Section):
     workers: int | None = Field(
         None,
         ge=1,
+        le=_MOST_WORKERS,
         description="Number of workers; default: by cores and memory, or one where the model runs on a GPU "
         "(local); one per GPU (gpus); one job (slurm); what the resource says (kubernetes).",
     )
     minimum: int | None = Field(
-        None, ge=1, description="Adaptive cluster: fewest workers (local, slurm, kubernetes); default: 1."
+        None,
+        ge=1,
+        le=_MOST_WORKERS,
+        description="Adaptive cluster: fewest workers (local, slurm, kubernetes); default: 1.",
     )
     maximum: int | None = Field(
-        None, ge=1, description="Adaptive cluster: most workers; their number follows the work."
+        None,
+        ge=1,
+        le=_MOST_WORKERS,
+        description="Adaptive cluster: most workers; their number follows the work.",
     )
     threads: int | None = Field(
-        None, ge=1, description="Compute threads per worker; default: its share of the cores."
+        None, ge=1, le=1024, description="Compute threads per worker; default: its share of the cores."
     )
     batch_tokens: int | None = Field(
-        None, ge=1, description="Tokens per forward pass; fixed in a store; default: tried out."
+        None,
+        ge=1,
+        le=10_000_000,
+        description="Tokens per forward pass; fixed in a store; default: tried out.",
     )
     address: str | None = Field(
         None, description="Address of a scheduler (address), tcp://host:port or tls://."
@@ -153,14 +169,14 @@ class ClusterSettings(Section):
         (), description="Machines (ssh), one worker each; the first also runs the scheduler."
     )
     gpus: int | None = Field(
-        None, ge=1, description="GPUs per job (slurm) or host (ssh), with one worker per GPU."
+        None, ge=1, le=1024, description="GPUs per job (slurm) or host (ssh), with one worker per GPU."
     )
     pool: str | None = Field(None, description="Memory pool of each GPU (gpus), such as 20GB; default: none.")
     protocol: Literal["tcp", "ucx"] = Field("tcp", description="Protocol between workers (gpus): tcp or ucx.")
     queue: str | None = Field(None, description="SLURM partition.")
     walltime: str | None = Field(None, description="Time limit of a SLURM job, such as 04:00:00.")
     memory: str | None = Field(None, description="Memory of a SLURM job, such as 64GB.")
-    cpus: int | None = Field(None, ge=1, description="Cores of a SLURM job.")
+    cpus: int | None = Field(None, ge=1, le=1024, description="Cores of a SLURM job.")
     directives: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
         (), description="Further #SBATCH options, such as --constraint=a100."
     )
@@ -191,12 +207,14 @@ class FitSettings(Section):
     penalty: float | None = Field(
         None,
         ge=0,
+        le=1e6,
         allow_inf_nan=False,
         description="Penalty of the ridge fits as √λ/σ₁; default: chosen by leave-one-out (tiled: 0.003).",
     )
     memory: float | None = Field(
         None,
         gt=0,
+        le=1e6,
         allow_inf_nan=False,
         description="Memory of a worker while fitting, in GB; default: half of what is available to this "
         "process, or with slurm a worker's share of cluster.memory.",
@@ -216,7 +234,7 @@ class ReportSettings(Section):
         description="Folder of the report, where only what a report wrote is replaced; default: "
         "<store>-report, beside the store.",
     )
-    sources: int = Field(20, ge=1, description="Well-known sources in tables and the heatmap.")
+    sources: int = Field(20, ge=1, le=10_000, description="Well-known sources in tables and the heatmap.")
 
 
 class RunConfig(Section):

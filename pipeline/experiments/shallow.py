@@ -124,7 +124,7 @@ def shallow(run: Run, options: ShallowOptions) -> ShallowResults:
     Relations that are not asked for by name, as in `all`, are left out where they have no three pairs.
 
     Raises:
-        BadInput: a relation has no three pairs to map.
+        BadInput: a relation has no three pairs to map, or the vocabulary has too few subjects.
     """
     config = run.config
     relations, texts = prepare_relations(config)
@@ -141,6 +141,7 @@ def shallow(run: Run, options: ShallowOptions) -> ShallowResults:
     ]
     if not tasks:
         raise BadInput("relations: none of them has three sources with different right targets")
+    _require_subjects(tokenizer, tasks)
     with (
         run.executor(float32_bytes(folder), 0, keep_memory=True) as executor,
         run.narrator.progress("Training", options.runs * len(tasks), "networks") as advance,
@@ -150,6 +151,18 @@ def shallow(run: Run, options: ShallowOptions) -> ShallowResults:
         )
     scores = tuple(_scores(task, runs, texts) for task, runs in zip(tasks, found, strict=True))
     return ShallowResults(spec.described, asdict(options), scores)
+
+
+def _require_subjects(tokenizer: Tokenizer, tasks: Sequence[ShallowTask]) -> None:
+    """Refuse more subjects than the vocabulary has, before any worker starts."""
+    task = max(tasks, key=lambda task: len(task.competing))
+    try:
+        draw(tokenizer, task, task.options.seed)
+    except BadInput as problem:
+        raise BadInput(
+            f"--taught: {task.options.taught:,} subjects, and {task.options.held_out:,} held out beside the "
+            f"{len(task.competing):,} answers, are more than the vocabulary has; give fewer"
+        ) from problem
 
 
 def letter_columns(tokenizer: Tokenizer) -> dict[str, int]:

@@ -232,7 +232,9 @@ def choose_subjects(
     if settings.kind == "tokens":
         return token_subjects(tokenizer, read_token_ids(_file(settings)), n_rows=n_rows), ()
     if settings.kind == "strings":
-        return string_subjects(read_subjects(_file(settings))), ()
+        texts = read_subjects(_file(settings))
+        _refuse_special_tokens(tokenizer, texts)
+        return string_subjects(texts), ()
     count = None if settings.count == "all" else settings.count
     if settings.compat == "notebook":
         subjects = notebook_subjects(tokenizer, count or 0, seed=settings.seed)
@@ -246,6 +248,17 @@ def choose_subjects(
         tokenizer, count, seed=settings.seed, classes=settings.classes, n_rows=n_rows
     )
     return chosen, ()
+
+
+def _refuse_special_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+    """Refuse subjects in which the tokenizer sees a control token, such as an end of text, and no words."""
+    for text in texts:
+        for special in tokenizer.all_special_tokens:
+            if special in text:
+                raise BadInput(
+                    f"subjects.file: the subject {text!r} has the special token {special!r} of this model's "
+                    "tokenizer; leave it out"
+                )
 
 
 def _file(settings: SubjectSettings) -> Path:

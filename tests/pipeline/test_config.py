@@ -109,7 +109,7 @@ FLAGS = {
     "relations": ("a,b", ("a", "b")),
     "catalogue": ("x.yaml, y.yaml", (Path("x.yaml"), Path("y.yaml"))),
     "source_answers": ("cities.txt", Path("cities.txt")),
-    "subjects.kind": ("strings", "strings"),
+    "subjects.split": ("even-odd", "even-odd"),
     "subjects.count": ("77", 77),
     "subjects.classes": ("text,byte", ("text", "byte")),
     "store.path": ("s3://bucket/run.zarr", "s3://bucket/run.zarr"),
@@ -124,7 +124,7 @@ model: {source: m, dtype: float32, trust_remote_code: false}
 relations: [c]
 catalogue: [z.yaml]
 source_answers: towns.txt
-subjects: {kind: tokens, file: f.txt, count: 1000, classes: [blank]}
+subjects: {count: 1000, classes: [blank]}
 store: {path: s.zarr, hidden: true, shard_rows: 16}
 cluster: {kind: local, workers: 2}
 fit: {rcond: 0.5}
@@ -153,6 +153,7 @@ def test_a_flag_adds_to_a_section_that_the_file_lacks(load):
 
 def test_a_flag_can_take_a_value_back(load):
     assert load("model: m\nfit: {rcond: 0.1}", fit__rcond="null").fit.rcond is None
+    assert load("model: m\nsubjects: {count: 9}", subjects__count="null").subjects.count == 1000
 
 
 @pytest.mark.parametrize("text", ["2024", "0012345", "1e5", "true", "12_3"])
@@ -192,11 +193,11 @@ def test_a_report_on_a_remote_store_is_written_here():
 @within(deadline=None)
 @given(
     count=st.integers(4) | st.just("all"),
-    seed=st.integers(0),
+    seed=st.integers(0, 2**63 - 1),
     split=st.sampled_from(["grouped", "even-odd"]),
     rcond=st.none() | st.floats(0, 1, exclude_max=True),
     hidden=st.none() | st.booleans(),
-    rows=st.none() | st.integers(1),
+    rows=st.none() | st.integers(1, 10**6),
 )
 def test_flags_say_whatever_a_file_can_say(count, seed, split, rcond, hidden, rows):
     values = {
@@ -318,6 +319,72 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path):
     path.write_bytes(b"model: caf\xe9")
     with pytest.raises(BadInput, match=r"run\.yaml: .* is not UTF-8"):
         load_config(path, {})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("store.shard_rows", 10**12),
+        ("store.shard_rows", 10**23),
+        ("fit.memory", 1e300),
+        ("fit.penalty", 1e300),
+        ("cluster.workers", 100_000),
+        ("cluster.workers", 257),
+        ("cluster.maximum", 257),
+        ("cluster.threads", 10**9),
+        ("cluster.batch_tokens", 10**30),
+        ("subjects.seed", 2**64),
+        ("report.sources", 10**9),
+    ],
+)
+def test_numbers_have_limits(setting, value, refusal):
+    assert f"{setting}: " in refusal("model: m", **{setting.replace(".", "__"): str(value)})
+
+
+@pytest.mark.parametrize("device", ["banana", "meta", "mps", "cuda:", "cuda:x", "CPU", "cpu\n"])
+def test_a_device_that_cannot_be_is_refused(device, refusal):
+    assert "it is one of cpu, cuda, cuda:N, or auto" in refusal(
+        yaml.safe_dump({"model": {"source": "m", "device": device}})
+    )
+
+
+def test_devices_that_can_be(load):
+    for device in ("auto", "cpu", "cuda", "cuda:3"):
+        assert load("model: m", model__device=device).model.device == device
+
+
+@pytest.mark.parametrize("section", ["subjects", "store", "cluster", "fit", "report"])
+def test_an_empty_section_leaves_its_defaults(section, load, refusal):
+    assert load(f"model: m\n{section}:\n") == load("model: m")
+    assert f"{section}: [3] is not a section" in refusal(f"model: m\n{section}: [3]\n")
+
+
+def test_an_empty_model_is_no_model(refusal):
+    assert "model: no model is given" in refusal("model:\n")
+
+
+@pytest.mark.parametrize(
+    ("subjects", "says"),
+    [
+        ("kind: strings, file: a.txt, count: 50", "subjects.count: subjects.kind strings does not use it"),
+        ("kind: tokens, file: a.txt, count: all", "subjects.count: subjects.kind tokens"),
+        ("kind: tokens, file: a.txt, classes: [byte]", "subjects.classes: subjects.kind tokens"),
+        ("compat: notebook, classes: [byte]", "subjects.classes: subjects.compat notebook"),
+    ],
+)
+def test_settings_of_subjects_that_nothing_uses_are_refused(subjects, says, refusal):
+    assert says in refusal(f"model: m\nsubjects: {{{subjects}}}")
+
+
+def test_another_kind_of_subjects_takes_nothing_from_the_stores():
+    remembered = {"model": {"source": "m"}, "subjects": {"kind": "vocabulary", "count": 60}}
+    flags = {"subjects.kind": "strings", "subjects.file": "a.txt"}
+    assert load_config(None, flags, remembered).subjects.count == 1000
+
+
+@pytest.mark.parametrize("source", [".", "package:a/b.gguf"])
+def test_a_revision_of_what_has_none_is_refused(source, refusal):
+    assert "model.revision: " in refusal(f"model: {{source: {source}, revision: v2}}")
 
 
 # YAML is data

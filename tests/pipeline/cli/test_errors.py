@@ -11,6 +11,8 @@ from pipeline.cli.main import main
 from tests.lincorr.model.edits import edit_json
 from tests.pipeline.cli.toy import TEXTS, write_catalogue
 
+COUNTED = ["--subjects-count", "null"]  # a file's subjects are counted
+
 
 def test_an_unknown_model(refusal, flags):
     assert "'no/such/model'" in refusal("run", *flags, "--model", "no/such/model")
@@ -125,19 +127,31 @@ def test_an_unknown_key(refusal, tmp_path):
 
 def test_an_empty_subject_file(refusal, flags, tmp_path):
     (tmp_path / "subjects.txt").write_text("\n  \n")
-    line = refusal("run", *flags, "--subjects-kind", "strings", "--subjects-file", "subjects.txt")
+    line = refusal("run", *flags, *COUNTED, "--subjects-kind", "strings", "--subjects-file", "subjects.txt")
     assert "subjects.txt is empty" in line
+
+
+def test_a_subject_that_is_a_special_token(refusal, flags, tmp_path, tokenizer):
+    special = tokenizer.all_special_tokens[0]
+    (tmp_path / "subjects.txt").write_text("\n".join(["Rome", f"a {special}", "Oslo"]))
+    line = refusal("run", *flags, *COUNTED, "--subjects-kind", "strings", "--subjects-file", "subjects.txt")
+    assert repr(f"a {special}") in line
+
+
+def test_more_taught_subjects_than_the_vocabulary_has(refusal, flags, monkeypatch):
+    monkeypatch.setattr("pipeline.run.Run.executor", None)  # no worker is started
+    assert "--taught: 100,000 subjects" in refusal("shallow", *flags, "--taught", 100_000)
 
 
 def test_a_subject_file_with_an_id_beyond_the_vocabulary(refusal, flags, tmp_path):
     (tmp_path / "ids.txt").write_text("5\n999999\n")
-    line = refusal("run", *flags, "--subjects-kind", "tokens", "--subjects-file", "ids.txt")
+    line = refusal("run", *flags, *COUNTED, "--subjects-kind", "tokens", "--subjects-file", "ids.txt")
     assert "999999" in line
 
 
 def test_a_subject_file_with_a_line_that_is_no_id(refusal, flags, tmp_path):
     (tmp_path / "ids.txt").write_text("5\nTokyo\n")
-    line = refusal("run", *flags, "--subjects-kind", "tokens", "--subjects-file", "ids.txt")
+    line = refusal("run", *flags, *COUNTED, "--subjects-kind", "tokens", "--subjects-file", "ids.txt")
     assert "'Tokyo'" in line
 
 

@@ -9,7 +9,7 @@ from tests.pipeline.run.runner import VOCABULARY
 def test_strings_from_a_file(run, reference, tmp_path):
     names = [f"{first} {last}" for first in ("Anna", "Bo", "Tokyo") for last in CITIES]
     (tmp_path / "names.txt").write_text("\n".join(names))
-    flags = {"subjects_kind": "strings", "subjects_file": tmp_path / "names.txt"}
+    flags = {"subjects_kind": "strings", "subjects_count": "null", "subjects_file": tmp_path / "names.txt"}
     assert run("extract", **flags)["prompts"] == 60
     assert set(run.store.subjects().classes) == {"string"}
     right = reference.of_texts([f"{name} lives in the city of" for name in names])
@@ -20,7 +20,7 @@ def test_strings_from_a_file(run, reference, tmp_path):
 def test_token_ids_from_a_file(run, reference, tmp_path):
     ids = list(range(300, 250, -2))
     (tmp_path / "ids.txt").write_text("\n".join(map(str, ids)))
-    run("extract", subjects_kind="tokens", subjects_file=tmp_path / "ids.txt")
+    run("extract", subjects_kind="tokens", subjects_count="null", subjects_file=tmp_path / "ids.txt")
     assert run.subjects() == ids
     right = reference.after(ids, " lives in the city of")
     columns = [reference.column(word) for word in CITIES]
@@ -30,7 +30,7 @@ def test_token_ids_from_a_file(run, reference, tmp_path):
 def test_a_token_named_twice_is_computed_once_and_fitted_twice(run, tmp_path):
     ids = [*range(270, 300), *range(270, 280)]
     (tmp_path / "ids.txt").write_text("\n".join(map(str, ids)))
-    flags = {"subjects_kind": "tokens", "subjects_file": tmp_path / "ids.txt"}
+    flags = {"subjects_kind": "tokens", "subjects_count": "null", "subjects_file": tmp_path / "ids.txt"}
     assert run("extract", **flags)["prompts"] == 2 * 30
     run("fit", **flags)
     assert run.store.maps.load("toy", "domain").diagnosis.n_rows == 20
