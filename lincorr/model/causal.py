@@ -31,7 +31,7 @@ def require_causal(model: Any, vocabulary_size: int, source: str) -> None:
     try:
         before, after = (model(x.to(model.device), use_cache=False).logits.float() for x in (ids, other))
     except Exception as problem:
-        if out_of_memory(problem):
+        if out_of_memory(problem) or isinstance(problem, MemoryError):
             raise
         raise BadInput(
             f"model: {source!r} does not answer a plain prompt ({first_line(problem)}); name another model"
@@ -40,5 +40,6 @@ def require_causal(model: Any, vocabulary_size: int, source: str) -> None:
     leaked = (after - before)[:, :-1].abs().amax(dim=(1, 2)).median()
     if leaked > _TOLERANCE.get(model.dtype, 1e-4) * before.std():
         raise BadInput(
-            f"model: {source!r} is an encoder: its tokens see those after them; name a causal language model"
+            f"model: {source!r} is not causal: its tokens see those after them, as an encoder's do; name a "
+            "causal language model"
         )
