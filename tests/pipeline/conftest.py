@@ -14,7 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from lincorr.errors import BadInput
 from lincorr.store import locations
+from pipeline.config import RunConfig, load_config
 
 PATIENCE = 120  # seconds until something that must happen has failed to
 
@@ -106,3 +108,29 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setitem(locations._RETRIES, "max_retries", 1)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a configuration from the text of a file and flags."""
+
+    def load(text: str, **flags: str) -> RunConfig:
+        path = tmp_path / "run.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path, {name.replace("__", "."): value for name, value in flags.items()})
+
+    return load
+
+
+@pytest.fixture
+def refusal(load):
+    """The one line with which a configuration is refused."""
+
+    def refusal(text: str, **flags: str) -> str:
+        with pytest.raises(BadInput) as caught:
+            load(text, **flags)
+        line = str(caught.value)
+        assert "\n" not in line
+        return line
+
+    return refusal
