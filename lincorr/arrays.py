@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.errors import first_line
+from lincorr.errors import in_one_line
 
 _NO_DEVICE, _NO_DRIVER = 100, 35  # of CUDA's errors; the second also where the driver is too old
 _DRIVER = Path("/proc/driver/nvidia")
@@ -74,7 +74,7 @@ def _look_for_gpu() -> tuple[bool, str | None]:
 
 
 def _named(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {first_line(problem)}"
+    return f"{type(problem).__name__}: {in_one_line(problem)}"
 
 
 def free_bytes() -> int:

@@ -1,6 +1,8 @@
-"""What lincorr raises for bad input and for a run that failed, and the first line of others' errors."""
+"""What lincorr raises for bad input and for a run that failed, and others' errors in one line."""
 
 from lincorr.redact import redacted
+
+_BEGINNING, _END = 300, 200  # letters of others' errors that are kept
 
 
 class LincorrError(Exception):
@@ -27,6 +29,12 @@ class StoreDamaged(LincorrError):
     """Something that a store should contain is missing, or is not what was written."""
 
 
-def first_line(problem: BaseException) -> str:
-    """Return the first line of an error's text, without credentials; the name of its class if it has none."""
-    return redacted((str(problem).strip().splitlines() or [type(problem).__name__])[0])
+def in_one_line(problem: BaseException) -> str:
+    """Return the text of an error in one line, without credentials; the name of its class if it has none.
+
+    Libraries say why in any of their lines. Of a long text the beginning and the end are kept.
+    """
+    text = redacted(" ".join(str(problem).split()))
+    if len(text) > _BEGINNING + _END:
+        text = f"{text[:_BEGINNING].rstrip()} … {text[-_END:].lstrip()}"
+    return text or type(problem).__name__

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from lincorr.errors import BadInput, first_line
+from lincorr.errors import BadInput, in_one_line
 from lincorr.model.files import ADAPTER_WEIGHTS
 
 # Accepted difference of merged from unmerged logits, in standard deviations: merged weights are rounded anew.
@@ -42,7 +42,7 @@ def merge_adapter(model: Any, adapter: Path) -> Any:
         raise
     except Exception as problem:
         raise BadInput(
-            f"model.adapter: {str(adapter)!r} does not fit this model ({first_line(problem)})"
+            f"model.adapter: {str(adapter)!r} does not fit this model ({in_one_line(problem)})"
         ) from problem
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from lincorr.errors import BadInput, first_line
+from lincorr.errors import BadInput, in_one_line
 from lincorr.model.language_model import out_of_memory
 
 # Accepted difference in standard deviations of the logits: a token that others do not see changes at most how
@@ -34,7 +34,7 @@ def require_causal(model: Any, vocabulary_size: int, source: str) -> None:
         if out_of_memory(problem) or isinstance(problem, MemoryError):
             raise
         raise BadInput(
-            f"model: {source!r} does not answer a plain prompt ({first_line(problem)}); name another model"
+            f"model: {source!r} does not answer a plain prompt ({in_one_line(problem)}); name another model"
         ) from problem
     # the median over prompts: rounding alone may send a single token to another expert
     leaked = (after - before)[:, :-1].abs().amax(dim=(1, 2)).median()

@@ -14,7 +14,7 @@ from typing import Any
 import platformdirs
 import psutil
 
-from lincorr.errors import BadInput, first_line
+from lincorr.errors import BadInput, in_one_line
 from lincorr.model.huggingface import quiet_transformers
 from lincorr.model.weights import require_weights
 
@@ -127,7 +127,7 @@ def _write_converted(gguf: Path, folder: Path) -> None:
     except BadInput:
         raise
     except Exception as problem:
-        raise BadInput(f"model: {str(gguf)!r} cannot be read ({first_line(problem)})") from problem
+        raise BadInput(f"model: {str(gguf)!r} cannot be read ({in_one_line(problem)})") from problem
     require_weights(model, loading, str(gguf))
     _require_all_used([tensor.name for tensor in reader.tensors], model, gguf)
     # The weights are plain float32 now; transformers refuses to save a model that it calls quantised.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lincorr.errors import BadInput, first_line
+from lincorr.errors import BadInput, in_one_line
 from lincorr.model.checkpoint import FORMATS, SAFETENSORS, index_name, indexed_files
 
 # What tokenizers and configurations are read from. An offline cache must have what of this the model has.
@@ -113,7 +113,7 @@ def _advice(problem: Exception, hub_id: str, revision: str | None) -> str:
             f"the hub refuses this login for {hub_id!r}; log in anew with `hf auth login`, or unset HF_TOKEN"
         )
     if hasattr(problem, "snapshot_path"):
-        missing = first_line(problem).partition("are missing (")[2].partition(")")[0]
+        missing = in_one_line(problem).partition("are missing (")[2].partition(")")[0]
         return f"the cache lacks files of {hub_id!r} ({missing}); run once with a connection to the hub"
     if isinstance(problem, errors.LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
         return (
@@ -126,12 +126,12 @@ def _advice(problem: Exception, hub_id: str, revision: str | None) -> str:
             f"({_cause(problem)}); check the network, HTTPS_PROXY and HF_ENDPOINT, or name a folder"
         )
     return (
-        f"{hub_id!r} cannot be downloaded from the hub ({first_line(problem)}); try again, or name a folder"
+        f"{hub_id!r} cannot be downloaded from the hub ({in_one_line(problem)}); try again, or name a folder"
     )
 
 
 def _cause(problem: BaseException) -> str:
-    """The first line of what lies behind a problem of the hub's library."""
+    """What lies behind a problem of the hub's library."""
     while problem.__cause__ is not None:
         problem = problem.__cause__
-    return first_line(problem)
+    return in_one_line(problem)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lincorr.errors import first_line
+from lincorr.errors import in_one_line
 
 
 def quiet_transformers() -> Any:
@@ -15,9 +15,9 @@ def quiet_transformers() -> Any:
 
 
 def reason(problem: BaseException) -> str:
-    """Return the first line of what transformers says, or, where it would run code, what helps."""
+    """Return what transformers says, or, where it would run code, what helps."""
     if "trust_remote_code" in str(problem):
         return "it comes with code of its own; set model.trust_remote_code to run that, if you trust it"
     if "weights_only" in str(problem):  # torch's own advice is to run what the file holds
         return "its .bin files hold more than weights and are not opened; save the model as safetensors"
-    return first_line(problem)
+    return in_one_line(problem)

@@ -29,6 +29,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Tokenize
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as problem:
+        load_config(folder, trust_remote_code=trust_remote_code)  # transformers reads it, too: is it that?
         raise BadInput(
             f"model: the tokenizer in {str(folder)!r} cannot be read ({reason(problem)})"
         ) from problem

@@ -17,7 +17,7 @@ from typing import Any
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, WrapperStore
 
-from lincorr.errors import BadInput, LincorrError, ReadOnly, Unlockable, first_line
+from lincorr.errors import BadInput, LincorrError, ReadOnly, Unlockable, in_one_line
 from lincorr.redact import NO_CREDENTIALS, has_credentials
 from lincorr.store.endpoint import s3_endpoint
 
@@ -171,7 +171,7 @@ def _object_store(url: str) -> Any:
         make: Any = from_url  # it has an overload for each provider
         return ObjectStore(make(url, retry_config=_RETRIES, **options))
     except Exception as problem:  # obstore has no common class for what it refuses
-        raise BadInput(f"store.path: {url!r} cannot be used ({first_line(problem)})") from problem
+        raise BadInput(f"store.path: {url!r} cannot be used ({in_one_line(problem)})") from problem
 
 
 @contextmanager
@@ -202,7 +202,7 @@ def _explaining(url: str, *, writing: bool = False) -> Iterator[None]:
 
 def _unreachable(url: str, problem: BaseException) -> str:
     return (
-        f"store.path: {url!r} cannot be reached ({first_line(problem)}); check the endpoint, region and "
+        f"store.path: {url!r} cannot be reached ({in_one_line(problem)}); check the endpoint, region and "
         "credentials in the environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, "
         "AWS_SECRET_ACCESS_KEY). Finished work is stored: rerun to resume"
     )

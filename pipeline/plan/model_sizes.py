@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from lincorr.errors import BadInput, first_line
+from lincorr.errors import BadInput, in_one_line
 from lincorr.model.parts import softcap
 
 _ROUTED = ("num_local_experts", "num_experts", "n_routed_experts")
@@ -112,7 +112,7 @@ def _size(text: Any, name: str) -> int | None:
 
 
 def _unreadable(problem: Exception) -> BadInput:
-    return BadInput(f"model: its sizes cannot be read off its config.json ({first_line(problem)})")
+    return BadInput(f"model: its sizes cannot be read off its config.json ({in_one_line(problem)})")
 
 
 def _multiplied(model: Any, text: Any) -> int:

@@ -1,5 +1,6 @@
 """Where models come from, what identifies them, and what is refused."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -118,6 +119,15 @@ def test_a_folder_without_a_tokenizer_is_refused(model_folder: Path) -> None:
     for file in model_folder.glob("tokenizer*"):
         file.unlink()
     assert refusal(lambda: load_tokenizer(model_folder)).startswith("model: the tokenizer in ")
+
+
+def test_a_configuration_that_cannot_be_read_is_not_called_a_tokenizer(model_folder: Path) -> None:
+    settings = json.loads((model_folder / "config.json").read_text())
+    (model_folder / "config.json").write_text(json.dumps(settings | {"model_type": "nonsense"}))
+    (model_folder / "tokenizer_config.json").unlink()  # transformers then asks config.json for the class
+    said = refusal(lambda: load_tokenizer(model_folder))
+    assert said.startswith("model: the configuration in ")
+    assert "nonsense" in said
 
 
 def test_a_damaged_configuration_is_refused(model_folder: Path) -> None:
