@@ -147,6 +147,13 @@ class Shards:
             return 0
         return int(self._record(name, shard)[0])
 
+    def written(self, name: str) -> NDArray[np.int64]:
+        """Return for each subject (n,), by the records: 1 if it is written, 0 if not, -1 if unknown."""
+        rows, size = self._all_rows(), self._hierarchy.identity.shard_rows
+        records = self._records(name, rows)
+        of_shard = np.array([records[int(shard)][0] for shard in rows // size], dtype=np.int64)
+        return np.where(of_shard < 0, -1, rows % size < of_shard).astype(np.int64)
+
     def require_written(self, name: str, rows: NDArray[np.int64]) -> None:
         """Check by their records that the shards of `rows` were written; their data are not read.
 

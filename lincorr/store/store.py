@@ -32,6 +32,7 @@ from lincorr.readout import Readout
 from lincorr.relations.relation import Template
 from lincorr.scores.audit import NOT_AUDITED, Audit
 from lincorr.store.chunks import create_table
+from lincorr.store.dataset import template_dataset
 from lincorr.store.descriptions import Descriptions
 from lincorr.store.head import Head
 from lincorr.store.hierarchy import Hierarchy
@@ -363,15 +364,12 @@ class LogitStore:
         return self.head.readout()
 
     def dataset(self, name: str) -> xarray.Dataset:
-        """Open a template as a lazy xarray dataset: logits and hidden states with their labels."""
-        parts = {
-            kind: xarray.open_zarr(open_location(self.url), group=kind, chunks=None, consolidated=False)[name]
-            for kind in self.identity.kinds
-        }
-        subjects = self.subjects()
-        data = xarray.Dataset(
-            {kind: part.isel(subject=slice(0, len(subjects))) for kind, part in parts.items()}
-        )
+        """Open a template as a lazy xarray dataset: logits and hidden states with their labels.
+
+        `complete` (subject) says which rows are extracted; the others are NaN. A row is checked when it is
+        read: one that is damaged raises StoreDamaged, and is never NaN.
+        """
+        data, subjects = template_dataset(self._hierarchy, self.shards, name), self.subjects()
         texts = self._hierarchy.table(f"columns/{name}/text")
         return data.assign_coords(
             {

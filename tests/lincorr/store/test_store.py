@@ -275,6 +275,35 @@ def test_a_dataset_has_labels(url: Path) -> None:
     assert data.token_id.values.tolist() == COLUMNS.ids.tolist()
 
 
+def test_a_dataset_says_which_rows_are_extracted(url: Path) -> None:
+    store = make(url, written=False)
+    write(store, 1)
+    data = LogitStore.open(str(url)).dataset("city")
+    inside = np.isin(np.arange(10), np.arange(SHARD, 2 * SHARD))
+    np.testing.assert_array_equal(data.complete, inside)
+    for kind, right in (("logits", LOGITS[:, COLUMNS.ids]), ("hidden", HIDDEN)):
+        np.testing.assert_array_equal(data[kind], np.where(inside[:, None], right, np.nan))
+
+
+@pytest.mark.parametrize("kind", ["logits", "hidden"])
+@spoilt
+def test_a_dataset_never_reads_damage_as_missing(url: Path, kind: str, spoil: Callable[[Path], None]) -> None:
+    make(url)
+    spoil(url / kind / "city" / "c" / "1" / "0")
+    data = LogitStore.open(str(url)).dataset("city")[kind]
+    np.testing.assert_array_equal(
+        data[:SHARD], {"logits": LOGITS[:, COLUMNS.ids], "hidden": HIDDEN}[kind][:SHARD]
+    )
+    assert "shard 1" in refusal(StoreDamaged, lambda: data.mean().values)
+
+
+def test_a_dataset_is_selected_as_any_other(url: Path) -> None:
+    data, right = make(url).dataset("city").logits, LOGITS[:, COLUMNS.ids]
+    for key in [(3, 1), (slice(1, 9, 2), 0), ([7, 2, 2], [2, 0]), (slice(None, None, -1), slice(1, 3)), (9,)]:
+        picked = right[np.ix_(*key)] if isinstance(key[0], list) else right[key]
+        np.testing.assert_array_equal(data[key], picked)
+
+
 @pytest.mark.parametrize("kind", ["logits", "hidden"])
 def test_plain_xarray_opens_the_arrays(url: Path, kind: str) -> None:
     store = make(url)
