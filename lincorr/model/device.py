@@ -30,7 +30,7 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def resolve_dtype(dtype: Precision, device: str) -> str:
+def resolve_dtype(dtype: Precision, device: str) -> Precision:
     """Turn "auto" into float32 on a CPU and bfloat16 on a GPU."""
     if dtype != "auto":
         return dtype

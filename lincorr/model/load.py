@@ -2,6 +2,7 @@
 
 import functools
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +103,9 @@ _load_lock = threading.Lock()
 
 def shared_model(spec: ModelSpec) -> "LanguageModel":
     """Return this process's only copy of a model, loading it on first use; another model replaces it."""
+    device = resolve_device(spec.device)  # so that "auto" is the same model as what it means
     with _load_lock:
-        return _loaded(spec)
+        return _loaded(replace(spec, device=device, dtype=resolve_dtype(spec.dtype, device)))
 
 
 def release_model() -> None:

@@ -80,6 +80,7 @@ def test_a_process_loads_a_model_once_until_it_lets_go(toy_model: Path) -> None:
     spec = ModelSpec(str(toy_model), device="cpu")
     first = shared_model(spec)
     assert shared_model(spec) is first
+    assert shared_model(replace(spec, dtype="float32")) is first
     release_model()
     assert shared_model(spec) is not first
 
