@@ -1,5 +1,6 @@
 """Map the linear relations between a language model's answers to related prompts."""
 
+from lincorr import cupy_cache as _cupy_cache  # noqa: F401 -- first, before Zarr imports CuPy
 from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.relation import Relation, Template

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lincorr.errors import BadInput, in_one_line
 from lincorr.model.checkpoint import FORMATS, SAFETENSORS, index_name, indexed_files
@@ -22,6 +23,7 @@ _SMALL = (
     "emoji.json",
     "tekken.json",
 )
+_PATIENCE = 20.0  # seconds without a byte until the hub does not answer
 _OF_CODE = ("*.py", "*.json", "*.txt", "*.tiktoken")  # code of its own, and whatever that may read
 _ELSEWHERE = ("*/*", "adapter_config.json")  # other formats and versions; an adapter would be applied unasked
 
@@ -67,6 +69,7 @@ def download(hub_id: str, revision: str | None, patterns: Sequence[str], *, sett
     import huggingface_hub
 
     ignored = [name for name in _ELSEWHERE if name not in patterns]
+    _lose_patience(huggingface_hub.get_session())
     try:
         with _quiet():
             return Path(
@@ -76,6 +79,18 @@ def download(hub_id: str, revision: str | None, patterns: Sequence[str], *, sett
             )
     except Exception as problem:
         raise BadInput(f"{setting}: {_advice(problem, hub_id, revision)}") from problem
+
+
+def _lose_patience(session: Any) -> None:
+    """Let requests of the hub's library fail that would wait for ever, as most of them do."""
+    hooks = session.event_hooks
+    if _limit not in hooks["request"]:
+        session.event_hooks = hooks | {"request": [*hooks["request"], _limit]}
+
+
+def _limit(request: Any) -> None:
+    waits = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {part: _PATIENCE if s is None else s for part, s in waits.items()}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from distributed.utils import silence_logging_cmgr
 from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
 from pipeline.runtime.clusters.address import connect
+from pipeline.runtime.clusters.exposed import exposure_note
 from pipeline.runtime.clusters.gpus import count_gpus, open_gpus
 from pipeline.runtime.clusters.kubernetes import open_kubernetes
 from pipeline.runtime.clusters.local import open_local
@@ -191,6 +192,8 @@ def open_executor(
     workers, threads = _shape(settings, model_bytes, gpus)
     if gpus > 1 and settings.kind == "local":
         tell(f"{gpus} GPUs are visible and one of them is used; cluster.kind gpus starts a worker on each")
+    if warning := exposure_note(settings):
+        tell(warning)
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
     with variables_restored(), dask.config.set(inherited), _client(settings, workers, inherited) as client:
         client.register_plugin(WorkerLimits(threads))
