@@ -1,7 +1,7 @@
 """One line for workers that die: Dask runs their tasks again without a word."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 
@@ -10,6 +10,10 @@ class Events(Protocol):
 
     def subscribe_topic(self, topic: str, handler: Callable[[tuple[float, Any]], None]) -> None:
         """Have `handler` called with (time, message) for every event of a topic."""
+        ...
+
+    def unsubscribe_topic(self, topic: str) -> None:
+        """End that."""
         ...
 
 
@@ -37,3 +41,5 @@ def deaths_told(client: Events, tell: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         over = True  # workers are stopped now
+        with suppress(Exception):  # the scheduler may be gone; one that lives would write to a closed client
+            client.unsubscribe_topic("all")
