@@ -217,7 +217,7 @@ def split_rows(
     distinct = [len(np.unique(group[side])) for side in (fit, ~fit)]
     if min(distinct) < 2:
         raise BadInput(
-            f"subjects.count: {len(texts)} subjects leave {distinct[0]} to fit and {distinct[1]} to test, "
+            f"subjects: {len(texts)} leave {distinct[0]} to fit and {distinct[1]} to test, "
             "each counted once; give at least two distinct ones for each"
         )
     return rows[fit], rows[~fit]

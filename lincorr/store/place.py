@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,17 @@ def require_place(url: str) -> None:
     """
     if not is_remote(url):
         above = Path(url).resolve().parents
-        if outer := next((path for path in above if os.path.isfile(path / "zarr.json")), None):
+        if outer := store_at(above):
             raise BadInput(f"store: {url!r} lies inside another, {str(outer)!r}; name a place outside of it")
         if not next((path for path in above if os.path.lexists(path)), Path("/")).is_dir():
             raise BadInput(f"store: {url!r} lies below a file; name another place")
     if not ((is_remote(url) or _holds_metadata_only(Path(url))) and _is_begun(url)):
         raise BadInput(f"store: {url!r} already exists and is not a lincorr store; name another")
+
+
+def store_at(folders: Iterable[Path]) -> Path | None:
+    """Return the first of some folders that is a Zarr hierarchy; None if none is."""
+    return next((path for path in folders if os.path.isfile(path / "zarr.json")), None)
 
 
 def make_groups(url: str) -> zarr.Group:

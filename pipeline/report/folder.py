@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.store.locations import is_writable
+from lincorr.store.place import store_at
 from pipeline.report.pages.index import INDEX
 
 MANIFEST = ".lincorr-report.json"
@@ -22,7 +23,7 @@ Digests = dict[str, list[str]]
 
 
 def require_free(folder: Path, patterns: Iterable[str]) -> None:
-    """Refuse a folder that cannot be written, or that has a file of the user's where the report's would be.
+    """Refuse a folder in which a report cannot be written, or would replace a file of the user's.
 
     Args:
         patterns: of the names that the report's files will have.
@@ -33,6 +34,11 @@ def require_free(folder: Path, patterns: Iterable[str]) -> None:
     nearest = next((path for path in (folder, *folder.absolute().parents) if os.path.lexists(path)), folder)
     if not nearest.is_dir() or not is_writable(str(folder)):
         raise BadInput(f"report.folder: {str(folder)!r} cannot be written; name another with --report-folder")
+    whole = folder.resolve()
+    if store := store_at([whole, *whole.parents]):
+        raise BadInput(
+            f"report.folder: {str(folder)!r} lies in the store {str(store)!r}; name one outside of it"
+        )
     own = _digests(folder)
     _refuse_others([path for pattern in patterns for path in sorted(folder.glob(pattern))], own)
 

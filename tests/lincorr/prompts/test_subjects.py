@@ -215,4 +215,4 @@ def test_seed_decides_the_grouped_halves() -> None:
 def test_too_few_subjects_are_refused(texts: list[str], rule: str) -> None:
     with pytest.raises(BadInput) as problem:
         split_rows(texts, rule)
-    assert refusal(problem).startswith(f"subjects.count: {len(texts)} subjects leave ")
+    assert refusal(problem).startswith(f"subjects: {len(texts)} leave ")

@@ -130,3 +130,11 @@ def test_a_folder_that_cannot_be_is_refused_at_once(folder: str, tmp_path: Path)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(BadInput, match=r"report\.folder: .* cannot be written; name another"):
         require_report_folder(tmp_path / folder, ["city-country"])
+
+
+@pytest.mark.parametrize("folder", ["run.zarr", "run.zarr/report"])
+def test_a_folder_in_a_store_is_refused(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "run.zarr").mkdir()
+    (tmp_path / "run.zarr" / "zarr.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"report\.folder: .* lies in the store"):
+        require_report_folder(tmp_path / folder, ["city-country"])
