@@ -8,7 +8,8 @@ from statistics import median
 import psutil
 
 FIRST_TOKENS = 128
-_PASS_SECONDS = 1.0  # a pass that is expected to take longer is not tried
+_USUAL_TOKENS = 512  # sizes up to this are tried also where passes are slow: many a machine is best with it
+_USUAL_SECONDS, _PASS_SECONDS = 4.0, 1.0  # a pass that is expected to take longer is not tried
 _SHORT_SECONDS = 0.5  # a pass up to this is made twice at first: the first one allocates
 _COLD_SECONDS = 3.0  # the same for the very first, which also starts the device
 _TURN_SECONDS = 0.25  # of a size in a round, or the time of a pass
@@ -21,7 +22,7 @@ _MEMORY_SHARE = 0.5  # of free memory, for activations
 def tune_batch_tokens(trial: Callable[[int], bool], most: int, memory_bytes: int) -> int:
     """Return the smallest number of tokens, a power of two, that computes nearly as fast as the best.
 
-    Sizes are doubled from 128 up to `most`, while a pass is expected to take a second and to fit into memory.
+    Sizes are doubled from 128 up to `most`, while a pass is expected to take seconds and to fit into memory.
     Then they take turns of about the same length, so that whatever else the machine does slows all alike, and
     the median of each size's turns counts.
 
@@ -51,7 +52,7 @@ def _first_passes(trial: Callable[[int], bool], most: int, memory_bytes: int) ->
     before = psutil.Process().memory_info().rss
     found: dict[int, float] = {}
     tokens, seconds = FIRST_TOKENS, 0.0
-    while tokens <= most and 2 * seconds <= _PASS_SECONDS:
+    while tokens <= most and 2 * seconds <= (_USUAL_SECONDS if tokens <= _USUAL_TOKENS else _PASS_SECONDS):
         seconds = _timed(trial, tokens)
         if seconds <= (_SHORT_SECONDS if found else _COLD_SECONDS):
             seconds = _timed(trial, tokens)

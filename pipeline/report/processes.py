@@ -6,13 +6,14 @@ from functools import partial
 from multiprocessing import get_context
 
 from pipeline.runtime.interrupts import interrupts_wait
-from pipeline.runtime.machine import cores
+from pipeline.runtime.machine import available_bytes, cores
 
 FEW = 12
 """Fewer calls are made in this process: others take a second or two to start."""
 
 _EACH = 4  # calls at least that a process should have
-_MOST = 8  # processes: each holds the libraries
+_MOST = 8  # processes
+_BYTES = 300_000_000  # of each, for its libraries and a figure
 
 _call: Callable[[int], None] | None = None
 
@@ -30,7 +31,7 @@ def call_all(function: "partial[None]", count: int) -> None:
         for number in range(count):
             function(number)
         return
-    processes = max(1, min(cores(), count // _EACH, _MOST))
+    processes = max(1, min(cores(), count // _EACH, _MOST, available_bytes() // _BYTES))
     # spawned, not forked: this process may have threads of the model's libraries
     with ProcessPoolExecutor(processes, get_context("spawn"), _remember, (function,)) as pool:
         with interrupts_wait():

@@ -91,6 +91,14 @@ def test_what_else_the_machine_does_costs_little(monkeypatch: pytest.MonkeyPatch
     assert np.mean(rates) > 0.965 * 512 / seconds(512)
 
 
+@pytest.mark.parametrize("slower", [1, 2])
+def test_a_busy_machine_tries_the_sizes_of_a_quiet_one(monkeypatch: pytest.MonkeyPatch, slower: int) -> None:
+    """A small model on two cores: passes of 512 tokens take 1.7 seconds, or in a test run twice that."""
+    device = Device(lambda tokens: slower * (0.08 + tokens * 3.2e-3))
+    assert tuned(monkeypatch, device) == 512
+    assert device.now < 10
+
+
 def test_trials_of_a_device_that_starts_slowly_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     starting = iter([2.5])
     device = Device(lambda tokens: next(starting, 1e-3 + tokens * 1e-6))
