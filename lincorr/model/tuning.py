@@ -31,7 +31,7 @@ def tune_batch_tokens(trial: Callable[[int], bool], most: int, memory_bytes: int
         memory_bytes: of the host, free.
     """
     began = time.perf_counter()
-    first = _first_passes(trial, most, memory_bytes)
+    first = _first_passes(trial, most, memory_bytes, began)
     if not first:
         return max(1, min(most, FIRST_TOKENS // 2))
     turn = min(_TURN_SECONDS, max(first.values()))
@@ -47,12 +47,17 @@ def tune_batch_tokens(trial: Callable[[int], bool], most: int, memory_bytes: int
     return min(size for size, rate in rates.items() if rate >= _ENOUGH * best)
 
 
-def _first_passes(trial: Callable[[int], bool], most: int, memory_bytes: int) -> dict[int, float]:
-    """Find the sizes that can be tried: tokens -> seconds of a pass."""
+def _first_passes(
+    trial: Callable[[int], bool], most: int, memory_bytes: int, began: float
+) -> dict[int, float]:
+    """Find the sizes that can be tried: tokens -> seconds of a pass. The trials began at `began`."""
     before = psutil.Process().memory_info().rss
     found: dict[int, float] = {}
     tokens, seconds = FIRST_TOKENS, 0.0
-    while tokens <= most and 2 * seconds <= (_USUAL_SECONDS if tokens <= _USUAL_TOKENS else _PASS_SECONDS):
+    while tokens <= most:
+        longest = _USUAL_SECONDS if tokens <= _USUAL_TOKENS else _PASS_SECONDS
+        if 2 * seconds > min(longest, _ALL_SECONDS - (time.perf_counter() - began)):
+            break
         seconds = _timed(trial, tokens)
         if seconds <= (_SHORT_SECONDS if found else _COLD_SECONDS):
             seconds = _timed(trial, tokens)

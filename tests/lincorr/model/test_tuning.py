@@ -99,6 +99,13 @@ def test_a_busy_machine_tries_the_sizes_of_a_quiet_one(monkeypatch: pytest.Monke
     assert device.now < 10
 
 
+@pytest.mark.parametrize("seconds", [1.0, 1.5, 1.9, 2.1, 2.9, 3.1])
+def test_trials_of_a_slow_machine_end_in_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    device = Device(lambda tokens: seconds * tokens / FIRST_TOKENS)
+    assert tuned(monkeypatch, device) == FIRST_TOKENS
+    assert device.now < 10
+
+
 def test_trials_of_a_device_that_starts_slowly_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     starting = iter([2.5])
     device = Device(lambda tokens: next(starting, 1e-3 + tokens * 1e-6))
