@@ -45,7 +45,7 @@ def tokenization(tokenizer: Tokenizer) -> str:
     plain = [encode(tokenizer, text) for text in probes]
     does: dict[str, Any] = {
         "vocabulary": sorted((int(i), repr(token)) for token, i in tokenizer.get_vocab().items()),
-        "special": sorted(tokenizer.all_special_ids),
+        "special": sorted(i for i in tokenizer.all_special_ids if i is not None),  # of "": none
         "added": sorted((i, token.content, token.special) for i, token in added.items()),
         "pieces": [_pieces(tokenizer, text) for text in probes],
         "plain": plain,
