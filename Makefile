@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed  ## city -> country on a real small language model, with a report
 	$(BIN)/lincorr run examples/demo.yaml
 
-test: $(VENV)/installed check docs  ## everything that must pass
+test: $(VENV)/installed check docs  ## everything that must pass (but the slow tests: CONTRIBUTING.md)
 	$(BIN)/pytest
 
 check: $(VENV)/installed  ## style and types

@@ -40,7 +40,7 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
     """Load a located model's configuration, which has its sizes, without the weights.
 
     Raises:
-        BadInput: it cannot be read, or describes an encoder with a decoder.
+        BadInput: it cannot be read, or describes an encoder with a decoder, or no single decoder.
     """
     transformers = quiet_transformers()
     try:
@@ -56,6 +56,13 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
             f"model: {str(folder)!r} is an encoder with a decoder ({config.model_type}), and its decoder "
             "alone is no language model; name a causal language model"
         )
+    text = config.get_text_config()
+    for name in ("hidden_size", "vocab_size"):
+        if not isinstance(getattr(text, name, None), int):
+            raise BadInput(
+                f"model: {str(folder)!r} is not one decoder: its config.json ({config.model_type}) has no "
+                f"{name}; name a causal language model"
+            )
     return config
 
 

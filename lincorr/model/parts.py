@@ -1,31 +1,40 @@
 """The two parts of any `AutoModelForCausalLM`: the decoder, and the output head above it."""
 
+import math
 from typing import Any
 
 from lincorr.readout import Readout
 
 # Names of the cap of logits: Gemma's, RecurrentGemma's and xLSTM's.
 _SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+# Names of what logits are multiplied by (Cohere, Falcon-H1) or divided by (Granite, Inkling), with its power.
+_SCALES = {"logit_scale": 1, "lm_head_multiplier": 1, "logits_scaling": -1, "logits_mup_width_multiplier": -1}
 
 
 def find_decoder(model: Any) -> Any:
     """Return the part that gives hidden states; some models are their own base model."""
-    return model.get_decoder() if model.base_model is model else model.base_model
+    if model.base_model is not model:
+        return model.base_model
+    parts = (part for part in model.children() if hasattr(part, "get_input_embeddings"))
+    return next(parts, model)  # of Llama 4, whose name for it is another
 
 
 def find_readout(model: Any, n_tokens: int) -> Readout:
     """Return the output head of the first `n_tokens` tokens: tied or not, biased, scaled or soft-capped."""
     head, config = model.get_output_embeddings(), model.config.get_text_config()
     bias = getattr(head, "bias", None)
-    scale = float(getattr(config, "logit_scale", None) or 1.0)
-    scale *= float(getattr(config, "lm_head_multiplier", None) or 1.0)
-    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
     return Readout(
         head.weight.detach()[:n_tokens],
         None if bias is None else bias.detach()[:n_tokens],
-        scale,
+        _scale(config),
         softcap(config),
     )
+
+
+def _scale(config: Any) -> float:
+    """Return what a model's logits are multiplied by, off its configuration."""
+    powers = _SCALES | ({"logits_scaling": 1} if config.model_type == "hyperclovax" else {})
+    return math.prod(float(getattr(config, name, None) or 1.0) ** power for name, power in powers.items())
 
 
 def softcap(config: Any) -> float | None:

@@ -28,6 +28,8 @@ def reach(config: Any) -> float:
     """
     text = config.get_text_config()
     limits = [getattr(text, name, None) for name in _WINDOWS]
+    if blocks := getattr(text, "index_topk_blocks", None):  # of keys, by their places in the input
+        limits.append(blocks * text.index_block_size)
     for rope in _rope_settings(text):
         if rope.get("rope_type") in _BY_LENGTH:
             limits += [rope.get("original_max_position_embeddings"), text.max_position_embeddings]

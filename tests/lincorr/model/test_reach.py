@@ -101,6 +101,11 @@ def test_a_model_without_windows_reaches_any_length() -> None:
     assert reach(transformers.LlamaConfig(**SIZES)) == float("inf")
 
 
+def test_keys_that_are_chosen_in_blocks_end_the_reach() -> None:
+    config = transformers.MiniMaxM3VLTextConfig(index_topk_blocks=2, index_block_size=4)
+    assert reach(config) == 8
+
+
 @pytest.mark.parametrize("name", ["mistral", "dynamic"])
 def test_a_check_on_the_prompts_of_a_run_sees_what_a_short_one_does_not(
     name: str, monkeypatch: pytest.MonkeyPatch

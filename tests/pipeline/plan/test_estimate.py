@@ -100,4 +100,4 @@ def test_a_configuration_that_is_no_language_models_is_refused(tmp_path, capsys)
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     assert main(["plan", "--model", str(tmp_path), "--gpus", "8"]) == 2
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("error: model: its sizes cannot be read off its config.json")
+    assert "is not one decoder: its config.json (vit) has no vocab_size" in said
