@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from lincorr.errors import BadInput
 from lincorr.readout import Readout
 
 # Names of the cap of logits: Gemma's, RecurrentGemma's and xLSTM's.
@@ -20,11 +21,19 @@ def find_decoder(model: Any) -> Any:
 
 
 def find_readout(model: Any, n_tokens: int) -> Readout:
-    """Return the output head of the first `n_tokens` tokens: tied or not, biased, scaled or soft-capped."""
+    """Return the output head of the first `n_tokens` tokens: tied or not, biased, scaled or soft-capped.
+
+    Raises:
+        BadInput: no one matrix gives the logits.
+    """
     head, config = model.get_output_embeddings(), model.config.get_text_config()
-    bias = getattr(head, "bias", None)
+    weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
+    if weight is None:
+        raise BadInput(
+            f"model: {type(model).__name__} has no output head (get_output_embeddings); name another model"
+        )
     return Readout(
-        head.weight.detach()[:n_tokens],
+        weight.detach()[:n_tokens],
         None if bias is None else bias.detach()[:n_tokens],
         _scale(config),
         softcap(config),
