@@ -9,12 +9,14 @@ from typing import Any, Protocol, TypeVar
 import psutil
 
 from lincorr.arrays import limit_memory
+from lincorr.errors import LincorrError
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.panels import Panels
 from pipeline.fit.rows import FitRows
 from pipeline.runtime.device import array_device
 from pipeline.runtime.executor import Executor, Receipt, Stage, this_worker
+from pipeline.runtime.machine import most_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +119,25 @@ def forget_rows() -> None:
 
 @functools.lru_cache(maxsize=1)  # `begun`: a long-lived worker must not mistake an old one for a new one
 def _opened(url: str, begun: str, device: str, memory_bytes: int) -> tuple[Scratch, Panels]:
+    _require_memory(memory_bytes)
     kind = array_device(device)
     limit_memory(kind, memory_bytes)
     scratch = Scratch.attach(url, kind)
     return scratch, Panels(scratch)
+
+
+def _require_memory(memory_bytes: int) -> None:
+    """Refuse a fit whose tasks are planned larger than this worker may be: it would be killed for them.
+
+    Raises:
+        LincorrError: names both sizes.
+    """
+    most = most_bytes()
+    if most is not None and memory_bytes > most:
+        raise LincorrError(
+            f"fit.memory: tasks may hold {memory_bytes / 1e9:.1f} GB, and {this_worker()} is ended beyond "
+            f"{most / 1e9:.1f} GB (its container, job or Dask's limit); set it lower, or give workers more"
+        )
 
 
 def run_tiles(

@@ -36,7 +36,22 @@ def available_bytes() -> int:
     """Return the bytes of memory that this process may still take, of the host's and of every limit."""
     own = psutil.Process().memory_info().rss
     granted = [limit - own for limit in (*_job_bytes(), *([_dask_limit] if _dask_limit else []))]
-    return max(0, min([psutil.virtual_memory().available, *_left_in_groups(), *granted]))
+    return max(
+        0,
+        min(
+            [
+                psutil.virtual_memory().available,
+                *(limit - used for limit, used in _limits_of_groups()),
+                *granted,
+            ]
+        ),
+    )
+
+
+def most_bytes() -> int | None:
+    """Return the bytes of memory beyond which this process would be ended; None where nothing says."""
+    dask = [_dask_limit] if _dask_limit else []
+    return min([limit for limit, _ in _limits_of_groups()] + [*_job_bytes(), *dask], default=None)
 
 
 def obey_dask(limit: int | None) -> None:
@@ -98,12 +113,13 @@ def _ratio(quota: str | None, period: str | None) -> Iterator[float]:
         yield int(quota) / int(period)
 
 
-def _left_in_groups() -> Iterator[int]:
+def _limits_of_groups() -> Iterator[tuple[int, int]]:
+    """Yield limit and usage, in bytes, of each group that has a limit."""
     for group in _groups("memory"):
         for limit_name, usage_name in _LIMITS:
             limit, used = _text(group / limit_name), _text(group / usage_name)
             if limit and used and limit.isdecimal() and used.isdecimal():
-                yield int(limit) - max(0, int(used) - _cached(group))
+                yield int(limit), max(0, int(used) - _cached(group))
 
 
 def _cached(group: Path) -> int:

@@ -9,14 +9,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lincorr.errors import LincorrError
 from lincorr.model.device import loaded_bytes
 from lincorr.model.files import ModelSpec
 from pipeline.config import ClusterSettings, FitSettings
+from pipeline.fit.tiles import _require_memory
 from pipeline.plan.memory import fit_memory, trial_bytes
 from pipeline.report import processes
 from pipeline.runtime import machine
 from pipeline.runtime.clusters.worker_settings import local_shape
-from pipeline.runtime.machine import available_bytes, cores, obey_dask
+from pipeline.runtime.machine import available_bytes, cores, most_bytes, obey_dask
 
 GB = 10**9
 _SLURM = ("CPUS_PER_TASK", "CPUS_ON_NODE", "MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU", "GPUS_ON_NODE")
@@ -48,7 +50,7 @@ V1 = "4:memory:/docker/1\n3:cpu,cpuacct:/docker/1\n1:name=systemd:/docker/1\n"
 
 
 def test_without_limits_it_is_the_host(host: Path) -> None:
-    assert (cores(), available_bytes()) == (16, int(22.6 * GB))
+    assert (cores(), available_bytes(), most_bytes()) == (16, int(22.6 * GB), None)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +164,10 @@ def test_a_worker_obeys_dasks_limit(host: Path) -> None:
     obey_dask(3 * GB)
     try:
         assert available_bytes() == 3 * GB - 2 * 10**8
+        assert most_bytes() == 3 * GB
+        _require_memory(3 * GB)
+        with pytest.raises(LincorrError, match=r"hold 4\.0 GB, and .* is ended beyond 3\.0 GB"):
+            _require_memory(4 * GB)
     finally:
         obey_dask(0)
     assert available_bytes() == int(22.6 * GB)
