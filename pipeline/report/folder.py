@@ -84,8 +84,8 @@ def _refuse_others(paths: Iterable[Path], own: Mapping[str, list[str]]) -> None:
     for path in paths:
         if os.path.lexists(path) and not _is_own(path, own):
             raise BadInput(
-                f"report.folder: {str(path)!r} is not what a report wrote there; move it, or name another "
-                "folder with --report-folder"
+                f"report.folder: {str(path)!r} is not what a report wrote there; move it (or delete it, "
+                "if it is an earlier version's), or name another folder with --report-folder"
             )
 
 
