@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lincorr.errors import BadInput
+from lincorr.errors import BadInput, in_one_line
 from lincorr.model.checkpoint import weight_files
 from lincorr.model.contained import require_contained
 from lincorr.model.gguf import conversion_folder, convert, gguf_file
@@ -121,11 +121,25 @@ def float32_bytes(folder: Path) -> int:
     """Return the bytes that a located model's weights take in float32.
 
     They are counted from the headers of safetensors files; files of another format are taken to be float16.
+
+    Raises:
+        BadInput: a file is damaged.
     """
     total, files = 0, weight_files(folder)
     for path in (path for path in files if path.suffix == ".safetensors"):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        shapes = (tensor["shape"] for name, tensor in header.items() if name != "__metadata__")
-        total += sum(4 * math.prod(shape) for shape in shapes)
+        total += sum(4 * math.prod(shape) for shape in _shapes(path))
     return total or 2 * sum(path.stat().st_size for path in files)
+
+
+def _shapes(path: Path) -> list[list[int]]:
+    """The shapes of the tensors in a safetensors file, from its header."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(size, path.stat().st_size)))
+        tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
+        return [[int(length) for length in tensor["shape"]] for tensor in tensors]
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
+        raise BadInput(
+            f"model: {str(path)!r} is no whole safetensors file ({in_one_line(problem)}); download it again"
+        ) from problem

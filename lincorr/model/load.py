@@ -26,9 +26,11 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Tokenize
     """
     transformers = quiet_transformers()
     try:
-        return transformers.AutoTokenizer.from_pretrained(
+        tokenizer: Tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
+        tokenizer.encode("a", add_special_tokens=True)  # settings of other types are found out only here
+        return tokenizer
     except Exception as problem:
         load_config(folder, trust_remote_code=trust_remote_code)  # transformers reads it, too: is it that?
         raise BadInput(

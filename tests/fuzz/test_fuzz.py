@@ -64,8 +64,14 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> int:
     before = files_of(Path.cwd())
     capfd.readouterr()
     code = main([str(argument) for argument in arguments])
-    told = capfd.readouterr()
+    check(capfd, code)
     assert files_of(Path.cwd()) == before
+    return code
+
+
+def check(capfd: pytest.CaptureFixture[str], code: int) -> None:
+    """Check a command's exit code and what it said: one line where it failed, and no defect of ours."""
+    told = capfd.readouterr()
     assert code in (0, 1, 2)
     errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
     if code and not told.out:
@@ -75,7 +81,6 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> int:
         assert "Traceback" not in told.err
     else:
         assert not errors
-    return code
 
 
 def write(path: Path, content: bytes | None) -> None:
@@ -186,6 +191,23 @@ def test_any_model(data, name, toy_model, capfd):
         write(folder / "model" / name, content)
         write_catalogue(folder / "toy.yaml")
         run(capfd, "plan", "--model=model", "--catalogue=toy.yaml", "--relations=toy", "--subjects-count=20")
+
+
+@examples(5)
+@given(data=st.data(), name=st.sampled_from(MODEL_FILES))
+def test_any_model_that_is_loaded(data, name, toy_model, capfd):
+    """A store may be made; whatever else was there stays."""
+    content = data.draw(changed_file(toy_model / name))
+    with user_folder() as folder:
+        shutil.copytree(toy_model, folder / "model")
+        write(folder / "model" / name, content)
+        write_catalogue(folder / "toy.yaml")
+        before = files_of(folder)
+        flags = ["--model=model", "--catalogue=toy.yaml", "--relations=toy", "--subjects-count=20"]
+        flags += ["--cluster-kind=serial", "--store=run.zarr", "--cluster-batch-tokens=64"]
+        check(capfd, main(["extract", *flags]))
+        shutil.rmtree(folder / "run.zarr", ignore_errors=True)
+        assert files_of(folder) == before
 
 
 @examples(20)

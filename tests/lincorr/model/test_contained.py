@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from lincorr.errors import BadInput
-from lincorr.model.files import ModelSpec, locate
+from lincorr.model.files import ModelSpec, float32_bytes, locate
 from lincorr.model.gguf import convert
-from lincorr.model.load import load_config, load_model
+from lincorr.model.load import load_config, load_model, load_tokenizer
+from lincorr.prompts.tokenization import tokenization
 
 INDEX = "model.safetensors.index.json"
 
@@ -71,6 +72,26 @@ def test_code_of_a_model_is_refused_with_the_setting_that_trusts_it(folder: Path
     for load in (load_config, lambda folder: load_model(ModelSpec(str(folder)))):
         with pytest.raises(BadInput, match=r"set model\.trust_remote_code"):
             load(folder)
+
+
+def test_a_tokenizer_that_cannot_encode_is_refused_when_it_is_loaded(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", model_max_length="long")
+    with pytest.raises(BadInput, match=r"the tokenizer in .* cannot be read"):
+        load_tokenizer(folder)
+
+
+def test_a_special_token_that_does_not_exist_is_none(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", bos_token="")
+    assert tokenization(load_tokenizer(folder))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff" * 9, struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 2) + b'{"']
+)
+def test_weights_that_are_no_safetensors_are_one_line(folder: Path, content: bytes) -> None:
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(BadInput, match="is no whole safetensors file"):
+        float32_bytes(folder)
 
 
 def test_a_gguf_file_is_converted_alone(
