@@ -203,19 +203,21 @@ def leased(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Handle SIGINT, by which a lost lease stops the run, even where a shell made this process ignore it.
+    """Handle SIGINT, by which a lost lease stops the run, also where others took it for something else.
 
-    Shells do so for what a script starts in the background (`lincorr run ... &`).
+    Shells have it ignored by what a script starts in the background (`lincorr run ... &`), and importing
+    dask-jobqueue makes it an exit.
     """
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    before = signal.getsignal(signal.SIGINT)
+    if not main or before in (signal.default_int_handler, None):
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, before)
 
 
 def _keep(lease: _Lease, done: threading.Event) -> None:
