@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from lincorr.model.load import release_model, shared_model
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.extract.audit import audit_shard
 from pipeline.extract.check import check_model
@@ -16,6 +17,7 @@ from pipeline.extract.check import check_model
 def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
     """The shapes of all batches that a language model's body is called with, but for checks and audits."""
     shapes: list[tuple[int, int]] = []
+    release_model()  # another test's may have the trunk already
 
     def note(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any) -> None:
         if type(module).__name__ == "LlamaModel":
@@ -31,7 +33,12 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
 
         return run
 
-    for name, check in (("stage.check_model", check_model), ("shard.audit_shard", audit_shard)):
+    checks = {
+        "stage.check_model": check_model,
+        "shard.shared_model": shared_model,
+        "shard.audit_shard": audit_shard,
+    }
+    for name, check in checks.items():
         monkeypatch.setattr(f"pipeline.extract.{name}", unheard(check))
     hook = torch.nn.modules.module.register_module_forward_hook(note, with_kwargs=True)
     yield shapes

@@ -91,7 +91,7 @@ def test_a_package_that_is_missing_is_named(kind, package, extra, tmp_path):
         "from pipeline.config import ClusterSettings\n"
         f"settings = ClusterSettings(kind={kind!r}, **{settings.get(kind, {})!r})\n"
         "try:\n"
-        "    with open_executor(settings, model_bytes=1, tell=print): pass\n"
+        "    with open_executor(settings, model_bytes=1, tell=lambda line: None): pass\n"
         "except Exception as problem: print(type(problem).__name__, problem)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
