@@ -19,7 +19,7 @@ from lincorr.store.descriptions import COMPARED, RECORD
 from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
 from lincorr.store.identity import Kind
 
-DEFAULT_SHARD_ROWS = 256
+DEFAULT_SHARD_ROWS = 512
 GPU_SHARD_ROWS = 4096
 
 Fault = Literal["not extracted", "incomplete", "damaged"]

@@ -112,7 +112,7 @@ class StoreSettings(Section):
         None,
         ge=1,
         le=1_000_000,
-        description="Subjects in a shard, the unit of work and of commit; default: 256, on a GPU 4096.",
+        description="Subjects in a shard, the unit of work and of commit; default: 512, on a GPU 4096.",
     )
 
 
