@@ -33,7 +33,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
 
         return run
 
-    checks = {
+    checks: dict[str, Callable[..., Any]] = {
         "stage.check_model": check_model,
         "shard.shared_model": shared_model,
         "shard.audit_shard": audit_shard,
