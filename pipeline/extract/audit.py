@@ -69,9 +69,14 @@ def require_audit(audits: Mapping[str, Audit], shard: int, compute: str) -> None
         audits: template by template.
 
     Raises:
-        LincorrError: a difference that rounding does not explain; names its template.
+        LincorrError: logits are no numbers, or differ by what rounding does not explain; names the template.
     """
     for name, audit in audits.items():
+        if np.isnan(audit.difference):
+            raise LincorrError(
+                f"model.dtype: this model overflows in {compute}: logits of template {name!r}, shard "
+                f"{shard}, are not all finite; extract into another store"
+            )
         if not audit.difference <= audit_bound(compute):
             raise LincorrError(
                 f"extract: shard {shard} of template {name!r} was not written: its logits differ from those "

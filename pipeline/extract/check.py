@@ -96,14 +96,15 @@ def check_model(task: CheckTask) -> ModelCheck:
         most=rows * model.TRIAL_LENGTH,
         memory_bytes=trial_bytes(),
     )
+    passes = _passes(model, task, tokens, rows) if check.passed else "whole"
     return ModelCheck(
         vocabulary_size=model.vocabulary_size,
         width=model.width,
         compute=model.dtype,
         device=model.device,
         head=model.readout.describe(),
-        linear=check.passed and model.readout.kind == "linear",
-        passes=_passes(model, task, tokens, rows) if check.passed else "whole",
+        linear=passes != "whole" and model.readout.kind == "linear",
+        passes=passes,
         batch_tokens=tokens,
         shard_rows=rows,
         difference=check.difference,

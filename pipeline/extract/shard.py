@@ -89,7 +89,6 @@ def extract_shard(task: ExtractTask) -> Receipt:
             stored = whole[name]
             if stored:
                 audit += store.shards.audit(name, task.shard)
-            if stored:
                 logits[:stored] = store.shards.read("logits", name, task.shard)
             if stored and hidden is not None:
                 hidden[:stored] = store.shards.read("hidden", name, task.shard)

@@ -10,13 +10,15 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lincorr.errors import LincorrError
+from lincorr.model.checks import Check
 from lincorr.model.load import release_model
 from lincorr.prompts.trees import Batch, TreeShape
 from lincorr.scores.audit import Audit
 from lincorr.store.store import LogitStore
 from lincorr.testing import toy_tokenizer
 from pipeline.cli.main import main
-from pipeline.extract.audit import audit_sample
+from pipeline.extract.audit import audit_sample, require_audit
 from tests.pipeline.extract.extraction import TEMPLATES
 
 SIZES: dict[str, Any] = {
@@ -134,6 +136,23 @@ def test_a_new_store_is_checked_on_its_own_prompts(run, tmp_path, monkeypatch, c
     store = LogitStore.open(str(tmp_path / "run.zarr"))
     assert store.identity.passes == "plain"
     assert_plain(store, model)
+
+
+def test_a_model_of_which_no_shortcut_holds_has_its_own_logits_stored_and_no_states(
+    run, tmp_path, toy_model, monkeypatch
+):
+    monkeypatch.setattr("pipeline.extract.check.check_batches", lambda *_: Check(1.0, 0.0))
+    assert run(toy_model, SHORT) == 0
+    identity = LogitStore.open(str(tmp_path / "run.zarr")).identity
+    assert (identity.passes, identity.hidden, identity.linear) == ("whole", False, False)
+    assert_plain(LogitStore.open(str(tmp_path / "run.zarr")), toy_model)
+
+
+def test_logits_that_are_no_numbers_are_called_an_overflow():
+    with pytest.raises(
+        LincorrError, match=r"this model overflows in float16: logits of template 'city', shard 3"
+    ):
+        require_audit({"city": Audit(1, float("nan"))}, 3, "float16")
 
 
 def test_every_shape_and_every_template_is_drawn():
