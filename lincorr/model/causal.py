@@ -5,11 +5,9 @@ from typing import Any
 import torch
 
 from lincorr.errors import BadInput, in_one_line
+from lincorr.model.checks import rounding
 from lincorr.model.language_model import out_of_memory
 
-# Accepted difference in standard deviations of the logits: a token that others do not see changes at most how
-# their computation is rounded.
-_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 _PROMPTS, _LENGTH = 3, 4
 
 
@@ -36,9 +34,10 @@ def require_causal(model: Any, vocabulary_size: int, source: str) -> None:
         raise BadInput(
             f"model: {source!r} does not answer a plain prompt ({in_one_line(problem)}); name another model"
         ) from problem
-    # the median over prompts: rounding alone may send a single token to another expert
+    # A token that others do not see changes at most how they are rounded. The median over prompts: rounding
+    # alone may send a single token to another expert.
     leaked = (after - before)[:, :-1].abs().amax(dim=(1, 2)).median()
-    if leaked > _TOLERANCE.get(model.dtype, 1e-4) * before.std():
+    if leaked > rounding(str(model.dtype).removeprefix("torch.")) * before.std():
         raise BadInput(
             f"model: {source!r} is not causal: its tokens see those after them, as an encoder's do; name a "
             "causal language model"

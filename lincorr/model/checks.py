@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Accepted difference in standard deviations of what is compared: both sides round in the model's precision,
 # but not alike.
-_TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+_ROUNDING = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 _PROMPTS = 8
 _LENGTH = 6
 _COLUMNS = 1024  # of the vocabulary, drawn: all of it for every row of a batch would take gigabytes
@@ -44,6 +44,11 @@ class Check:
 _FAILED = Check(float("inf"), 0.0)
 
 
+def rounding(dtype: str) -> float:
+    """Return the largest difference, in standard deviations, that rounding explains between two ways."""
+    return _ROUNDING.get(dtype, _ROUNDING["float32"])
+
+
 def check_readout(model: "LanguageModel") -> Check:
     """Compare the read-out of hidden states with the model's own logits."""
     ids = model.random_prompts(_PROMPTS, _LENGTH)
@@ -53,7 +58,7 @@ def check_readout(model: "LanguageModel") -> Check:
         _, (ours,) = model.hidden_and_logits(ids, chain, [model.part_of_readout(None)])
     except (AttributeError, TypeError, RuntimeError):  # no plain decoder under the head
         return _FAILED
-    return Check(float(np.abs(own - ours).max()), _tolerance(model) * float(own.std()))
+    return Check(float(np.abs(own - ours).max()), rounding(model.dtype) * float(own.std()))
 
 
 def check_trees(model: "LanguageModel") -> Check:
@@ -119,7 +124,7 @@ def _check_shape(model: "LanguageModel", shape: TreeShape) -> Check:
     except Exception:  # as above
         return _FAILED
     alone = [model.hidden(prompts) for prompts in shape.prompts(own)]
-    return Check(_spread(np.stack(alone, axis=1), together), _tolerance(model))
+    return Check(_spread(np.stack(alone, axis=1), together), rounding(model.dtype))
 
 
 def _spread(alone: NDArray[np.float32], together: NDArray[np.float32]) -> float:
@@ -130,7 +135,3 @@ def _spread(alone: NDArray[np.float32], together: NDArray[np.float32]) -> float:
     """
     by_prompt = (together - alone).std(axis=-1) / alone.std(axis=-1)
     return float(np.median(by_prompt, axis=0).max())
-
-
-def _tolerance(model: "LanguageModel") -> float:
-    return _TOLERANCE.get(model.dtype, 1e-4)

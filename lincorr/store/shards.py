@@ -182,10 +182,6 @@ class Shards:
         records = np.array([record[:COMPARED] for record in self._records(name, rows).values()])
         return f"{zlib.crc32(records.tobytes()):08x}"
 
-    def begun(self, name: str) -> bool:
-        """Whether any shard of a template has a record."""
-        return any(record[0] != 0 for record in self._records(name, self._all_rows()).values())
-
     # --- audit ------------------------------------------------------------------------------------
 
     def audit(self, name: str, shard: int | None = None) -> Audit:

@@ -10,6 +10,7 @@ from lincorr.model.fingerprint import Fingerprint
 from lincorr.model.load import shared_model
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.prompts.subjects import Subjects
+from lincorr.prompts.trees import Batch
 from lincorr.scores.audit import audit_bound
 from lincorr.store.identity import Passes
 from lincorr.store.store import LogitStore
@@ -115,18 +116,11 @@ def _passes(model: "LanguageModel", task: CheckTask, batch_tokens: int, shard_ro
     """Return the fastest strategy that reproduces random prompts, and the run's own in batches as theirs."""
     bound = audit_bound(model.dtype)
     for passes in _fastest_first(model):
-        batches = [
-            batch
-            for templates in template_groups(model.tokenizer, task.templates, passes)
-            for batch in tree_batches(
-                prompts_of(model.tokenizer, list(templates.values()), task.subjects),
-                list(templates.values()),
-                task.subjects,
-                passes,
-                batch_tokens,
-                shard_rows,
-            )
-        ]
+        batches: list[Batch] = []
+        for group in template_groups(model.tokenizer, task.templates, passes):
+            templates = list(group.values())
+            prompts = prompts_of(model.tokenizer, templates, task.subjects)
+            batches += tree_batches(prompts, templates, task.subjects, passes, batch_tokens, shard_rows)
         if check_batches(model, batches, bound).passed:
             return passes
     return "whole"

@@ -109,7 +109,7 @@ def not_left_empty(store: LogitStore) -> Iterator[None]:
     try:
         yield
     except LincorrError:
-        if not any(store.shards.begun(template.name) for template in store.templates()):
+        if not any(store.shards.written(template.name).any() for template in store.templates()):
             clear_place(store.url)
         raise
 

@@ -182,14 +182,20 @@ def test_any_list(content, flag, kind, suffix, toy_model, capfd):
 MODEL_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]
 
 
+@contextmanager
+def model_folder(model: Path, name: str, content: bytes | None) -> Iterator[Path]:
+    """A folder, in which commands run, with a catalogue and a model of which one file is another."""
+    with user_folder() as folder:
+        shutil.copytree(model, folder / "model")
+        write(folder / "model" / name, content)
+        write_catalogue(folder / "toy.yaml")
+        yield folder
+
+
 @examples(15)
 @given(data=st.data(), name=st.sampled_from(MODEL_FILES))
 def test_any_model(data, name, toy_model, capfd):
-    content = data.draw(changed_file(toy_model / name))
-    with user_folder() as folder:
-        shutil.copytree(toy_model, folder / "model")
-        write(folder / "model" / name, content)
-        write_catalogue(folder / "toy.yaml")
+    with model_folder(toy_model, name, data.draw(changed_file(toy_model / name))):
         run(capfd, "plan", "--model=model", "--catalogue=toy.yaml", "--relations=toy", "--subjects-count=20")
 
 
@@ -197,11 +203,7 @@ def test_any_model(data, name, toy_model, capfd):
 @given(data=st.data(), name=st.sampled_from(MODEL_FILES))
 def test_any_model_that_is_loaded(data, name, toy_model, capfd):
     """A store may be made; whatever else was there stays."""
-    content = data.draw(changed_file(toy_model / name))
-    with user_folder() as folder:
-        shutil.copytree(toy_model, folder / "model")
-        write(folder / "model" / name, content)
-        write_catalogue(folder / "toy.yaml")
+    with model_folder(toy_model, name, data.draw(changed_file(toy_model / name))) as folder:
         before = files_of(folder)
         flags = ["--model=model", "--catalogue=toy.yaml", "--relations=toy", "--subjects-count=20"]
         flags += ["--cluster-kind=serial", "--store=run.zarr", "--cluster-batch-tokens=64"]

@@ -14,6 +14,7 @@ from lincorr.errors import BadInput, LincorrError
 from lincorr.store.locations import SharedObject
 from pipeline.runtime import lease
 from pipeline.runtime.lock import sole_writer
+from tests.pipeline.runtime.race import takers
 
 
 def read(shared: SharedObject) -> tuple[bytes, str]:
@@ -25,23 +26,14 @@ def read(shared: SharedObject) -> tuple[bytes, str]:
 
 @pytest.mark.usefixtures("s3")
 def test_of_many_who_try_at_once_one_gets_the_lock():
-    together = threading.Barrier(6)
+    def of_one() -> lease._Lease:
+        return lease._Lease("s3://runs/race.zarr", SharedObject("s3://runs/race.zarr.lock"))
 
-    def attempt(_: int) -> bool:
-        one = lease._Lease("s3://runs/race.zarr", SharedObject("s3://runs/race.zarr.lock"))
-        together.wait()
-        try:
-            one.take()
-        except LincorrError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(attempt, range(6))) == 1
-        expired = SharedObject("s3://runs/race.zarr.lock")
-        content, tag = read(expired)
-        expired.replace(json.dumps(json.loads(content) | {"renewed": 0.0}).encode(), tag)
-        assert sum(pool.map(attempt, range(6))) == 1  # of an expired one, too
+    assert takers(of_one, 6) == 1
+    expired = SharedObject("s3://runs/race.zarr.lock")
+    content, tag = read(expired)
+    expired.replace(json.dumps(json.loads(content) | {"renewed": 0.0}).encode(), tag)
+    assert takers(of_one, 6) == 1  # of an expired one, too
 
 
 @pytest.mark.usefixtures("s3")

@@ -4,9 +4,7 @@ import errno
 import fcntl
 import json
 import os
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from pipeline.runtime import lease, lock
 from pipeline.runtime.executor import this_worker
 from pipeline.runtime.lock import lock_path, sole_writer
 from pipeline.runtime.lock_file import SharedFile
+from tests.pipeline.runtime.race import takers
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -93,19 +92,7 @@ def test_of_many_who_try_at_once_one_gets_the_file(
     path = tmp_path / "run.zarr.lock"
     if left is not None:
         path.write_bytes(left)
-    together = threading.Barrier(8)
-
-    def attempt(_: int) -> bool:
-        one = lease._Lease("run.zarr", SharedFile(path))
-        together.wait()
-        try:
-            one.take()
-        except LincorrError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(attempt, range(8))) == 1
+    assert takers(lambda: lease._Lease("run.zarr", SharedFile(path)), 8) == 1
 
 
 def test_another_error_of_locking_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
