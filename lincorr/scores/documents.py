@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from lincorr.errors import BadInput
 
-SCHEMA = 5
+SCHEMA = 6
 """Raised when a result gains, loses or changes a field: stored ones are then computed anew."""
 
 T = TypeVar("T")

@@ -144,6 +144,8 @@ class FitScores(WithHits):
         spearman_sample, sampled_outputs: mean rho of a fixed sample of these tokens, and its size.
         r_shuffled, r_shuffled_std: with shuffled targets: mean and standard deviation over shuffles.
         r_mean_logit, r_other_prompt, r_unrelated: the other controls (`pipeline.evaluate.controls`).
+        hits: of W as it is read, centred (`lincorr.solvers.centred`).
+        hits_as_fitted: the paper's reading, without.
         path: the ridge path that chose the penalty.
     """
 
@@ -180,6 +182,7 @@ class FitScores(WithHits):
     r_by_target: tuple[ColumnScore, ...]
     hits: Hits | None
     path: tuple[PathPoint, ...]
+    hits_as_fitted: Hits | None = None
 
 
 # --- a relation ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from lincorr.scores.bootstrap import SAMPLED_OUTPUTS, mean_interval, replicated_
 from lincorr.scores.moments import finite_mean
 from lincorr.scores.ranks import spearman
 from lincorr.scores.relation_scores import ColumnScore, FitScores, PathPoint
+from lincorr.solvers.centred import centred
 from lincorr.solvers.result import LinearMap, RidgePath
 from lincorr.solvers.spectrum import coefficients
 from pipeline.evaluate.basis import EvaluatedBasis
@@ -64,7 +65,8 @@ def score_fit(basis: EvaluatedBasis, name: str, fitted: LinearMap) -> FitScores:
         **_all_outputs(basis, fitted, solution),
         **_controls(basis, diagnosis.root_penalty),
         r_by_target=tuple(ColumnScore(text, float(of_r), float(of_rho)) for text, of_r, of_rho in columns),
-        hits=hit_rates(fitted, basis.inputs),
+        hits=hit_rates(centred(fitted), basis.inputs),
+        hits_as_fitted=hit_rates(fitted, basis.inputs),
         path=tuple(_path(basis, fitted)),
     )
 

@@ -1,4 +1,7 @@
-"""Read W against the truth: hit rates, the strongest links of well-known sources, and a block to draw."""
+"""Read W against the truth: hit rates, the strongest links of well-known sources, and a block to draw.
+
+What is read is centred (see `lincorr.solvers.centred`): the callers centre a map once.
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -7,6 +7,7 @@ from typing import Any
 from lincorr.errors import BadInput
 from lincorr.scores.bootstrap import LEVEL, REPLICATES, row_counts
 from lincorr.scores.relation_scores import Coverage, Interval, OtherRelation, RelationScores, SideFacts
+from lincorr.solvers.centred import centred
 from lincorr.solvers.result import Diagnosis, LinearMap
 from lincorr.store.cached import cached
 from lincorr.store.store import LogitStore
@@ -106,7 +107,8 @@ def _scores(
     maps = {name: store.maps.load(inputs.relation.name, name, head=head) for name in inputs.all_fits}
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
-    read_out = {name: maps[name] for name in ("domain", reading) if name in maps}  # the paper's, and the best
+    shown_fits = [name for name in ("domain", reading) if name in maps]  # the paper's, and the best
+    read_out = {name: centred(maps[name]) for name in shown_fits}
     return RelationScores(
         name=inputs.relation.name,
         family=inputs.relation.relation.family,
@@ -120,7 +122,7 @@ def _scores(
         fits=tuple(score_fit(bases[_basis_of(name)], name, fitted) for name, fitted in maps.items()),
         strongest=tuple(strongest(read_out, inputs, token, token_texts) for token in shown),
         hubs={name: hubs(fitted, inputs, token_texts) for name, fitted in read_out.items()},
-        heatmap=heatmap(reading, maps[reading], inputs, shown, token_texts),
+        heatmap=heatmap(reading, read_out[reading], inputs, shown, token_texts),
     )
 
 

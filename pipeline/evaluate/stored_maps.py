@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lincorr.errors import BadInput
+from lincorr.solvers.centred import centred
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
@@ -12,7 +13,7 @@ from pipeline.prepare.prepare import RelationInputs, prepare_relations
 
 @dataclass(frozen=True, slots=True)
 class StoredMap:
-    """One relation with one of its maps; `name` is the fit's."""
+    """One relation with one of its maps, centred to be read; `name` is the fit's."""
 
     inputs: RelationInputs
     name: str
@@ -51,4 +52,4 @@ def _stored(store: LogitStore, inputs: RelationInputs, name: str | None) -> Stor
     if not stored:
         raise BadInput(f"store: no map of {inputs.name!r} is stored; run `lincorr fit` first")
     chosen = name or stored[-1]
-    return StoredMap(inputs, chosen, store.maps.load(inputs.name, chosen))
+    return StoredMap(inputs, chosen, centred(store.maps.load(inputs.name, chosen)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lincorr.errors import BadInput
 from lincorr.scores.experiments import EditResults, EditScores
 from lincorr.scores.relation_scores import RelationScores
+from lincorr.solvers.centred import centred
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.experiments import cached_experiment, edit_name
@@ -149,7 +150,7 @@ def edit_relation(
         stage = Stage(f"edit {relation.name}", edit_facts, tasks, on_device=True)
         done = copies.executor().run(stage, lambda outcomes: copies.advance(len(outcomes)))
         outcomes = [outcome for part in done for outcome in part]
-        maps = {fit: store.maps.load(relation.name, fit) for fit in tasks[0].about.fits}
+        maps = {fit: centred(store.maps.load(relation.name, fit)) for fit in tasks[0].about.fits}
         return replace(edit_scores(relation, outcomes, maps, token_texts), options=asdict(options))
 
     depends_on = _depends_on(store, inputs, tasks)

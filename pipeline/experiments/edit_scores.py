@@ -81,7 +81,7 @@ def edit_scores(
     Rates and readings are over the edits that took; the others taught nothing that could generalise.
 
     Args:
-        maps: by name of the fit.
+        maps: by name of the fit, centred: weights of different sources are compared.
         texts: surface text of every token.
     """
     taken = [outcome for outcome in outcomes if outcome.took]

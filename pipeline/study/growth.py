@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.scores.study import Growth, GrowthPoint
+from lincorr.solvers.centred import centred_rows
 from lincorr.store.cached import cached_group
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
@@ -127,7 +128,9 @@ def _score(
             root_penalty=solution.root_penalty,
             r=solution.mean_r,
             r_std=solution.std_r,
-            hits=hits_both_ways(one.weights(solution), inputs) if inputs.relation.truth else None,
+            hits=hits_both_ways(centred_rows(one.weights(solution)), inputs)
+            if inputs.relation.truth
+            else None,
         )
         for name, solution in zip(inputs.fit_names(source), solutions, strict=True)
     ]
