@@ -1,5 +1,6 @@
 """The token columns that stand for a list of names, such as cities or countries."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -12,6 +13,7 @@ from lincorr.text import same_form
 
 # Why a name has no column of its own.
 SUBWORD = "its first word is not one token"
+_AND_SHARES = ", and its first token begins another name, too"
 _SHARES = "shares its token with {!r}"
 
 
@@ -24,9 +26,10 @@ class Coverage:
     """How many names of a list a model's vocabulary can tell apart, and by what.
 
     Attributes:
-        whole: names that are one token; only these are compared with the ground truth.
+        whole: names that are one token.
         phrase: names whose first word is one token, which stands for the name.
-        subword: names whose first word is several tokens; they have no column.
+        subword: names whose first word is several tokens; they have a column only if `multi_token` gives them
+            one (see `answer_columns`).
     """
 
     whole: int
@@ -51,8 +54,10 @@ class Columns:
         ids: (q,) int64 distinct token ids, in the order of the names.
         texts: q surface texts of the tokens (" Tokyo"; "5" where no space precedes an answer).
         names: q names; of several that share a column, the first whole one, else the first.
-        whole: q flags: whether the token is the whole name, not only its first word.
+        whole: q flags: whether the token is the whole name, not only its beginning.
         dropped: name without a column of its own -> the reason.
+        tokens: q tuples: all token ids of each name after the gap, of which the first is its column.
+        counted: q flags: whether the column is compared with the ground truth.
     """
 
     ids: NDArray[np.int64]
@@ -60,27 +65,50 @@ class Columns:
     names: tuple[str, ...]
     whole: tuple[bool, ...]
     dropped: dict[str, str]
+    tokens: tuple[tuple[int, ...], ...] = ()
+    counted: tuple[bool, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def whole_name_ids(self) -> dict[str, int]:
-        """Map each name that is one token to its id; only these can be compared with a ground truth."""
-        return {
-            name: int(i) for name, i, whole in zip(self.names, self.ids, self.whole, strict=True) if whole
-        }
+        """Map each name that is one token to its id."""
+        return self._ids_where(self.whole)
+
+    def counted_ids(self) -> dict[str, int]:
+        """Map each name that is compared with the ground truth to the id of its column."""
+        return self._ids_where(self.counted)
+
+    def _ids_where(self, flags: tuple[bool, ...]) -> dict[str, int]:
+        named = zip(self.names, self.ids.tolist(), flags, strict=True)
+        return {name: token for name, token, flag in named if flag}
 
     def coverage(self) -> Coverage:
         """Count the names by what their first word is in this vocabulary, also those that share a token."""
-        whole, subword = sum(self.whole), sum(why == SUBWORD for why in self.dropped.values())
+        whole, subword = sum(self.whole), sum(why.startswith(SUBWORD) for why in self.dropped.values())
+        # a column's text is the first word where that is one token, else only its beginning
+        subword += sum(
+            not _is_first_word(text, name) for text, name in zip(self.texts, self.names, strict=True)
+        )
         return Coverage(whole, len(self) + len(self.dropped) - whole - subword, subword)
 
 
-def answer_columns(tokenizer: Tokenizer, names: Sequence[str], setting: str, gap: str = " ") -> Columns:
+def answer_columns(
+    tokenizer: Tokenizer,
+    names: Sequence[str],
+    setting: str,
+    gap: str = " ",
+    *,
+    multi_token: bool = False,
+) -> Columns:
     """Find the column of each name by the reference procedure's rule.
 
     A name has a column if its first token after the gap is its whole first word; the column is that token's
     id. Of several names with one token the first gives the column its name, unless a later one is whole.
+    The ground truth counts whole names.
+
+    With `multi_token` it counts every name that alone begins with its first token, too; and one whose first
+    word is several tokens then has that token as its column.
 
     Args:
         setting: what the list is called in the configuration, for messages.
@@ -92,7 +120,7 @@ def answer_columns(tokenizer: Tokenizer, names: Sequence[str], setting: str, gap
     """
     if not names:
         raise BadInput(f"{setting}: the list of answers is empty; give some names")
-    columns = find_columns(tokenizer, names, gap)
+    columns = find_columns(tokenizer, names, gap, multi_token=multi_token)
     if not len(columns):
         raise NoColumns(
             f"{setting}: none of the {len(names)} answers (such as {names[0]!r}) begins with a word that is "
@@ -106,37 +134,67 @@ def has_choice(source: int, target: int) -> bool:
     return min(source, target) >= 2
 
 
-def find_columns(tokenizer: Tokenizer, names: Sequence[str], gap: str) -> Columns:
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column that is found: its name, its text, all tokens of the name, and whether it is compared."""
+
+    name: str
+    text: str
+    tokens: tuple[int, ...]
+    counted: bool
+
+    @property
+    def whole(self) -> bool:
+        return len(self.tokens) == 1
+
+
+def find_columns(
+    tokenizer: Tokenizer, names: Sequence[str], gap: str, *, multi_token: bool = False
+) -> Columns:
     """Find the columns as `answer_columns` does; there may be none."""
+    encoded = _encoded(tokenizer, names, gap)
+    beginning_with = Counter(tokens[:1] for tokens in encoded.values())
+    chosen: dict[int, _Column] = {}
+    dropped: dict[str, str] = {}
+    for name, tokens in encoded.items():
+        text = tokenizer.decode(list(tokens[:1]))
+        is_word, alone = _is_first_word(text, name), multi_token and beginning_with[tokens[:1]] == 1
+        if not is_word and not (alone and text.strip()):
+            dropped[name] = SUBWORD + (_AND_SHARES if multi_token and not alone else "")
+            continue
+        first = name.split()[0] if is_word else text.strip()
+        found = _Column(name, gap + first, tokens, counted=alone or len(tokens) == 1)
+        known = chosen.setdefault(tokens[0], found)
+        if known is found:
+            continue
+        stays, leaves = (found, known) if found.whole and not known.whole else (known, found)
+        chosen[tokens[0]] = stays
+        dropped[leaves.name] = _SHARES.format(stays.name)
+    columns = chosen.values()
+    return Columns(
+        np.array(list(chosen), dtype=np.int64),
+        texts=tuple(column.text for column in columns),
+        names=tuple(column.name for column in columns),
+        whole=tuple(column.whole for column in columns),
+        dropped=dropped,
+        tokens=tuple(column.tokens for column in columns),
+        counted=tuple(column.counted for column in columns),
+    )
+
+
+def _encoded(tokenizer: Tokenizer, names: Sequence[str], gap: str) -> dict[str, tuple[int, ...]]:
+    """Return the tokens of each name as it follows a prompt and the gap."""
+    if not names:
+        return {}
     # After a word, as answers come: some SentencePiece tokenizers give a leading space its own token.
     # Without a gap, after a line end, which tokenizers do not merge with the word that follows.
     before = "a" + gap if gap else "\n"
     anchor = encode(tokenizer, before.rstrip(" "))
-    encoded = (
-        tokenizer([before + name for name in names], add_special_tokens=False)["input_ids"] if names else []
-    )
-    chosen: dict[int, tuple[str, str, bool]] = {}
-    dropped: dict[str, str] = {}
-    for name, with_anchor in zip(names, encoded, strict=True):
-        ids = with_anchor[len(anchor) :]
-        words = name.split()
-        text = tokenizer.decode(ids[:1])
-        if not words or same_form(text.strip()) != same_form(words[0]):
-            dropped[name] = SUBWORD
-            continue
-        whole = len(ids) == 1
-        known = chosen.get(ids[0])
-        if known is None or (whole and not known[2]):
-            if known is not None:
-                dropped[known[0]] = _SHARES.format(name)
-            chosen[ids[0]] = (name, gap + words[0], whole)
-        else:
-            dropped[name] = _SHARES.format(known[0])
-    found = list(chosen.values())
-    return Columns(
-        np.array(list(chosen), dtype=np.int64),
-        tuple(text for _, text, _ in found),
-        tuple(name for name, _, _ in found),
-        tuple(whole for _, _, whole in found),
-        dropped,
-    )
+    encoded = tokenizer([before + name for name in names], add_special_tokens=False)["input_ids"]
+    return {name: tuple(ids[len(anchor) :]) for name, ids in zip(names, encoded, strict=True)}
+
+
+def _is_first_word(text: str, name: str) -> bool:
+    """Whether a token's text is a name's whole first word."""
+    words = name.split()
+    return bool(words) and same_form(text.strip()) == same_form(words[0])

@@ -23,6 +23,9 @@ def relations_check(
         str, typer.Option(help="Names, all, family:NAME, or NAME.* for one in every wording.")
     ] = "all",
     catalogue: Annotated[list[Path] | None, typer.Option(help="YAML file of your own.")] = None,
+    multi_token: Annotated[
+        bool, typer.Option("--multi-token", help="Answers of several tokens count, too.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Check slots, lists and truth, and count the answers that a model's vocabulary has."""
@@ -30,17 +33,17 @@ def relations_check(
     from pipeline.prepare.coverage import coverage
     from pipeline.runtime.console import Narrator
 
-    values = {"model.source": model, "relations": relations}
+    values = {"model.source": model, "relations": relations, "multi_token": str(multi_token)}
     if catalogue:
         values["catalogue"] = json.dumps([str(path) for path in catalogue])
     rows = coverage(load_config(None, values), Narrator(quiet=as_json).tell)
     if as_json:
         print_json([row.as_document() for row in rows])
     else:
-        _print(rows)
+        _print(rows, multi_token=multi_token)
 
 
-def _print(rows: "list[RelationCoverage]") -> None:
+def _print(rows: "list[RelationCoverage]", *, multi_token: bool) -> None:
     table = plain_table("Answers in the model's vocabulary", ["relation"])
     for heading in ("source whole", "phrase", "subword", "target whole", "phrase", "subword", "known"):
         table.add_column(heading, justify="right")
@@ -52,9 +55,11 @@ def _print(rows: "list[RelationCoverage]") -> None:
             "–" if row.truth is None else f"{row.truth:,}",
             end_section=following is not None and following.family != row.family,
         )
+    own = "a column only if no other answer begins with its first token" if multi_token else "no column"
+    counted = "both whole or with a first token of their own" if multi_token else "both whole"
     notes = [
-        "whole: the answer is one token; phrase: its first word is; subword: neither, and it has no column",
-        "known: sources with a known target, both whole",
+        f"whole: the answer is one token; phrase: its first word is; subword: neither, and it has {own}",
+        f"known: sources with a known target, {counted}",
     ]
     if not all(row.fits for row in rows):
         notes.append("(!) no answer of one side is in the vocabulary: this model cannot be asked")

@@ -16,6 +16,7 @@ TASK = (
     "catalogue",
     "source_answers",
     "target_answers",
+    "multi_token",
     "subjects.kind",
     "subjects.count",
     "subjects.seed",

@@ -255,6 +255,11 @@ class RunConfig(Section):
     target_answers: Path | None = Field(
         None, description="Your own list of target answers (JSON, CSV or text), for every relation."
     )
+    multi_token: bool = Field(
+        False,
+        description="Answers of several tokens count, too: in maps by their first token, where no other "
+        "answer begins with it; asked outright by all their tokens.",
+    )
     subjects: SubjectSettings = SubjectSettings()
     store: Annotated[StoreSettings, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = (
         StoreSettings()

@@ -37,7 +37,7 @@ class RelationCoverage:
     Attributes:
         name, family: of the relation.
         source, target: its two sides.
-        truth: number of sources with a known target, both whole tokens; None without ground truth.
+        truth: number of sources with a known target, as the ground truth counts them; None without one.
     """
 
     name: str
@@ -66,20 +66,23 @@ def coverage(config: RunConfig, tell: Callable[[str], None] = lambda _: None) ->
     catalogue = load_catalogue(config.catalogue)
     names = catalogue.select(config.relations)
     _, tokenizer = open_tokenizer(config, tell)
-    return [_relation(catalogue.relation(name), tokenizer) for name in names]
+    return [_relation(catalogue.relation(name), tokenizer, config) for name in names]
 
 
-def _relation(relation: Relation, tokenizer: Tokenizer) -> RelationCoverage:
-    source, target = (_columns(side, tokenizer) for side in (relation.source, relation.target))
+def _relation(relation: Relation, tokenizer: Tokenizer, config: RunConfig) -> RelationCoverage:
+    source, target = (
+        _columns(side, tokenizer, multi_token=config.multi_token)
+        for side in (relation.source, relation.target)
+    )
     truth = len(truth_in_tokens(relation, source, target)) if relation.truth else None
     return RelationCoverage(
         relation.name, relation.family, _side(relation.source, source), _side(relation.target, target), truth
     )
 
 
-def _columns(side: Side, tokenizer: Tokenizer) -> Columns:
+def _columns(side: Side, tokenizer: Tokenizer, *, multi_token: bool) -> Columns:
     prompt_template(tokenizer, side.template.text)  # refuse what cannot be spliced
-    return find_columns(tokenizer, side.answers, side.template.gap)
+    return find_columns(tokenizer, side.answers, side.template.gap, multi_token=multi_token)
 
 
 def _side(side: Side, columns: Columns) -> SideCoverage:

@@ -43,7 +43,7 @@ class RelationInputs:
     Attributes:
         relation: as the catalogue has it.
         source, target: the columns of its answers.
-        truth: source token id -> correct target token ids, for names that are one whole token.
+        truth: source token id -> correct target token ids, of the columns that are counted.
     """
 
     relation: Relation
@@ -125,7 +125,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
         token_texts=texts,
         width=int(sizes.get_text_config().hidden_size),
         head_softcap=softcap(sizes),
-        notes=(*left_out, *notes, *_truth_notes(config, relations)),
+        notes=(*left_out, *notes, *_multi_token_notes(config, relations), *_truth_notes(config, relations)),
     )
 
 
@@ -137,6 +137,18 @@ def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], li
     """
     _, tokenizer, relations, _ = _open(config, lambda _: None)
     return relations, token_texts(tokenizer)
+
+
+def _multi_token_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> list[str]:
+    """Note how many answers count only since those of several tokens do."""
+    if not config.multi_token:
+        return []
+    sides = [side for inputs in relations for side in (inputs.source, inputs.target)]
+    more = sum(sum(side.counted) - sum(side.whole) for side in sides)
+    return [
+        f"multi_token: {more:,} answers of several tokens count beside {sum(sum(s.whole) for s in sides):,} "
+        "of one token, in maps by their first token."
+    ]
 
 
 def _truth_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> list[str]:
@@ -271,8 +283,10 @@ def _in_tokens(relation: Relation, tokenizer: Tokenizer, config: RunConfig) -> R
     source_names, target_names = answers_of(config, relation)
     where = f"relation {relation.name!r}"
     gaps = relation.source.template.gap, relation.target.template.gap
-    source = answer_columns(tokenizer, source_names, f"{where}: source answers", gaps[0])
-    target = answer_columns(tokenizer, target_names, f"{where}: target answers", gaps[1])
+    source, target = (
+        answer_columns(tokenizer, names, f"{where}: {role} answers", gap, multi_token=config.multi_token)
+        for names, role, gap in zip((source_names, target_names), ("source", "target"), gaps, strict=True)
+    )
     return RelationInputs(relation, source, target, truth_in_tokens(relation, source, target))
 
 
@@ -287,8 +301,8 @@ def answers_of(config: RunConfig, relation: Relation) -> tuple[tuple[str, ...], 
 
 
 def truth_in_tokens(relation: Relation, source: Columns, target: Columns) -> dict[int, tuple[int, ...]]:
-    """Return source token id -> correct target token ids, for names that are one whole token."""
-    from_name, to_name = source.whole_name_ids(), target.whole_name_ids()
+    """Return source token id -> correct target token ids, of the columns that are counted."""
+    from_name, to_name = source.counted_ids(), target.counted_ids()
     right: dict[int, list[int]] = {}
     for from_answer, to_answer in relation.truth:
         if from_answer in from_name and to_answer in to_name:
@@ -323,9 +337,12 @@ def union(first: Columns, second: Columns) -> Columns:
         first.names + tuple(second.names[i] for i in keep),
         first.whole + tuple(second.whole[i] for i in keep),
         first.dropped | second.dropped,
+        first.tokens + tuple(second.tokens[i] for i in keep),
+        first.counted + tuple(second.counted[i] for i in keep),
     )
 
 
 def _every_column(texts: list[str]) -> Columns:
     ids: NDArray[np.int64] = np.arange(len(texts))
-    return Columns(ids, tuple(texts), tuple(texts), (True,) * len(texts), {})
+    every, tokens = (True,) * len(texts), tuple((token,) for token in range(len(texts)))
+    return Columns(ids, tuple(texts), tuple(texts), every, {}, tokens, every)

@@ -20,6 +20,7 @@ OTHERS: dict[str, Any] = {
     "catalogue": ["/their.yaml"],
     "source_answers": "/from.txt",
     "target_answers": "/to.txt",
+    "multi_token": True,
     "subjects.kind": "strings",
     "subjects.count": 5,
     "subjects.seed": 3,
@@ -61,7 +62,7 @@ OTHERS: dict[str, Any] = {
 }
 TASK = {
     *("model.source", "model.revision", "model.adapter", "model.dtype"),
-    *("relations", "catalogue", "source_answers", "target_answers"),
+    *("relations", "catalogue", "source_answers", "target_answers", "multi_token"),
     *(name for name in OTHERS if name.startswith("subjects.")),
     *("fit.rcond", "fit.method", "fit.penalty", "fit.memory"),
 }

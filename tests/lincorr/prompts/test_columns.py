@@ -111,3 +111,30 @@ def test_a_list_without_any_column_is_all_subwords(tokenizer: Any) -> None:
     assert columns.ids.shape == (0,)
     with pytest.raises(NoColumns):
         answer_columns(tokenizer, ["Xyzzy"], "cities")
+
+
+def test_names_of_several_tokens_count_where_their_first_token_is_theirs_alone(tokenizer: Any) -> None:
+    names = ["Rome", "Paris West", "Oslo North", "Oslo South", "Tokyoburg", "Limaville", "Lima"]
+    columns = answer_columns(tokenizer, names, "cities", multi_token=True)
+    plain = answer_columns(tokenizer, names, "cities")
+    # by the tokenizer itself: which tokens follow a text and begin no other name?
+    tokens = {name: tokenizer.encode(f" {name}", add_special_tokens=False) for name in names}
+    firsts = [ids[0] for ids in tokens.values()]
+    alone = {name for name, ids in tokens.items() if firsts.count(ids[0]) == 1}
+    assert alone == {"Rome", "Paris West", "Tokyoburg"}
+    assert columns.names == ("Rome", "Paris West", "Oslo North", "Tokyoburg", "Lima")
+    assert columns.counted_ids() == {
+        name: tokens[name][0] for name in ("Rome", "Paris West", "Tokyoburg", "Lima")
+    }
+    assert columns.tokens == tuple(tuple(tokens[name]) for name in columns.names)
+    assert set(plain.counted_ids()) == set(plain.whole_name_ids()) == {"Rome", "Lima"}
+    assert set(plain.ids.tolist()) < set(columns.ids.tolist())
+    assert columns.dropped["Limaville"] == (
+        "its first word is not one token, and its first token begins another name, too"
+    )
+    assert columns.coverage() == plain.coverage() == Coverage(2, 3, 2)
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_a_blank_name_never_counts(tokenizer: Any, name: str) -> None:
+    assert answer_columns(tokenizer, [name, "Paris"], "cities", multi_token=True).names == ("Paris",)

@@ -55,6 +55,15 @@ def test_each_side_is_counted(toy_model: Path, tmp_path: Path) -> None:
     assert not nowhere.fits
 
 
+def test_answers_of_several_tokens_count_if_that_is_set(toy_model: Path, tmp_path: Path) -> None:
+    config = configured(toy_model, tmp_path, "home-land", multi_token="true", **{"subjects.count": "20"})
+    (known,) = coverage(config)
+    assert (known.source.whole, known.source.phrase, known.source.subword) == (2, 1, 1)
+    inputs = prepare(config)
+    assert len(inputs.relations[0].source) == known.source.columns
+    assert inputs.notes[0].startswith("multi_token: ")
+
+
 def test_the_check_is_a_table_or_json(toy_model: Path, tmp_path: Path, capsys: Any) -> None:
     configured(toy_model, tmp_path, "all")
     command = ["relations", "check", "--model", str(toy_model), "--relations", "family:toy"]
