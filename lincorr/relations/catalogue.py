@@ -1,14 +1,24 @@
 """Every template and relation that a run may name; a relation's tables are loaded when it is asked for."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lincorr.errors import BadInput
 from lincorr.relations import tables
 from lincorr.relations.messages import short, suggestion
 from lincorr.relations.reading import DeclaredRelation, DeclaredSide, read_declarations
-from lincorr.relations.relation import ALL, EVERY_WORDING, FAMILY, Relation, Side, Template
+from lincorr.relations.relation import (
+    ALL,
+    EVERY_MIXTURE,
+    EVERY_WORDING,
+    FAMILY,
+    Relation,
+    Side,
+    Template,
+    first_wording,
+)
+from lincorr.relations.wordings import in_mixed_wordings, in_wordings, spelled
 
 
 def load_catalogue(paths: Sequence[Path] = ()) -> "Catalogue":
@@ -76,8 +86,9 @@ class Catalogue:
         """The names of the relations that a run asks for, each once.
 
         Args:
-            wanted: each a relation's name; ``all``; ``family:NAME``, all of one family; or ``NAME.*``, one
-                relation in every wording.
+            wanted: each a relation's name; ``all``; ``family:NAME``, all of one family; ``NAME.*``, one
+                relation in every wording; or ``NAME.*-*``, every wording of its source with every wording of
+                its target.
 
         Raises:
             BadInput: one of them is unknown; the nearest names are in the message.
@@ -85,7 +96,8 @@ class Catalogue:
         return list(dict.fromkeys(name for pattern in wanted for name in self._matches(pattern)))
 
     def relation(self, name: str) -> Relation:
-        """The relation of that name, ``city-country`` or, in its second wording, ``city-country.2``.
+        """The relation of that name: ``city-country``; in its second wording, ``city-country.2``; or
+        ``city-country.2-3``, with the second wording of its source and the third of its target.
 
         Raises:
             BadInput: there is none; the nearest names are in the message.
@@ -100,13 +112,13 @@ class Catalogue:
         """
         if name in self.relations:
             return self.relations.declared(name)
-        first, _, _ = name.rpartition(".")
-        further = {one.name: one for one in self._further(first)} if first in self.relations else {}
-        if name not in further:
+        first = first_wording(name)
+        wordings = spelled(self.relations.declared(first), self.wordings) if first in self.relations else {}
+        if name not in wordings:
             families = (FAMILY + family for family in self.families())
-            known = [*further, *self.relations, ALL, *families]
+            known = [*wordings, *self.relations, ALL, *families]
             raise BadInput(f"relation {short(name)} is unknown: {suggestion(name, known)}")
-        return further[name]
+        return wordings[name]
 
     def n_wordings(self, name: str) -> int:
         """How many wordings a relation has, the first among them; no table is loaded.
@@ -114,7 +126,7 @@ class Catalogue:
         Raises:
             BadInput: the relation is unknown, or is itself a further wording.
         """
-        return 1 + len(self._further(name))
+        return len(in_wordings(self._first(name), self.wordings))
 
     def paraphrases(self, name: str) -> list[Relation]:
         """A relation in its further wordings, ``NAME.2``, ``NAME.3``, with the same answers and truth.
@@ -125,22 +137,14 @@ class Catalogue:
         Raises:
             BadInput: the relation is unknown, or is itself a further wording.
         """
-        return [_built(declared) for declared in self._further(name)]
+        return [_built(declared) for declared in in_wordings(self._first(name), self.wordings)[1:]]
 
-    def _further(self, name: str) -> list[DeclaredRelation]:
+    def _first(self, name: str) -> DeclaredRelation:
+        """The relation of that name, which must not be a further wording."""
         first = self.describe(name)
         if name not in self.relations:
             raise BadInput(f"relation {short(name)} is one wording of a relation: leave the number out")
-
-        def side(declared: DeclaredSide, n: int) -> DeclaredSide:
-            others = self.wordings.get(declared.template.name, ())
-            return replace(declared, template=others[n - 2]) if n - 2 < len(others) else declared
-
-        most = max(len(self.wordings.get(s.template.name, ())) for s in (first.source, first.target))
-        return [
-            replace(first, name=f"{name}.{n}", source=side(first.source, n), target=side(first.target, n))
-            for n in range(2, most + 2)
-        ]
+        return first
 
     def _matches(self, pattern: str) -> list[str]:
         if pattern == ALL:
@@ -152,11 +156,11 @@ class Catalogue:
                     f"relations: family {short(family)} is unknown: {suggestion(family, self.families())}"
                 )
             return [name for name in self.names() if self.relations.declared(name).family == family]
-        if pattern.endswith(EVERY_WORDING):
-            name = pattern.removesuffix(EVERY_WORDING)
-            return [name, *(declared.name for declared in self._further(name))]
-        self.describe(pattern)
-        return [pattern]
+        for ending, every in ((EVERY_MIXTURE, in_mixed_wordings), (EVERY_WORDING, in_wordings)):
+            if pattern.endswith(ending):
+                first = self._first(pattern.removesuffix(ending))
+                return [declared.name for declared in every(first, self.wordings)]
+        return [self.describe(pattern).name]
 
 
 def _built(declared: DeclaredRelation) -> Relation:

@@ -9,15 +9,16 @@ from lincorr.relations.messages import short
 
 SLOT = "{}"
 
-# What a run may write in place of a relation's name: "all", "family:NAME", "NAME.*".
+# What a run may write in place of a relation's name: "all", "family:NAME", "NAME.*", "NAME.*-*".
 ALL = "all"
 FAMILY = "family:"
 EVERY_WORDING = ".*"
+EVERY_MIXTURE = ".*-*"  # every wording of the source with every wording of the target
 
 Names = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
 
-_WORDING = re.compile(r"\.\d+$")
+_WORDING = re.compile(r"\.\d+(-\d+)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,10 @@ def _takes_space(letter: str) -> bool:
 
 
 def first_wording(name: str) -> str:
-    """The name of a template or relation in its first wording: "city" for "city.2", and for "city" itself."""
+    """The name of a template or relation in its first wording: "city" for "city.2", and for "city" itself.
+
+    A relation of two numbers is a wording, too: "city-country" for "city-country.2-3".
+    """
     return _WORDING.sub("", name)
 
 

@@ -243,8 +243,8 @@ class RunConfig(Section):
     model: Annotated[ModelSettings, BeforeValidator(lambda v: {"source": v} if isinstance(v, str) else v)]
     relations: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
         ("city-country",),
-        description="Relations to fit: names, all, family:NAME, or NAME.* (every wording); see `lincorr "
-        "relations list`.",
+        description="Relations to fit: names, all, family:NAME, NAME.* (every wording) or NAME.*-* (every "
+        "wording of the source with every wording of the target); see `lincorr relations list`.",
     )
     catalogue: Annotated[tuple[Path, ...], BeforeValidator(words)] = Field(
         (), description="YAML files with your own templates and relations."

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from lincorr.relations.paper import GRADIENT, paper_figures
+from lincorr.relations.relation import first_wording as without_number
 from lincorr.scores.experiments import GradientScores
 from lincorr.scores.relation_scores import (
     DIRECTIONS,
@@ -36,13 +37,13 @@ REPLICATES = 2000
 
 
 def first_wording(name: str, names: Collection[str]) -> str:
-    """Return the relation of which ``name`` is a further wording (``city-country`` of ``city-country.2``).
+    """Return the relation of which ``name`` is a further wording (``city-country`` of ``city-country.2-3``).
 
     Args:
         names: the relations that there are; a name whose first wording is not among them is its own.
     """
-    first, _, number = name.rpartition(".")
-    return first if number.isdecimal() and first in names else name
+    first = without_number(name)
+    return first if first in names else name
 
 
 # --- families ------------------------------------------------------------------------------------------

@@ -58,7 +58,14 @@ def test_wordings_of_a_relation_are_set_side_by_side(done: Study) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("a-b.2", "a-b"), ("a-b", "a-b"), ("c.2", "c.2"), ("v1.x", "v1.x")],  # c itself is not there
+    [
+        ("a-b.2", "a-b"),
+        ("a-b.2-3", "a-b"),
+        ("a-b", "a-b"),
+        ("c.2", "c.2"),  # c itself is not there
+        ("c.2-3", "c.2-3"),
+        ("v1.x", "v1.x"),
+    ],
 )
 def test_only_a_number_behind_a_known_name_is_a_further_wording(name: str, expected: str) -> None:
     assert first_wording(name, ["a-b", "a-b.2", "c.2", "v1", "v1.x"]) == expected
