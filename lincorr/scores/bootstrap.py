@@ -1,10 +1,12 @@
-"""How much the mean r varies with the subjects: a bootstrap over held-out rows.
+"""How much scores vary with what was drawn: the mean r with the subjects, hit rates with the known pairs.
+
+The mean r has a bootstrap over held-out rows.
 
 Each replicate draws n of the n held-out rows with replacement. Its r comes from sums of x, y, x², y² and xy
 weighted by how often a row was drawn: nothing is fitted again, no row is copied, and one matrix product
 serves all replicates. The interval is the percentile interval of the replicates' mean r (Efron & Tibshirani,
 An Introduction to the Bootstrap, 1993, 13.3). W and the output columns are held fixed, and rows count as
-independent of each other.
+independent of each other. Hit rates have the same over the sources (or targets) with a known right answer.
 """
 
 import math
@@ -19,6 +21,7 @@ SHUFFLES = 8  # one alone is off by as much as their standard deviation: outputs
 SAMPLED_OUTPUTS = 512  # all of 49,152 would take minutes for 25,000 held-out rows: each is sorted twice
 LEVEL = 0.95
 REPLICATES = 400
+FEWEST_SHARED = 5  # a share of fewer has no interval: their draws say little of others
 _BLOCK_ROWS = 1024
 _NOTHING = 1e-12  # a replicate whose variance is this small a part of the column's has no correlation
 
@@ -77,5 +80,31 @@ def mean_interval(replicated: Array, level: float = LEVEL) -> tuple[float, float
     if not has_any.any():
         return math.nan, math.nan
     means = np.mean(r[has_any], axis=1, where=known[has_any])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, _ends(level))
     return float(low), float(high)
+
+
+def share_intervals(
+    found: NDArray[np.bool_], level: float = LEVEL
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the percentile interval of each column's share of true entries.
+
+    Where all of n entries are equal, so is every draw of them, and the interval is a point; the share of all
+    others may be about 3/n away (Hanley & Lippman-Hand, JAMA 1983).
+
+    Args:
+        found: (n, k).
+
+    Returns:
+        Lower and upper ends, (k,) each; NaN for fewer than `FEWEST_SHARED` rows.
+    """
+    n, k = found.shape
+    if n < FEWEST_SHARED:
+        return np.full(k, math.nan), np.full(k, math.nan)
+    shares = row_counts(n).astype(np.float64) @ found / n
+    low, high = np.quantile(shares, _ends(level), axis=0)
+    return low, high
+
+
+def _ends(level: float) -> list[float]:
+    return [(1 - level) / 2, (1 + level) / 2]

@@ -25,24 +25,27 @@ def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
         Variables over (relation, fit), float64, NaN where a relation has no such fit or figure: r and r_std
         (mean and standard deviation over output columns), r_low and r_high (95 % interval), r2, spearman,
         r_all, the controls r_shuffled, r_shuffled_std, r_mean_logit, r_other_prompt and r_unrelated,
-        root_penalty (√λ/σ₁) and rank; over (relation, fit, direction, k): hit and chance; over relation:
-        r_identity. Coordinates: relation, fit, direction, k; family, source and target (templates),
-        source_columns and target_columns of each relation.
+        root_penalty (√λ/σ₁) and rank; over (relation, fit, direction, k): hit, hit_low and hit_high
+        (95 % interval) and chance; over relation: r_identity. Coordinates: relation, fit, direction, k;
+        family, source and target (templates), source_columns and target_columns of each relation.
     """
     figures = {name: np.full((len(relations), len(FITS)), math.nan) for name in _OF_FIT}
     shape = (len(relations), len(FITS), len(DIRECTIONS), len(RANKS))
-    hit, chance = np.full(shape, math.nan), np.full(shape, math.nan)
+    hit, chance, low, high = (np.full(shape, math.nan) for _ in range(4))
     for row, relation in enumerate(relations):
         for fit in relation.fits:
             column = FITS.index(fit.name)
             for name in _OF_FIT:
                 figures[name][row, column] = _number(getattr(fit, name))
-            for at, share, random in _hits(fit):
+            for at, share, random, ends in _hits(fit):
                 hit[row, column, *at], chance[row, column, *at] = share, random
+                low[row, column, *at], high[row, column, *at] = ends
     return xarray.Dataset(
         {
             **{name: (("relation", "fit"), values) for name, values in figures.items()},
             "hit": (("relation", "fit", "direction", "k"), hit),
+            "hit_low": (("relation", "fit", "direction", "k"), low),
+            "hit_high": (("relation", "fit", "direction", "k"), high),
             "chance": (("relation", "fit", "direction", "k"), chance),
             "r_identity": (
                 "relation",
@@ -67,11 +70,13 @@ def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
     )
 
 
-def _hits(fit: FitScores) -> Iterator[tuple[tuple[int, int], float, float]]:
-    """Yield positions along (direction, k) with hit rate and chance."""
+def _hits(fit: FitScores) -> Iterator[tuple[tuple[int, int], float, float, tuple[float, float]]]:
+    """Yield positions along (direction, k) with hit rate, chance, and the hit rate's interval."""
     for i, direction in enumerate(DIRECTIONS):
         for j, k in enumerate(RANKS):
-            yield (i, j), _number(fit.hit(direction, k)), _number(fit.chance(direction, k))
+            low, high = fit.hit_interval(direction, k)
+            ends = _number(low), _number(high)
+            yield (i, j), _number(fit.hit(direction, k)), _number(fit.chance(direction, k)), ends
 
 
 def _number(value: Figure) -> float:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.scores.bootstrap import share_intervals
+
 
 @dataclass(frozen=True, slots=True)
 class Hits:
@@ -16,11 +18,14 @@ class Hits:
         at: k -> share of the rows.
         chance: k -> the share expected of weights in random order.
         of: number of rows with a right answer.
+        low, high: k -> ends of the share's 95 % interval over such rows; NaN where they are too few.
     """
 
     at: dict[int, float]
     chance: dict[int, float]
     of: int
+    low: dict[int, float]
+    high: dict[int, float]
 
 
 def hits(
@@ -36,13 +41,16 @@ def hits(
     """
     if not truth:
         nothing = dict.fromkeys(ks, math.nan)
-        return Hits(nothing, nothing, 0)
+        return Hits(nothing, nothing, 0, nothing, nothing)
     ranks = np.array([_rank(weights[row], list(right)) for row, right in truth.items()])
     rights = [len(set(right)) for right in truth.values()]
+    found = ranks[:, None] < np.array(ks)
+    ends = (dict(zip(ks, end.tolist(), strict=True)) for end in share_intervals(found))
     return Hits(
-        {k: float(np.mean(ranks < k)) for k in ks},
+        dict(zip(ks, found.mean(axis=0).tolist(), strict=True)),
         {k: float(np.mean([_chance(weights.shape[1], right, k) for right in rights])) for k in ks},
         len(ranks),
+        *ends,
     )
 
 

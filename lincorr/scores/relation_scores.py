@@ -45,10 +45,19 @@ class HitRates(Shares):
     Attributes:
         of: how many sources (targets) have a known right one; of a family, relations with a ground truth.
         chance: the shares to expect of weights in random order.
+        low, high: ends of the shares' 95 % interval (bootstrap over what `of` counts); None where it is few.
     """
 
     of: int
     chance: Shares
+    low: Shares | None = None
+    high: Shares | None = None
+
+    def interval(self, rank: int) -> tuple[Figure, Figure]:
+        """Both ends of the share's interval at k = `rank`; None where it has none."""
+        if self.low is None or self.high is None:
+            return None, None
+        return self.low.at(rank), self.high.at(rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,11 @@ class WithHits:
     def hit(self, direction: str, rank: int) -> Figure:
         """The share of known sources (or targets) with a right one among the `rank` strongest."""
         return None if self.hits is None else self.hits.hit(direction, rank)
+
+    def hit_interval(self, direction: str, rank: int) -> tuple[Figure, Figure]:
+        """Both ends of the 95 % interval of `hit`; None where it has none."""
+        rates = self.rates(direction)
+        return (None, None) if rates is None else rates.interval(rank)
 
     def chance(self, direction: str, rank: int) -> Figure:
         """The share of `hit` to expect of weights in random order."""

@@ -90,6 +90,12 @@ def figure(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
+def brief_share(value: float | None) -> str:
+    """Return a share in three characters for a narrow table."""
+    text = figure(value, 2)
+    return "1.0" if text == "1.00" else text.removeprefix("0")
+
+
 def given(**options: Any) -> dict[str, Any]:
     """Return the options that were given, so that the others keep their defaults."""
     return {name: value for name, value in options.items() if value is not None}

@@ -5,10 +5,10 @@ from pathlib import Path
 from rich.table import Table
 
 from lincorr.scores.documents import to_document
-from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, RelationScores
+from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, FitScores, RelationScores
 from lincorr.scores.results import Results
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, plain_table, print_json, say, show_table
+from pipeline.cli.output import JsonFlag, brief_share, figure, plain_table, print_json, say, show_table
 from pipeline.cli.settings import job
 
 _HIT_HEADINGS = ("hit@1", "@3", "@5")  # of `RANKS`
@@ -27,28 +27,35 @@ def print_results(results: Results) -> None:
 
 
 def _scores_table(relation: RelationScores) -> Table:
-    figures = ("columns", "√λ/σ₁", "Pearson r", "R²", *_HIT_HEADINGS)
+    figures = ("√λ/σ₁", "Pearson r", "R²", *_HIT_HEADINGS)
     table = plain_table(f"{relation.name}: held-out score of each fit", ["fit"], figures)
     for fit in relation.fits:
         table.add_row(
             fit.name + ("" if fit.identified else " (!)"),
-            f"{fit.source_columns:,}",
             f"{fit.root_penalty:.3g}",
             f"{figure(fit.r)} ± {figure(fit.r_std)}",
             figure(fit.r2),
-            *(figure(fit.hit(INFLUENCED_TARGET, k), 2) for k in RANKS),
+            *(_share(fit, k) for k in RANKS),
         )
     notes = []
     known = next((rates for fit in relation.fits if (rates := fit.rates(INFLUENCED_TARGET))), None)
     if known:
-        table.add_row("by chance", *[""] * 4, *(figure(known.chance.at(k), 2) for k in RANKS))
+        table.add_row("by chance", *[""] * 3, *(figure(known.chance.at(k), 2) for k in RANKS))
         notes.append(
-            f"hit@k: a right target is among the k strongest of a source's row of W, {known.of} sources"
+            f"hit@k: a right target is among the k strongest of a source's row of W, {known.of} sources "
+            "(95 % interval over them)"
         )
     if not all(fit.identified for fit in relation.fits):
         notes.append("(!) the rank is not clear: do not read W")
     table.caption = "\n".join(notes)
     return table
+
+
+def _share(fit: FitScores, rank: int) -> str:
+    """A hit rate; hit@1 with its interval."""
+    share = figure(fit.hit(INFLUENCED_TARGET, rank), 2)
+    low, high = fit.hit_interval(INFLUENCED_TARGET, rank)
+    return share if rank > 1 or low is None else f"{share} ({brief_share(low)}–{brief_share(high)})"
 
 
 def _worth_table(relation: RelationScores) -> Table:

@@ -24,7 +24,7 @@ from lincorr.scores.study import (
     Wordings,
 )
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, plain_table, print_json, say, show_table
+from pipeline.cli.output import JsonFlag, brief_share, figure, plain_table, print_json, say, show_table
 from pipeline.cli.settings import settings_of
 
 _HEADINGS = {
@@ -215,11 +215,11 @@ def _hits(families: Families, fits: Sequence[str], direction: str) -> Table:
             known = [fit for fit in relation.fits if fit.rates(direction)]
             if known:
                 cells = [_three(relation.fit(name), direction) for name in fits]
-                table.add_row(relation.name, *cells, _share(known[0].chance(direction, 1)))
+                table.add_row(relation.name, *cells, brief_share(known[0].chance(direction, 1)))
         pooled = [fit for fit in family.fits if fit.rates(direction)]
         if pooled:
             cells = [_three(family.fit(name), direction) for name in fits]
-            chance = _share(pooled[0].chance(direction, 1))
+            chance = brief_share(pooled[0].chance(direction, 1))
             table.add_row(_total(family), *cells, chance, style="bold", end_section=True)
     table.columns[0].max_width = 20  # so that eighty columns are enough
     return table
@@ -228,13 +228,7 @@ def _hits(families: Families, fits: Sequence[str], direction: str) -> Table:
 def _three(fit: WithHits | None, direction: str) -> str:
     if fit is None:
         return "–"
-    return " ".join(_share(fit.hit(direction, rank)) for rank in RANKS)
-
-
-def _share(value: float | None) -> str:
-    """A share in three characters."""
-    text = figure(value, 2)
-    return "1.0" if text == "1.00" else text.removeprefix("0")
+    return " ".join(brief_share(fit.hit(direction, rank)) for rank in RANKS)
 
 
 def _paraphrases(rows: Sequence[Wordings], fits: Sequence[str]) -> Table:

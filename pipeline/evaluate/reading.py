@@ -3,6 +3,7 @@
 What is read is centred (see `lincorr.solvers.centred`): the callers centre a map once.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -60,8 +61,17 @@ def truth_positions(inputs: FitInputs) -> tuple[dict[int, list[int]], dict[int, 
 
 
 def _rates(found: FoundHits) -> HitRates:
-    at, chance = found.at, found.chance
-    return HitRates(at[1], at[3], at[5], of=found.of, chance=Shares(chance[1], chance[3], chance[5]))
+    chance, low, high = (Shares(of[1], of[3], of[5]) for of in (found.chance, found.low, found.high))
+    bounded = not math.isnan(found.low[1])
+    return HitRates(
+        found.at[1],
+        found.at[3],
+        found.at[5],
+        of=found.of,
+        chance=chance,
+        low=low if bounded else None,
+        high=high if bounded else None,
+    )
 
 
 def strongest(

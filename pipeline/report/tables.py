@@ -192,9 +192,14 @@ def _spread_cells(name: str, spread: Spread | None) -> dict[str, float | None]:
 
 def _hit_cells(fit: WithHits) -> dict[str, float | None]:
     return {
-        f"{direction.replace(' ', '_')}_hit@{rank}": fit.hit(direction, rank)
+        f"{direction.replace(' ', '_')}_hit@{rank}{end}": value
         for direction in DIRECTIONS
         for rank in RANKS
+        for end, value in zip(
+            ("", "_low", "_high"),
+            (fit.hit(direction, rank), *fit.hit_interval(direction, rank)),
+            strict=True,
+        )
     }
 
 

@@ -109,7 +109,11 @@ FIT_COLUMNS = (
 HIT_COLUMNS = tuple(
     f"{direction.replace(' ', '_')}_{what}"
     for direction in DIRECTIONS
-    for what in (*(f"hit@{rank}" for rank in RANKS), "of", *(f"chance@{rank}" for rank in RANKS))
+    for what in (
+        *(f"hit@{rank}{end}" for rank in RANKS for end in ("", "_low", "_high")),
+        "of",
+        *(f"chance@{rank}" for rank in RANKS),
+    )
 )
 SCORE_COLUMNS = (
     "relation",
@@ -139,7 +143,9 @@ def _others(relation: RelationScores) -> list[Any]:
 
 def _hit_cells(fit: FitScores) -> Iterator[float | None]:
     for direction in DIRECTIONS:
-        yield from (fit.hit(direction, rank) for rank in RANKS)
+        for rank in RANKS:
+            yield fit.hit(direction, rank)
+            yield from fit.hit_interval(direction, rank)
         yield fit.asked(direction)
         yield from (fit.chance(direction, rank) for rank in RANKS)
 

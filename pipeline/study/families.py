@@ -10,6 +10,7 @@ from lincorr.scores.experiments import GradientScores
 from lincorr.scores.relation_scores import (
     DIRECTIONS,
     INFLUENCED_TARGET,
+    RANKS,
     Coverage,
     Figure,
     FitScores,
@@ -113,7 +114,18 @@ def _family_rates(fits: Sequence[WithHits], direction: str) -> HitRates | None:
     if not known:
         return None
     at, chance = _mean_shares(known), _mean_shares([rates.chance for rates in known])
-    return HitRates(at.at_1, at.at_3, at.at_5, of=len(known), chance=chance)
+    ends = [interval_over([hit for one in known if (hit := one.at(k)) is not None]) for k in RANKS]
+    low, high = (Shares(*of) for of in zip(*ends, strict=True))
+    bounded = low.at_1 is not None
+    return HitRates(
+        at.at_1,
+        at.at_3,
+        at.at_5,
+        of=len(known),
+        chance=chance,
+        low=low if bounded else None,
+        high=high if bounded else None,
+    )
 
 
 def _mean_shares(shares: Sequence[Shares]) -> Shares:

@@ -9,7 +9,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from lincorr.arrays import to_host
-from lincorr.scores.bootstrap import mean_interval, replicated_pearson, row_counts
+from lincorr.scores.bootstrap import mean_interval, replicated_pearson, row_counts, share_intervals
 
 Floats = NDArray[np.float64]
 
@@ -95,3 +95,30 @@ def test_two_rows_are_enough_to_ask() -> None:
     """Half of the replicates draw one row twice and have no r."""
     low, high = interval(np.array([[1.0], [2.0]]), np.array([[1.0], [3.0]]))
     assert (low, high) == pytest.approx((1.0, 1.0))
+
+
+# --- shares ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "right"), [(127, 91), (57, 53), (20, 9)])
+def test_the_interval_of_a_share_is_that_of_scipys_bootstrap(n: int, right: int) -> None:
+    found = np.arange(n) < right
+    expected = scipy.stats.bootstrap(
+        (found,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(1)
+    ).confidence_interval
+    low, high = share_intervals(found[:, None])
+    # the ends are quantiles of 400 draws, in steps of 1/n
+    np.testing.assert_allclose([low[0], high[0]], [expected.low, expected.high], atol=0.015 + 1 / n)
+
+
+def test_the_interval_of_a_share_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    for n, share in ((127, 0.4), (127, 0.72), (428, 0.93)):
+        low, high = share_intervals(rng.random((n, 1000)) < share)
+        assert 0.92 < ((low <= share) & (share <= high)).mean() < 0.975
+
+
+def test_of_few_there_is_no_interval_and_of_equals_it_is_a_point() -> None:
+    assert all(np.isnan(end).all() for end in share_intervals(np.ones((4, 2), bool)))
+    low, high = share_intervals(np.tile([[True, False]], (5, 1)))
+    np.testing.assert_array_equal([low, high], [[1, 0], [1, 0]])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lincorr.arrays import to_host
+from lincorr.scores.bootstrap import share_intervals
 from lincorr.scores.hits import hits
 from lincorr.scores.moments import Correlation, CrossMoments, Truth
 from lincorr.solvers import gram
@@ -158,6 +159,18 @@ def test_hit_at_k(truth: dict[int, list[int]], expected: dict[int, float]) -> No
     found = hits(WEIGHTS, truth, ks=(1, 2, 3))
     assert found.at == pytest.approx(expected)
     assert found.of == len(truth)
+
+
+def test_hit_rates_have_the_interval_of_their_shares() -> None:
+    rng = np.random.default_rng(0)
+    weights, right = rng.standard_normal((40, 9)), rng.integers(9, size=40)
+    found = hits(weights, {row: [int(column)] for row, column in enumerate(right)})
+    order = np.argsort(-weights, axis=1)
+    for k in (1, 3, 5):
+        hit = (order[:, :k] == right[:, None]).any(axis=1)
+        [low], [high] = share_intervals(hit[:, None])
+        assert (found.low[k], found.high[k]) == (low, high)
+        assert low < found.at[k] < high
 
 
 def test_no_question_no_hit_rate() -> None:

@@ -59,7 +59,11 @@ def make_fit(name: str, tokens: list[str]) -> dict[str, Any]:
         "r_unrelated": 0.41,
         "r_by_target": [{"token": t, "r": 0.5 + n / 20, "spearman": 0.4} for n, t in enumerate(tokens)],
         "hits": {
-            "influenced target": {"1": 0.05, "3": 0.1, "5": 0.14, "of": 42, "chance": CHANCE},
+            "influenced target": {
+                **{"1": 0.05, "3": 0.1, "5": 0.14, "of": 42, "chance": CHANCE},
+                "low": {"1": 0.01, "3": 0.04, "5": 0.06},
+                "high": {"1": 0.12, "3": 0.19, "5": 0.25},
+            },
             "influencing source": {"1": 0.2, "3": 0.3, "5": None, "of": 30, "chance": CHANCE},
         },
         "path": [

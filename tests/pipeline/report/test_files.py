@@ -36,6 +36,8 @@ class TestFiles:
         assert float(rows[0]["r"]) == 0.807
         assert rows[0]["r_std"] == ""
         assert float(rows[0]["influenced_target_hit@5"]) == 0.14
+        assert [rows[0][f"influenced_target_hit@1_{end}"] for end in ("low", "high")] == ["0.01", "0.12"]
+        assert rows[0]["influencing_source_hit@1_low"] == ""
         assert rows[0]["influencing_source_of"] == "30"
         assert [row["r_all"] for row in rows[:4]] == ["", "", "0.8125", "0.8125"]
         assert [row["sampled_outputs"] for row in rows[:4]] == ["", "", "512", "512"]

@@ -25,7 +25,10 @@ def test_the_terminal_shows_what_r_is_worth(finished, capsys):
     print_results(from_document(Results, finished.document, "the results", ""))
     printed = capsys.readouterr().out
     fit = finished.fits["domain-ridge"]
-    row = next(line for line in printed.splitlines() if "–" in line and line.strip().startswith("domain-r"))
+    scores, row = (line for line in printed.splitlines() if line.strip().startswith("domain-r"))
+    hit, low, high = (fit["hits"]["influenced target"][part] for part in ("1", "low", "high"))
+    ends = "–".join(f"{end['1']:.2f}".removeprefix("0") for end in (low, high))
+    assert f" {hit:.2f} ({ends}) " in scores
     assert f"{fit['r_low']:.3f}–{fit['r_high']:.3f}" in row
     assert f"{fit['r_shuffled']:.2f} ± {fit['r_shuffled_std']:.2f}" in row
     assert printed.split("by chance")[1].split()[:3] == ["0.10", "0.30", "0.50"]  # one of ten is right

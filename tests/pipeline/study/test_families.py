@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from lincorr.scores.experiments import GradientFit, GradientScores
+from lincorr.scores.relation_scores import INFLUENCED_TARGET, INFLUENCING_SOURCE
 from pipeline.study.families import (
     beside_paper,
     first_wording,
@@ -38,6 +39,15 @@ def test_the_interval_over_relations_is_scipys() -> None:
     ).confidence_interval
     assert interval_over(values) == pytest.approx((expected.low, expected.high), abs=0.02)
     assert interval_over(values[:2]) == (None, None)
+
+
+def test_a_familys_hit_rates_have_an_interval_over_relations() -> None:
+    shares = [0.2, 0.5, 0.55, 0.9]
+    [fit] = study_of([scored(f"r{i}", 0.5, share) for i, share in enumerate(shares)]).families[0].fits
+    assert fit.hit_interval(INFLUENCED_TARGET, 1) == interval_over(shares)
+    assert fit.hit_interval(INFLUENCING_SOURCE, 1) == (None, None)
+    [few] = study_of([scored("a", 0.5, 0.2), scored("b", 0.5, 0.4)]).families[0].fits
+    assert few.hit_interval(INFLUENCED_TARGET, 1) == (None, None)
 
 
 def test_wordings_of_a_relation_are_set_side_by_side(done: Study) -> None:
