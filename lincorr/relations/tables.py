@@ -21,6 +21,12 @@ def landmark_country() -> Pairs:
     return with_country(wordlists.known("landmarks", "country"))
 
 
+@cache
+def vacation_country() -> Pairs:
+    """A place to spend holidays and its country, under all of the country's names."""
+    return with_country(wordlists.known("vacations", "country"))
+
+
 # Lists of answers, most prominent first, each name once.
 ANSWERS: dict[str, Callable[[], tuple[str, ...]]] = {
     **gazetteer.ANSWERS,
@@ -35,4 +41,5 @@ TRUTH: dict[str, Callable[[], Pairs]] = {
     **arithmetic.TRUTH,
     "name-country": name_country,
     "landmark-country": landmark_country,
+    "vacation-country": vacation_country,
 }

@@ -88,6 +88,10 @@ TRUTH: dict[str, Callable[[], Pairs]] = {
     "company-company": partial(same, "companies"),
     "fruit-color": partial(known, "fruits", "color"),
     "food-taste": partial(known, "foods", "taste"),
+    "food-drink": partial(known, "foods", "drink"),
+    "flower-color": partial(known, "flowers", "color"),
+    "sport-hobby": partial(known, "sports", "hobby"),
+    "job-vehicle": partial(known, "jobs", "vehicle"),
     "gem-color": partial(known, "gems", "color"),
     "animal-size": partial(known, "animals", "size"),
     **{

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from lincorr.relations.gazetteer.cities import (
+    city_city,
     city_continent,
     city_country,
     city_foreign,
@@ -60,6 +61,7 @@ ANSWERS: dict[str, Callable[[], Words]] = {
 
 # (source, target) pairs; a source may have several right targets.
 TRUTH: dict[str, Callable[[], Pairs]] = {
+    "city-city": city_city,
     "city-country": city_country,
     "city-continent": city_continent,
     "city-language": city_language,

@@ -159,6 +159,12 @@ def foreign_city_names(language: str) -> Words:
 
 
 @cache
+def city_city() -> Pairs:
+    """A city and itself, under all its names."""
+    return all_pairs((city.names, city.names) for city in cities())
+
+
+@cache
 def city_country() -> Pairs:
     """A city and its country; for London, England as well as the United Kingdom."""
     return all_pairs((city.names, city.countries) for city in cities())

@@ -37,6 +37,12 @@ def test_most_promised_relations_have_a_truth(shipped):
     assert {name for name in PROMISED if not shipped.describe(name).truth} == {"mother-father"}
 
 
+def test_attributes_have_a_truth_but_where_there_is_none_by_nature(shipped):
+    attributes = [name for name in shipped.names() if shipped.describe(name).family == "attribute"]
+    without = {name for name in attributes if not shipped.relation(name).truth}
+    assert without == {"mother-father", "pet-personality", "music-gender"}
+
+
 def templates_of(file: str) -> dict[str, str]:
     templates: dict[str, str] = yaml.safe_load((FOLDER / f"{file}.yaml").read_text("utf-8"))["templates"]
     return templates

@@ -32,6 +32,16 @@ FACTS = [
     ("name-country", "Tyler", "America"),
     ("landmark-country", "Eiffel Tower", "France"),
     ("landmark-country", "Big Ben", "UK"),
+    ("vacation-country", "Hawaii", "USA"),
+    ("vacation-country", "Mexico", "Mexico"),
+    ("vacation-country", "London", "England"),
+    ("flower-color", "sunflower", "yellow"),
+    ("food-drink", "cereal", "milk"),
+    ("sport-hobby", "chess", "chess"),
+    ("sport-hobby", "pool", "billiards"),
+    ("job-vehicle", "pilot", "plane"),
+    ("city-city", "Paris", "Paris"),
+    ("city-city", "Bombay", "Mumbai"),
     ("job-job-es", "teacher", "profesor"),
     ("job-job-de", "doctor", "Arzt"),
     ("job-job-zh", "doctor", "医生"),
@@ -47,6 +57,11 @@ FALSE = [
     ("object-heat", "ice", "hot"),
     ("ceo-company", "Musk", "Apple"),
     ("name-country", "Hiroshi", "China"),
+    ("vacation-country", "Rome", "France"),
+    ("flower-color", "sunflower", "blue"),
+    ("food-drink", "cereal", "beer"),
+    ("job-vehicle", "pilot", "tractor"),
+    ("city-city", "Paris", "London"),
     ("plus-1-plus-2", "10", "11"),
     ("plus-1-times-2", "3", "6"),
     ("over-1-over-2", "3", "1"),
@@ -131,7 +146,7 @@ def test_no_table_is_declared_twice():
 
     parts = (gazetteer, wordlists, arithmetic)
     assert sum(len(part.ANSWERS) for part in parts) == len(tables.ANSWERS)
-    assert sum(len(part.TRUTH) for part in parts) + 2 == len(tables.TRUTH)
+    assert sum(len(part.TRUTH) for part in parts) + 3 == len(tables.TRUTH)
 
 
 def test_importing_the_tables_reads_none():
