@@ -15,6 +15,7 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.document import results_of
 from pipeline.evaluate.scores import evaluate_relation
+from pipeline.extract.asked import ask_all, missing_asked
 from pipeline.extract.stage import (
     create_store,
     extract_head,
@@ -29,7 +30,7 @@ from pipeline.fit.inputs import FitInputs, Split, fit_inputs
 from pipeline.fit.relation import fit_relation
 from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import evaluation_bytes, fit_memory
-from pipeline.plan.plan import Plan, make_plan
+from pipeline.plan.plan import Plan, asked_to_do, make_plan
 from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
 from pipeline.report.tables import require_report_folder, write_results
 from pipeline.runtime.console import Narrator
@@ -85,7 +86,7 @@ class Run:
             if exists:
                 store = self._registered()
                 tasks = missing_shards(store, self.config, self.inputs)
-                if not tasks and not head_is_missing(store):
+                if not tasks and not head_is_missing(store) and not asked_to_do(store, self.inputs):
                     self.narrator.tell(f"Nothing to extract: {url} is complete")
                     return []
             gpus = visible_gpus(self.config.model.device)
@@ -98,7 +99,11 @@ class Run:
                     cleanup.enter_context(not_left_empty(store))
                     tasks = missing_shards(store, self.config, self.inputs)
                 extract_head(executor, store, self.config, self.inputs)
-                receipts, self.idle = extract_shards(executor, store, tasks, self.narrator)
+                receipts: list[Receipt] = []
+                if tasks:
+                    receipts, self.idle = extract_shards(executor, store, tasks, self.narrator)
+                to_ask = missing_asked(store, self.config, self.inputs)
+                receipts += ask_all(executor, store, to_ask, self.narrator)
         return receipts
 
     def fit(self) -> list[str]:

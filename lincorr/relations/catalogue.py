@@ -171,6 +171,7 @@ def _built(declared: DeclaredRelation) -> Relation:
         source=_built_side(declared.source),
         target=_built_side(declared.target),
         truth=tables.TRUTH[truth]() if isinstance(truth, str) else truth,
+        asked=declared.asked,
     )
 
 

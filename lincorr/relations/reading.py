@@ -12,9 +12,11 @@ The relations that ship and those of a user are YAML files of one schema::
         source: {template: city, answers: cities}
         target: {template: country, answers: {file: countries.csv}}
         truth: city-country
+        asked: ["The city of {} is in the country of"]
 
 ``answers`` is the name of a table in `lincorr.relations.tables`, ``{file: PATH}`` (PATH is relative to the
 YAML file), or a list of words. ``truth`` is the same with pairs in place of words, and may be left out.
+``asked`` are prompts about a source answer, which a target answers; they may be left out, and need a truth.
 ``paraphrases`` has further wordings of a template, named ``city.2``, ``city.3``. Every refusal is one line:
 the file, the setting, its value, and what to do about it.
 """
@@ -66,6 +68,7 @@ class DeclaredRelation:
     source: DeclaredSide
     target: DeclaredSide
     truth: str | Pairs
+    asked: Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +154,31 @@ def _relation(setting: Setting, templates: Mapping[str, Template]) -> DeclaredRe
         setting.refuse(f"{ALL!r} means every relation: choose another name")
     if setting.name != first_wording(setting.name):
         setting.refuse(f"{setting.name!r} ends in a number, as wordings do: choose another name")
-    given = setting.section(("family", "source", "target", "truth"), ("source", "target"))
+    given = setting.section(("family", "source", "target", "truth", "asked"), ("source", "target"))
+    if "asked" in given and "truth" not in given:
+        given["asked"].refuse("without a truth nothing tells a right answer: add truth, or leave asked out")
+    target = _side(given["target"], templates)
     return DeclaredRelation(
         name=setting.name,
         family=given["family"].text() if "family" in given else "custom",
         source=_side(given["source"], templates),
-        target=_side(given["target"], templates),
+        target=target,
         truth=_truth(given["truth"]) if "truth" in given else (),
+        asked=_asked(given["asked"], target.template) if "asked" in given else (),
     )
+
+
+def _asked(setting: Setting, target: Template) -> Names:
+    """The prompts about a source answer; their answers are set off as those to the target's template are."""
+    texts = setting.texts()
+    for text in texts:
+        if Template(target.name, _template_text(text)).gap != target.gap:
+            expected = "a space" if target.gap else "no space"
+            text.refuse(
+                f"after {short(text.value)} an answer would be set off otherwise than after "
+                f"{short(target.text)}, by {expected}: let it end alike"
+            )
+    return tuple(dict.fromkeys(text.value for text in texts))
 
 
 def _side(setting: Setting, templates: Mapping[str, Template]) -> DeclaredSide:

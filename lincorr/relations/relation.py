@@ -77,6 +77,7 @@ class Relation:
     """Two sides and their ground truth: (source answer, target answer) pairs.
 
     A source answer may have several right targets. Pairs may have names that are not among the answers.
+    `asked` are prompts with one slot for a source answer, which a target answers: what the model itself says.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Relation:
     source: Side
     target: Side
     truth: Pairs
+    asked: Names = ()
 
 
 _UNSPACED = ("THAI", "LAO", "KHMER", "MYANMAR")

@@ -9,6 +9,7 @@
       done/<template>         (shard, record): rows written, and checksums of them
       maps/<relation>/<fit>/  weights, intercept, ids, diagnosis
       scores/<relation>       what evaluate found, as attributes
+      asked/<relation>/       what the model says when it is asked outright
 
 A store is extended, never rewritten. A shard of consecutive subjects is the unit of work and of commit:
 one task writes its chunks, each whole and atomically, and then its done-record; chunks without a record
@@ -31,6 +32,7 @@ from lincorr.prompts.trees import PromptTemplate
 from lincorr.readout import Readout
 from lincorr.relations.relation import Template
 from lincorr.scores.audit import NOT_AUDITED, Audit
+from lincorr.store.asked import AskedStore
 from lincorr.store.chunks import create_table
 from lincorr.store.dataset import template_dataset
 from lincorr.store.descriptions import Descriptions
@@ -58,6 +60,7 @@ class LogitStore:
         shards: what was extracted, shard by shard.
         head: the output head.
         maps: fitted maps and their scores.
+        asked: what the model says when it is asked outright.
     """
 
     def __init__(self, url: str, group: zarr.Group) -> None:
@@ -66,6 +69,7 @@ class LogitStore:
         self.shards = Shards(self._hierarchy)
         self.head = Head(self._hierarchy)
         self.maps = MapStore(self._hierarchy, self.head.readout)
+        self.asked = AskedStore(self._hierarchy)
 
     @classmethod
     def exists(cls, url: str) -> bool:
@@ -392,4 +396,4 @@ class LogitStore:
             faults = faults_of_data(self._hierarchy, self.shards, self.head, self.templates())
         except StoreDamaged as problem:
             faults = [str(problem)]
-        return [*faults, *self.maps.verify()]
+        return [*faults, *self.maps.verify(), *self.asked.verify()]

@@ -121,13 +121,21 @@ def run(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = F
 @with_settings
 def extract(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
     """Make and store the forward passes that the store is missing."""
+    from pipeline.extract.asked import ASKED
+
     receipts = job(config, overrides, as_json).extract()
-    rows = sum(r.rows for r in receipts)
+    asked = [r for r in receipts if r.key.startswith(ASKED)]
+    shards = len(receipts) - len(asked)
+    outright = sum(r.rows for r in asked)
+    rows = sum(r.rows for r in receipts) - outright
     written = sum(r.bytes_written for r in receipts)
     if as_json:
-        print_json({"shards": len(receipts), "prompts": rows, "bytes_written": written})
+        print_json({"shards": shards, "prompts": rows, "asked": outright, "bytes_written": written})
     else:
-        say(f"{rows:,} prompts in {len(receipts)} shards, {written / 2**20:.1f} MiB written")
+        say(
+            f"{rows:,} prompts in {shards} shards, {outright:,} asked outright, "
+            f"{written / 2**20:.1f} MiB written"
+        )
 
 
 @with_settings

@@ -62,24 +62,25 @@ def audit_shard(
     return audits
 
 
-def require_audit(audits: Mapping[str, Audit], shard: int, compute: str) -> None:
-    """Refuse the logits of templates that share forward passes if one's are not the model's own.
+def require_audit(audits: Mapping[str, Audit], where: str, compute: str) -> None:
+    """Refuse the logits of prompts that share forward passes if one's are not the model's own.
 
     Args:
-        audits: template by template.
+        audits: by what was asked, such as "template 'city'".
+        where: which part of it, such as "shard 3".
 
     Raises:
-        LincorrError: logits are no numbers, or differ by what rounding does not explain; names the template.
+        LincorrError: logits are no numbers, or differ by what rounding does not explain; names the prompt.
     """
     for name, audit in audits.items():
         if np.isnan(audit.difference):
             raise LincorrError(
-                f"model.dtype: this model overflows in {compute}: logits of template {name!r}, shard "
-                f"{shard}, are not all finite; extract into another store"
+                f"model.dtype: this model overflows in {compute}: logits of {name}, {where}, are not all "
+                "finite; extract into another store"
             )
         if not audit.difference <= audit_bound(compute):
             raise LincorrError(
-                f"extract: shard {shard} of template {name!r} was not written: its logits differ from those "
-                f"of plain prompts by {audit.difference:.2g} standard deviations, and {compute} explains "
+                f"extract: {where} of {name} was not written: its logits differ from those of plain prompts "
+                f"by {audit.difference:.2g} standard deviations, and {compute} explains "
                 f"{audit_bound(compute):g}; extract into a new store, which is checked on this run's prompts"
             )

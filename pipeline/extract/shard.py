@@ -4,27 +4,22 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError
 from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint, fingerprint_of
 from lincorr.model.load import shared_model
-from lincorr.prompts.subjects import Subjects
-from lincorr.prompts.trees import Batch, PromptTemplate
-from lincorr.scores.audit import Audit
+from lincorr.prompts.trees import PromptTemplate
 from lincorr.store.store import LogitStore
-from pipeline.extract.audit import audit_shard, require_audit
-from pipeline.extract.prompts import Prompts, prompts_of, template_groups, tree_batches
+from pipeline.extract.audit import require_audit
+from pipeline.extract.forward import forward, prepare_work
+from pipeline.extract.prompts import template_groups
 from pipeline.runtime.device import compute
 from pipeline.runtime.executor import Receipt, this_worker
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.model.language_model import LanguageModel
-
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +69,11 @@ def extract_shard(task: ExtractTask) -> Receipt:
     computing = auditing = 0.0
     for templates in _together(model, store, task.added, missing):
         whole = {name: store.shards.whole_rows(name, task.shard) for name in missing & set(templates)}
-        work = _prepare(store, list(templates.values()), model, subjects, min(whole.values()))
+        work = prepare_work(model, store.identity, list(templates.values()), subjects, min(whole.values()))
         columns = [store.column_ids(name) for name in templates]
-        answers = compute(_forward, model, store, work, columns, task.shard)
-        require_audit(dict(zip(templates, answers.audits, strict=True)), task.shard, store.identity.compute)
+        answers = compute(forward, model, store.identity, work, columns, task.shard)
+        audits = {f"template {name!r}": audit for name, audit in zip(templates, answers.audits, strict=True)}
+        require_audit(audits, f"shard {task.shard}", store.identity.compute)
         computing += answers.seconds
         auditing += answers.audit_seconds
         cut += answers.cut
@@ -142,82 +138,3 @@ def _together(
                 store.check_prompt(name, prompt)
         trees += [group for group in groups if missing & set(group)]
     return trees
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """The prompts of a shard's rows, template by template, and their batches."""
-
-    prompts: Prompts
-    batches: list[Batch]
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return len(self.prompts[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """Logits and hidden states of a shard's rows, template by template; what the passes took.
-
-    Attributes:
-        audits: of their logits.
-        seconds: on the compute thread, and
-        audit_seconds: of those, for the audits.
-        cut: batches that the device could not hold whole.
-    """
-
-    logits: list[Rows]
-    hidden: list[Rows | None]
-    audits: list[Audit]
-    seconds: float
-    audit_seconds: float
-    cut: int
-
-
-def _prepare(
-    store: LogitStore,
-    templates: list[PromptTemplate],
-    model: "LanguageModel",
-    subjects: Subjects,
-    n_kept: int,
-) -> _Work:
-    """Merge every subject's prompts into batches; those of the first `n_kept` rows only are left out.
-
-    Batches are those of the whole shard, so that a row has the same bits whenever it is computed.
-    """
-    identity = store.identity
-    prompts = prompts_of(model.tokenizer, templates, subjects)
-    batches = tree_batches(
-        prompts, templates, subjects, identity.passes, identity.batch_tokens, identity.shard_rows
-    )
-    return _Work(prompts, [batch for batch in batches if batch.rows[-1] >= n_kept])
-
-
-def _forward(
-    model: "LanguageModel", store: LogitStore, work: _Work, columns: list[NDArray[np.int64]], seed: int
-) -> _Answers:
-    """Make the forward passes of a shard, and audit them; rows without a batch are left undefined."""
-    began = time.perf_counter()
-    identity = store.identity
-    logits = [np.empty((work.n_rows, len(ids)), np.float32) for ids in columns]
-    hidden = np.empty((len(columns), work.n_rows, identity.width), np.float32)
-    passed = 0
-    if identity.passes == "whole":
-        for batch in work.batches:
-            logits[0][batch.rows] = model.logits(batch.ids)[: len(batch.rows), columns[0]]
-    else:
-        readouts = [model.part_of_readout(ids) for ids in columns]
-        for batch, states, values in model.passes(work.batches, readouts):
-            count = len(batch.rows)
-            hidden[:, batch.rows] = states[:count].swapaxes(0, 1)
-            for kept, value in zip(logits, values, strict=True):
-                kept[batch.rows] = value[:count]
-            passed += 1
-    kept_hidden: list[Rows | None] = list(hidden) if identity.hidden else [None] * len(columns)
-    cut = max(0, passed - len(work.batches))
-    answered = time.perf_counter()
-    audits = audit_shard(model, work.batches, work.prompts, logits, columns, seed)
-    ended = time.perf_counter()
-    return _Answers(logits, kept_hidden, audits, ended - began, ended - answered, cut)

@@ -136,7 +136,7 @@ def register(store: LogitStore, config: RunConfig, inputs: Inputs) -> None:
 def missing_shards(store: LogitStore, config: RunConfig, inputs: Inputs) -> list[ExtractTask]:
     """Return a task for each shard of the run that is not whole and right."""
     todo = shards_to_do(store, list(inputs.templates), store.rows_of(inputs.subjects))
-    spec = _spec(store, config)
+    spec = model_spec(store, config)
     added = {name: store.templates_added_with(name) for name in inputs.templates}
     return [
         ExtractTask(
@@ -167,7 +167,7 @@ def head_is_missing(store: LogitStore) -> bool:
 def extract_head(executor: Executor, store: LogitStore, config: RunConfig, inputs: Inputs) -> None:
     """Have a worker store the model's output head, unless it is there or not needed."""
     if head_is_missing(store):
-        task = HeadTask(_spec(store, config), inputs.fingerprint, store.url)
+        task = HeadTask(model_spec(store, config), inputs.fingerprint, store.url)
         executor.run(Stage("head", store_head, [task], on_device=True))
 
 
@@ -194,8 +194,8 @@ def extract_shards(
     return receipts, idle
 
 
-def _spec(store: LogitStore, config: RunConfig) -> ModelSpec:
-    """The model to load, in the store's precision."""
+def model_spec(store: LogitStore, config: RunConfig) -> ModelSpec:
+    """Return the model to load, in the store's precision."""
     return replace(config.model.spec(), dtype=cast(Precision, store.identity.compute))
 
 

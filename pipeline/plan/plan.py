@@ -18,6 +18,7 @@ from pipeline.config import RunConfig
 from pipeline.plan.costs import CPU_EFFICIENCY, CPU_FIT_EFFICIENCY
 from pipeline.plan.memory import memory_note
 from pipeline.plan.workload import Basis, Workload, workload_here
+from pipeline.prepare.asked import AskedInputs
 from pipeline.prepare.prepare import Inputs
 
 
@@ -31,6 +32,7 @@ class Plan:
         exists: whether there is one already.
         prompts_needed: forward passes of one prompt that are still to be made.
         prompts_kept: those that the store has.
+        asked_needed: prompts that ask the model outright, about the sources of relations, to be run as well.
         tokens: of the merged prompts that are needed, estimated from a sample.
         bytes_to_write: to the store.
         flops: of extraction, without attention and output head.
@@ -43,6 +45,7 @@ class Plan:
     exists: bool
     prompts_needed: int
     prompts_kept: int
+    asked_needed: int
     tokens: int
     bytes_to_write: int
     flops: float
@@ -117,7 +120,9 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
     to_write = sum(rows * work.template_width(name) for name, rows in missing.items()) * work.itemsize
     if not (store and store.head.exists()):
         to_write += work.head_bytes
-    tokens = _tokens(inputs, missing)
+    to_ask = asked_to_do(store, inputs)
+    to_write += sum(asked.answer_bytes for asked in to_ask)
+    tokens = _tokens(inputs, missing) + sum(asked.tokens for asked in to_ask)
     note = memory_note(config.fit, config.cluster)
     return Plan(
         work=work,
@@ -125,6 +130,7 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         exists=store is not None,
         prompts_needed=sum(missing.values()),
         prompts_kept=sum(stored.values()),
+        asked_needed=sum(asked.n_prompts for asked in to_ask),
         tokens=tokens,
         bytes_to_write=to_write,
         flops=2.0 * work.sizes.multiplied * tokens if tokens else 0.0,  # counting takes a second
@@ -143,6 +149,13 @@ def shards_to_do(
         for shard in shards
     }
     return {shard: names for shard, names in missing.items() if names}
+
+
+def asked_to_do(store: LogitStore | None, inputs: Inputs) -> list[AskedInputs]:
+    """Return what the model is asked outright and the store has no answers to, or no undamaged ones."""
+    return [
+        asked for asked in inputs.asked if store is None or not store.asked.is_whole(asked.name, asked.digest)
+    ]
 
 
 def measured_flops() -> float:

@@ -17,6 +17,12 @@ def embedded_tokens(config: Any) -> int | None:
     return size if isinstance(size, int) else None
 
 
+def positions(config: Any) -> int | None:
+    """Return the number of positions of a model; None where it has no such limit, or does not say."""
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 and not grows(config) else None
+
+
 def require_answerable(
     config: Any,
     tokenizer: Tokenizer,
@@ -38,16 +44,16 @@ def require_answerable(
     n_rows = embedded_tokens(config)
     if n_rows is not None and token_ids(tokenizer)[-1] >= n_rows:
         _require_embedded(n_rows, tokenizer, prompts, columns, subjects)
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions <= 0 or grows(config):
+    most = positions(config)
+    if most is None:
         return
     for name, template in prompts.items():
         of_template = prompt_ids(tokenizer, template, extremes.ids.tolist(), extremes.texts)
         for text, ids in zip(extremes.texts, of_template, strict=True):
-            if len(ids) > positions:
+            if len(ids) > most:
                 raise BadInput(
                     f"template {name!r}: with {_short(text)} its prompt has {len(ids)} tokens, and "
-                    f"the model has {positions} positions; shorten one of them"
+                    f"the model has {most} positions; shorten one of them"
                 )
 
 

@@ -1,7 +1,7 @@
 """Configuration -> the inputs of a run: subjects, columns, ground truth, the model's sizes. CPU only."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +24,15 @@ from lincorr.prompts.subjects import (
     token_subjects,
     vocabulary_subjects,
 )
-from lincorr.prompts.tokens import Tokenizer, token_texts
+from lincorr.prompts.tokens import Tokenizer, encode, leading_specials, token_texts
 from lincorr.prompts.trees import PromptTemplate, prompt_ids, prompt_template
 from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.lists import read_answers
 from lincorr.relations.relation import Relation, Template
 from lincorr.relations.truth_names import truth_note, unknown_names
 from pipeline.config import RunConfig, SubjectSettings
-from pipeline.prepare.limits import embedded_tokens, require_answerable
+from pipeline.prepare.asked import AskedInputs, asked_inputs, own_names
+from pipeline.prepare.limits import embedded_tokens, positions, require_answerable
 
 SAMPLE = 256
 
@@ -44,12 +45,14 @@ class RelationInputs:
         relation: as the catalogue has it.
         source, target: the columns of its answers.
         truth: source token id -> correct target token ids, of the columns that are counted.
+        asked: what the model is asked outright; None where nothing is.
     """
 
     relation: Relation
     source: Columns
     target: Columns
     truth: dict[int, tuple[int, ...]]
+    asked: AskedInputs | None = None
 
     @property
     def name(self) -> str:
@@ -90,6 +93,11 @@ class Inputs:
     head_softcap: float | None
     notes: tuple[str, ...]
 
+    @property
+    def asked(self) -> list[AskedInputs]:
+        """What the model is asked outright, once for all wordings that share it."""
+        return list({r.asked.name: r.asked for r in self.relations if r.asked}.values())
+
 
 def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> Inputs:
     """Read tokenizer, catalogue and word lists; write nothing but a converted model.
@@ -112,6 +120,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     if config.store.logits == "all":
         columns = dict.fromkeys(columns, _every_column(texts))
     require_answerable(sizes, tokenizer, prompts, columns, subjects, extremes)
+    relations = _with_asked(relations, tokenizer, positions(sizes))
     return Inputs(
         folder=folder,
         fingerprint=fingerprint_of(spec, tokenizer),
@@ -149,6 +158,23 @@ def _multi_token_notes(config: RunConfig, relations: tuple[RelationInputs, ...])
         f"multi_token: {more:,} answers of several tokens count beside {sum(sum(s.whole) for s in sides):,} "
         "of one token, in maps by their first token."
     ]
+
+
+def _with_asked(
+    relations: Sequence[RelationInputs], tokenizer: Tokenizer, most: int | None
+) -> tuple[RelationInputs, ...]:
+    """Add to each relation what the model is asked outright, in prompts of so many tokens at most."""
+
+    def count(text: str) -> int:
+        return len(leading_specials(tokenizer)) + len(encode(tokenizer, text))
+
+    found = {
+        r.name: asked
+        for r in relations
+        if (asked := asked_inputs(r.relation, r.source, r.target, r.truth, count, most)) is not None
+    }
+    named = own_names(found)
+    return tuple(replace(relation, asked=named.get(relation.name)) for relation in relations)
 
 
 def _truth_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> list[str]:

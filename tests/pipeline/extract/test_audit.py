@@ -152,7 +152,7 @@ def test_logits_that_are_no_numbers_are_called_an_overflow():
     with pytest.raises(
         LincorrError, match=r"this model overflows in float16: logits of template 'city', shard 3"
     ):
-        require_audit({"city": Audit(1, float("nan"))}, 3, "float16")
+        require_audit({"template 'city'": Audit(1, float("nan"))}, "shard 3", "float16")
 
 
 def test_every_shape_and_every_template_is_drawn():

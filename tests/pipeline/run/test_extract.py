@@ -36,7 +36,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
     checks: dict[str, Callable[..., Any]] = {
         "stage.check_model": check_model,
         "shard.shared_model": shared_model,
-        "shard.audit_shard": audit_shard,
+        "forward.audit_shard": audit_shard,
     }
     for name, check in checks.items():
         monkeypatch.setattr(f"pipeline.extract.{name}", unheard(check))

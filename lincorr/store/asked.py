@@ -1,0 +1,121 @@
+"""What the model said when it was asked outright.
+
+asked/<relation>/logits   (question, source, target) float32; what these are as attribute
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from lincorr.errors import StoreDamaged
+from lincorr.store.chunks import checksummed
+from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
+from lincorr.store.seal import seal
+
+Answers = NDArray[np.float32]
+
+
+class AskedStore:
+    """The answers of a store's model to questions about the sources of relations."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        self._url = hierarchy.url
+        self._hierarchy = hierarchy
+
+    def names(self) -> list[str]:
+        """Names of relations that were asked about."""
+        return self._hierarchy.names("asked")
+
+    def save(self, name: str, answers: Answers, asked: Mapping[str, Any], inputs: str) -> int:
+        """Store answers (k, p, q), whole; return their bytes.
+
+        Args:
+            asked: JSON values that describe them: k questions, p sources, q targets.
+            inputs: digest of all that went into them. It is written last: answers without are none.
+        """
+        group = self._hierarchy.group.create_group(f"asked/{name}", overwrite=True)
+        array = group.create_array(
+            "logits",
+            shape=answers.shape,
+            chunks=(1, *answers.shape[1:]),
+            dtype=np.float32,
+            fill_value=float("nan"),
+            compressors=checksummed(),
+            dimension_names=("question", "source", "target"),
+        )
+        array[...] = answers
+        facts: dict[str, Any] = {"asked": dict(asked), "crc32": _crc32(answers)}
+        group.attrs.update({**facts, "seal": seal(facts), "inputs": inputs})
+        return int(answers.nbytes)
+
+    def inputs(self, name: str) -> str | None:
+        """Return the digest that answers were made from, None if there are none, or not all of them."""
+        found = self._facts(name).get("inputs")
+        return None if found is None else str(found)
+
+    def digest(self, name: str) -> list[str]:
+        """Return what identifies stored answers: the digest of their inputs, and their checksum."""
+        facts = self._facts(name)
+        return [str(facts.get("inputs")), str(facts.get("crc32"))]
+
+    def asked(self, name: str) -> Mapping[str, Any]:
+        """Return the questions, sources and targets of stored answers."""
+        return dict(self._facts(name).get("asked", {}))
+
+    def load(self, name: str) -> Answers:
+        """Return stored answers (k, p, q).
+
+        Raises:
+            StoreDamaged: they are not what was written.
+        """
+        try:
+            group = cast(zarr.Group, self._hierarchy.group[f"asked/{name}"])
+            facts = {key: cast(Any, group.attrs[key]) for key in ("asked", "crc32")}
+            answers: Answers = np.asarray(cast(Any, group["logits"])[...])
+            if group.attrs["seal"] != seal(facts) or _crc32(answers) != facts["crc32"]:
+                raise ValueError("they were changed, or a chunk is missing")
+            return answers
+        except READ_ERRORS as problem:
+            raise StoreDamaged(
+                f"store: the answers in {self._url!r}, asked/{name}, are damaged ({problem}); run `lincorr "
+                "extract` to ask again"
+            ) from problem
+
+    def is_whole(self, name: str, inputs: str) -> bool:
+        """Whether there are undamaged answers to these inputs; they are read whole."""
+        return self.inputs(name) == inputs and self._fault(name) is None
+
+    def verify(self) -> list[str]:
+        """Read all answers; return one line for each relation's that are damaged."""
+        begun = [name for name in self.names() if self._is_begun(name)]
+        faults = [self._fault(name) for name in self.names() if name not in begun]
+        return [fault for fault in faults if fault is not None]
+
+    def _is_begun(self, name: str) -> bool:
+        """Whether answers are being written, or were when a run was killed: not yet data."""
+        try:
+            return "inputs" not in (self._hierarchy.attributes(f"asked/{name}") or {"inputs": "lost"})
+        except StoreDamaged:
+            return False
+
+    def _fault(self, name: str) -> str | None:
+        try:
+            self.load(name)
+        except StoreDamaged as problem:
+            return str(problem)
+        return None
+
+    def _facts(self, name: str) -> dict[str, Any]:
+        """The attributes of a relation's answers; none where they are missing or damaged."""
+        try:
+            return self._hierarchy.attributes(f"asked/{name}") or {}
+        except StoreDamaged:
+            return {}
+
+
+def _crc32(answers: Answers) -> str:
+    return f"{zlib.crc32(np.ascontiguousarray(answers).tobytes()):08x}"

@@ -1,0 +1,104 @@
+"""The forward passes of some subjects under templates that share them, audited."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lincorr.prompts.subjects import Subjects
+from lincorr.prompts.trees import Batch, PromptTemplate
+from lincorr.scores.audit import Audit
+from lincorr.store.identity import Identity
+from pipeline.extract.audit import audit_shard
+from pipeline.extract.prompts import Prompts, prompts_of, tree_batches
+
+if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
+    from lincorr.model.language_model import LanguageModel
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The prompts of all rows, template by template, and their batches."""
+
+    prompts: Prompts
+    batches: list[Batch]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.prompts[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Logits and hidden states of all rows, template by template; what the passes took.
+
+    Attributes:
+        audits: of their logits.
+        seconds: on the compute thread, and
+        audit_seconds: of those, for the audits.
+        cut: batches that the device could not hold whole.
+    """
+
+    logits: list[Rows]
+    hidden: list[Rows | None]
+    audits: list[Audit]
+    seconds: float
+    audit_seconds: float
+    cut: int
+
+
+def prepare_work(
+    model: "LanguageModel",
+    identity: Identity,
+    templates: Sequence[PromptTemplate],
+    subjects: Subjects,
+    n_kept: int = 0,
+) -> Work:
+    """Merge every subject's prompts into batches; those of the first `n_kept` rows only are left out.
+
+    Batches are those of all rows, so that a row has the same bits whenever it is computed.
+    """
+    prompts = prompts_of(model.tokenizer, templates, subjects)
+    batches = tree_batches(
+        prompts, templates, subjects, identity.passes, identity.batch_tokens, identity.shard_rows
+    )
+    return Work(prompts, [batch for batch in batches if batch.rows[-1] >= n_kept])
+
+
+def forward(
+    model: "LanguageModel", identity: Identity, work: Work, columns: Sequence[NDArray[np.int64]], seed: int
+) -> Answers:
+    """Make forward passes, and audit them; rows without a batch are left undefined.
+
+    Args:
+        work: of templates that share passes.
+        columns: template by template, the token ids whose logits are wanted.
+        seed: of the audit's sample.
+    """
+    began = time.perf_counter()
+    logits = [np.empty((work.n_rows, len(ids)), np.float32) for ids in columns]
+    hidden = np.empty((len(columns), work.n_rows, identity.width), np.float32)
+    passed = 0
+    if identity.passes == "whole":
+        for batch in work.batches:
+            logits[0][batch.rows] = model.logits(batch.ids)[: len(batch.rows), columns[0]]
+    else:
+        readouts = [model.part_of_readout(ids) for ids in columns]
+        for batch, states, values in model.passes(work.batches, readouts):
+            count = len(batch.rows)
+            hidden[:, batch.rows] = states[:count].swapaxes(0, 1)
+            for kept, value in zip(logits, values, strict=True):
+                kept[batch.rows] = value[:count]
+            passed += 1
+    kept_hidden: list[Rows | None] = list(hidden) if identity.hidden else [None] * len(columns)
+    cut = max(0, passed - len(work.batches))
+    answered = time.perf_counter()
+    audits = audit_shard(model, work.batches, work.prompts, logits, columns, seed)
+    ended = time.perf_counter()
+    return Answers(logits, kept_hidden, audits, ended - began, ended - answered, cut)

@@ -1,0 +1,95 @@
+"""What a run asks its model outright, in the model's tokens."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lincorr.prompts.columns import Columns
+from lincorr.relations.asked import Question, questions_of
+from lincorr.relations.relation import SLOT, Relation, first_wording
+
+_ASKED = 1  # raised when the same questions would get other answers: they are then asked again
+
+
+@dataclass(frozen=True, slots=True)
+class AskedInputs:
+    """What a model is asked outright about a relation: its questions (k), each about every source (p).
+
+    Attributes:
+        name: of the stored answers: the relation's in its first wording, which its others share.
+        questions: k.
+        sources: p names, column by column, which fill the slot.
+        targets: q token ids, whose logits are the answers.
+        tokens: of all prompts, roughly.
+    """
+
+    name: str
+    questions: tuple[Question, ...]
+    sources: tuple[str, ...]
+    targets: tuple[int, ...]
+    tokens: int
+
+    @property
+    def n_prompts(self) -> int:
+        """Number of prompts."""
+        return len(self.questions) * len(self.sources)
+
+    @property
+    def answer_bytes(self) -> int:
+        """Bytes of the answers, in float32."""
+        return 4 * self.n_prompts * len(self.targets)
+
+    @property
+    def digest(self) -> str:
+        """A digest of all that the answers of a store's model depend on."""
+        depends_on = [_ASKED, [question.text for question in self.questions], self.sources, self.targets]
+        return hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()
+
+
+def asked_inputs(
+    relation: Relation,
+    source: Columns,
+    target: Columns,
+    truth: Mapping[int, Sequence[int]],
+    count: Callable[[str], int],
+    most: int | None,
+) -> AskedInputs | None:
+    """Return what to ask about a relation; None where it has no such prompts, or no known pair.
+
+    Args:
+        truth: source token id -> right target token ids.
+        count: tokens of a text.
+        most: tokens of the longest prompt that the model has positions for; a longer one is not asked.
+    """
+    if not truth or not relation.asked:
+        return None
+    name_of = dict(zip(source.ids.tolist(), source.names, strict=True))
+    longest = max(source.names, key=lambda name: len(name.encode()))
+    questions, tokens = [], 0
+    for question in questions_of(relation, {name_of[token] for token in truth}, set(source.names)):
+        if most is None or count(question.text.replace(SLOT, longest)) <= most:
+            questions.append(question)
+            tokens += len(source) * count(question.asked)  # examples are computed once
+    if not questions:
+        return None
+    return AskedInputs(
+        name=first_wording(relation.name),
+        questions=tuple(questions),
+        sources=source.names,
+        targets=tuple(target.ids.tolist()),
+        tokens=tokens,
+    )
+
+
+def own_names(asked: Mapping[str, AskedInputs]) -> dict[str, AskedInputs]:
+    """Give a wording whose questions, sources or targets are not those of an earlier one a name of its own.
+
+    Args:
+        asked: relation -> what is asked about it.
+    """
+    shared: dict[str, AskedInputs] = {}
+    return {
+        relation: one if shared.setdefault(one.name, one) == one else replace(one, name=relation)
+        for relation, one in asked.items()
+    }
