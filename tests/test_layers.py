@@ -87,6 +87,7 @@ LIBRARIES = {  # heavy library -> the modules that may import it
     "zarr": {
         f"lincorr.store.{name}"
         for name in (
+            "asked",
             "chunks",
             "descriptions",
             "head",

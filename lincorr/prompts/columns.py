@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,18 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def where(self, flags: Sequence[bool]) -> "Columns":
+        """Return the columns that are flagged."""
+        return Columns(
+            self.ids[np.array(flags, dtype=bool)],
+            tuple(compress(self.texts, flags)),
+            tuple(compress(self.names, flags)),
+            tuple(compress(self.whole, flags)),
+            self.dropped,
+            tuple(compress(self.tokens, flags)),
+            tuple(compress(self.counted, flags)),
+        )
 
     def whole_name_ids(self) -> dict[str, int]:
         """Map each name that is one token to its id."""

@@ -1,7 +1,7 @@
 """What a model is asked outright: a prompt about a source answer, which a target answers."""
 
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 
 from lincorr.relations.relation import SLOT, Pairs, Relation, Template
@@ -37,7 +37,9 @@ def _end(text: str) -> str:
     return "。" if wide and not unicodedata.name(last, "").startswith("HANGUL") else ". "
 
 
-def questions_of(relation: Relation, scored: Collection[str], columns: Collection[str]) -> list[Question]:
+def questions_of(
+    relation: Relation, scored: Set[str], columns: Collection[str], answers: Collection[str]
+) -> list[Question]:
     """Return what to ask: each prompt of a relation alone, and after two examples where there are two.
 
     A prompt whose answer would be set off otherwise than the relation's targets (see `Template.gap`) is left
@@ -46,22 +48,25 @@ def questions_of(relation: Relation, scored: Collection[str], columns: Collectio
     Args:
         scored: the source answers with a known target, by which the model is judged, and
         columns: those that are asked about.
+        answers: the target answers that can be told apart by their columns.
     """
     prompts = [text for text in relation.asked if Template("", text).gap == relation.target.template.gap]
-    examples = _examples(relation, scored, columns)
-    after = [examples] if len(examples) == SHOTS else []
+    examples = _examples(relation, scored, columns, answers)
+    after = [examples] if len(examples) == SHOTS and not scored <= {source for source, _ in examples} else []
     return [Question(text, shown) for shown in ((), *after) for text in prompts]
 
 
-def _examples(relation: Relation, scored: Collection[str], columns: Collection[str]) -> Pairs:
+def _examples(
+    relation: Relation, scored: Collection[str], columns: Collection[str], answers: Collection[str]
+) -> Pairs:
     """Choose pairs of the truth with different targets, prominent sources first.
 
     Sources that are not asked about come before those that are asked about and not scored, and these before
-    the scored ones, which are then not scored.
+    the scored ones, which are then not scored after these examples.
     """
-    targets, right = set(relation.target.answers), dict[str, str]()
+    right: dict[str, str] = {}
     for source, target in relation.truth:
-        if target in targets and SLOT not in source + target:
+        if target in answers and SLOT not in source + target:
             right.setdefault(source, target)
     known = [source for source in relation.source.answers if source in right]
     known.sort(key=lambda source: (source in scored, source in columns))  # stable: prominent ones stay first

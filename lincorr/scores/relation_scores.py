@@ -314,6 +314,29 @@ class Heatmap:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedScores:
+    """The model's own answers to one question about every source.
+
+    Attributes:
+        asked: the prompt, with its slot.
+        examples: (source answer, target answer) pairs told before it; their sources are not scored.
+        hits: as of the domain's block of W, with each source's answers centred over the targets.
+        calibrated: of influenced targets, each answer less its mean over the sources: what the model says
+            whatever the source, which W does not hold either.
+    """
+
+    asked: str
+    examples: tuple[tuple[str, ...], ...]
+    hits: Hits
+    calibrated: HitRates | None
+
+    @property
+    def shots(self) -> int:
+        """Number of examples."""
+        return len(self.examples)
+
+
+@dataclass(frozen=True, slots=True)
 class RelationScores:
     """All that evaluation finds of a relation.
 
@@ -322,6 +345,7 @@ class RelationScores:
         warnings: sentences on scores that are not to be trusted.
         strongest: links of well-known sources.
         hubs: of each fit that is read.
+        asked: what the model says when it is asked outright; None where it was not.
     """
 
     name: str
@@ -337,6 +361,7 @@ class RelationScores:
     strongest: tuple[SourceLinks, ...]
     hubs: Mapping[str, HubTable]
     heatmap: Heatmap
+    asked: tuple[AskedScores, ...] | None = None
 
     def fit(self, name: str) -> FitScores | None:
         """The fit of this name, if there is one."""

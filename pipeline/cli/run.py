@@ -7,6 +7,7 @@ from rich.table import Table
 from lincorr.scores.documents import to_document
 from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, FitScores, RelationScores
 from lincorr.scores.results import Results
+from pipeline.cli.asked import asked_table
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, brief_share, figure, plain_table, print_json, say, show_table
 from pipeline.cli.settings import job
@@ -19,6 +20,8 @@ def print_results(results: Results) -> None:
     """Print the scores and the strongest targets of every relation."""
     for relation in results.relations:
         show_table(_scores_table(relation))
+        if (asked := asked_table(relation)) is not None:
+            show_table(asked)
         show_table(_worth_table(relation))
         for words in (_worth_notes(relation), *(f"Warning: {text}" for text in relation.warnings)):
             say(words, wrap=True)

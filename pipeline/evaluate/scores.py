@@ -11,6 +11,7 @@ from lincorr.solvers.centred import centred
 from lincorr.solvers.result import Diagnosis, LinearMap
 from lincorr.store.cached import cached
 from lincorr.store.store import LogitStore
+from pipeline.evaluate.asked import asked_digest, asked_scores
 from pipeline.evaluate.basis import EvaluatedBasis, Others
 from pipeline.evaluate.controls import OtherPrompt, identity_r, other_prompt, unrelated_pair
 from pipeline.evaluate.fit_scores import score_fit
@@ -72,7 +73,7 @@ def _require_maps(store: LogitStore, inputs: FitInputs, basis: Basis) -> None:
 
 
 def _depends_on(store: LogitStore, inputs: FitInputs, others: Others, n_sources: int) -> list[Any]:
-    """Return all that the scores depend on: the maps' inputs, held-out rows, ground truth, controls."""
+    """Return all that the scores depend on: the maps' inputs, rows, ground truth, controls, answers."""
     relation = inputs.relation
     templates = [inputs.source_template, inputs.target_template]
     rows = [inputs.test_rows]
@@ -90,6 +91,7 @@ def _depends_on(store: LogitStore, inputs: FitInputs, others: Others, n_sources:
         [[other.relation, other.inputs.relation.target.ids.tolist()] for other in named],
         templates,
         n_sources,
+        asked_digest(store, inputs),
     ]
 
 
@@ -123,6 +125,7 @@ def _scores(
         strongest=tuple(strongest(read_out, inputs, token, token_texts) for token in shown),
         hubs={name: hubs(fitted, inputs, token_texts) for name, fitted in read_out.items()},
         heatmap=heatmap(reading, read_out[reading], inputs, shown, token_texts),
+        asked=asked_scores(store, inputs),
     )
 
 

@@ -71,7 +71,8 @@ def ask(task: AskTask) -> Receipt:
     began = time.time()
     store = LogitStore.open(task.store, write=True)
     identity, asked = store.identity, task.asked
-    subjects, columns = string_subjects(asked.sources), np.array(asked.targets, dtype=np.int64)
+    subjects = string_subjects(asked.sources)
+    columns = np.array([tokens[0] for tokens in asked.targets], dtype=np.int64)
     answers = np.empty((len(asked.questions), len(asked.sources), len(asked.targets)), np.float32)
     computing = auditing = 0.0
     cut = 0
@@ -87,7 +88,7 @@ def ask(task: AskTask) -> Receipt:
     described = {
         "questions": [asdict(question) for question in asked.questions],
         "sources": asked.sources,
-        "target_ids": asked.targets,
+        "targets": asked.targets,
     }
     return Receipt(
         key=task.key,

@@ -20,14 +20,15 @@ class AskedInputs:
         name: of the stored answers: the relation's in its first wording, which its others share.
         questions: k.
         sources: p names, column by column, which fill the slot.
-        targets: q token ids, whose logits are the answers.
+        targets: q answers in tokens. Of one token, its logit is the answer; where any is of several, it is
+            the sum of their log-probabilities, one after the other.
         tokens: of all prompts, roughly.
     """
 
     name: str
     questions: tuple[Question, ...]
     sources: tuple[str, ...]
-    targets: tuple[int, ...]
+    targets: tuple[tuple[int, ...], ...]
     tokens: int
 
     @property
@@ -54,6 +55,8 @@ def asked_inputs(
     truth: Mapping[int, Sequence[int]],
     count: Callable[[str], int],
     most: int | None,
+    *,
+    multi_token: bool,
 ) -> AskedInputs | None:
     """Return what to ask about a relation; None where it has no such prompts, or no known pair.
 
@@ -61,13 +64,15 @@ def asked_inputs(
         truth: source token id -> right target token ids.
         count: tokens of a text.
         most: tokens of the longest prompt that the model has positions for; a longer one is not asked.
+        multi_token: whether answers are all their tokens, or the first alone.
     """
     if not truth or not relation.asked:
         return None
     name_of = dict(zip(source.ids.tolist(), source.names, strict=True))
     longest = max(source.names, key=lambda name: len(name.encode()))
     questions, tokens = [], 0
-    for question in questions_of(relation, {name_of[token] for token in truth}, set(source.names)):
+    scored, answers = {name_of[token] for token in truth}, set(target.counted_ids())
+    for question in questions_of(relation, scored, set(source.names), answers):
         if most is None or count(question.text.replace(SLOT, longest)) <= most:
             questions.append(question)
             tokens += len(source) * count(question.asked)  # examples are computed once
@@ -77,7 +82,7 @@ def asked_inputs(
         name=first_wording(relation.name),
         questions=tuple(questions),
         sources=source.names,
-        targets=tuple(target.ids.tolist()),
+        targets=target.tokens if multi_token else tuple((token,) for token in target.ids.tolist()),
         tokens=tokens,
     )
 

@@ -120,7 +120,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     if config.store.logits == "all":
         columns = dict.fromkeys(columns, _every_column(texts))
     require_answerable(sizes, tokenizer, prompts, columns, subjects, extremes)
-    relations = _with_asked(relations, tokenizer, positions(sizes))
+    relations = _with_asked(config, relations, tokenizer, positions(sizes))
     return Inputs(
         folder=folder,
         fingerprint=fingerprint_of(spec, tokenizer),
@@ -161,7 +161,7 @@ def _multi_token_notes(config: RunConfig, relations: tuple[RelationInputs, ...])
 
 
 def _with_asked(
-    relations: Sequence[RelationInputs], tokenizer: Tokenizer, most: int | None
+    config: RunConfig, relations: Sequence[RelationInputs], tokenizer: Tokenizer, most: int | None
 ) -> tuple[RelationInputs, ...]:
     """Add to each relation what the model is asked outright, in prompts of so many tokens at most."""
 
@@ -169,11 +169,12 @@ def _with_asked(
         return len(leading_specials(tokenizer)) + len(encode(tokenizer, text))
 
     found = {
-        r.name: asked
+        r.name: asked_inputs(
+            r.relation, r.source, r.target, r.truth, count, most, multi_token=config.multi_token
+        )
         for r in relations
-        if (asked := asked_inputs(r.relation, r.source, r.target, r.truth, count, most)) is not None
     }
-    named = own_names(found)
+    named = own_names({name: asked for name, asked in found.items() if asked is not None})
     return tuple(replace(relation, asked=named.get(relation.name)) for relation in relations)
 
 

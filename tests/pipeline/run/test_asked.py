@@ -1,0 +1,132 @@
+"""What the model says when it is asked outright, against Hugging Face's own logits and plain loops."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from lincorr.errors import LincorrError
+from lincorr.testing import CITIES, COUNTRIES
+from pipeline.cli.main import main
+from tests.commands import flags_of
+from tests.pipeline.run.runner import RELATIONS, TEMPLATES, Runner, runner
+from tests.plots import blank_plots
+from tests.stores import array
+
+PROMPTS = ["The city of {} is in the country of", "{} in"]
+# "Rome in Italy" is no answer that is asked about: its source is several tokens
+TRUTH = [*zip(CITIES, COUNTRIES, strict=True), ("New Rome", "Italy"), ("Old Paris", "France")]
+ASKED = {"asked": PROMPTS, "truth": [list(pair) for pair in TRUTH]}
+TOLD = ["New Rome", "Italy", "Old Paris", "France"]
+
+
+def with_prompts(run: Runner, **changes: object) -> Runner:
+    """Have the relation asked outright in the catalogue of a runner."""
+    answers: dict[str, Any] = {"source": {"template": "city", "answers": [*CITIES, "New Rome", "Old Paris"]}}
+    toy: Any = RELATIONS["toy"]
+    relations = {"toy": {**toy, **answers, **ASKED, **changes}}
+    path = run.folder / "toy.yaml"
+    path.write_text(yaml.safe_dump({"templates": TEMPLATES, "relations": relations}))
+    return run
+
+
+def texts(source: str) -> list[str]:
+    """What is asked about a source, question by question."""
+    alone = [prompt.replace("{}", source) for prompt in PROMPTS]
+    told = [[p.replace("{}", a) + f" {b}. " for a, b in (TOLD[:2], TOLD[2:])] for p in PROMPTS]
+    return [*alone, *("".join(before) + last for before, last in zip(told, alone, strict=True))]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Runner:
+    """A whole run, only to be read."""
+    run = with_prompts(runner(tmp_path_factory.mktemp("asked"), toy_model))
+    with blank_plots():
+        run.document = run("run")
+    return run
+
+
+@pytest.fixture
+def again(asked: Runner, run: Runner) -> Runner:
+    shutil.copytree(asked.folder, run.folder, dirs_exist_ok=True)
+    run.document = asked.document
+    return run
+
+
+@pytest.fixture(scope="module")
+def right(reference, ids) -> np.ndarray:
+    """Logits (question, source, target), one prompt at a time."""
+    by_city = [reference.of_texts(texts(city))[:, ids["country"]] for city in CITIES]
+    return np.stack(by_city, axis=1)
+
+
+@pytest.mark.parametrize("passes", ["trunk", "trees", "plain", "whole"])
+def test_answers_are_the_models_own_logits(passes, run, right, monkeypatch):
+    monkeypatch.setattr("pipeline.extract.check._passes", lambda *_: passes)
+    assert with_prompts(run)("extract", subjects_count=20)["asked"] == 4 * len(CITIES)
+    np.testing.assert_allclose(run.store.asked.load("toy"), right, atol=1e-4)
+    assert run.store.verify() == []
+
+
+def test_they_are_scored_as_w_is_by_a_plain_loop(asked, right):
+    found = asked.document["relations"][0]["asked"]
+    assert [(one["asked"], one["examples"]) for one in found] == [
+        *((prompt, []) for prompt in PROMPTS),
+        *((prompt, [TOLD[:2], TOLD[2:]]) for prompt in PROMPTS),
+    ]
+    for one, logits in zip(found, right, strict=True):
+        hits = [int(np.argmax(row)) == i for i, row in enumerate(logits)]
+        less = logits - logits.mean(axis=0)
+        calibrated = [int(np.argmax(row)) == i for i, row in enumerate(less)]
+        back = logits - logits.mean(axis=1, keepdims=True)
+        sources = [int(np.argmax(back[:, i])) == i for i in range(len(CITIES))]
+        assert one["hits"]["influenced target"]["1"] == pytest.approx(np.mean(hits))
+        assert one["calibrated"]["1"] == pytest.approx(np.mean(calibrated))
+        assert one["hits"]["influencing source"]["1"] == pytest.approx(np.mean(sources))
+        assert one["hits"]["influenced target"]["of"] == len(CITIES)
+
+
+def test_a_store_that_lacks_only_answers_is_given_only_those(rerun):
+    before = rerun.arrays()
+    with_prompts(rerun)
+    assert rerun("plan")["asked_needed"] == 4 * len(CITIES)
+    assert "asked" not in rerun("evaluate")["relations"][0]  # and is scored without a ceiling until then
+    made = rerun("extract")
+    assert (made["shards"], made["prompts"], made["asked"]) == (0, 0, 4 * len(CITIES))
+    assert rerun("plan")["asked_needed"] == 0
+    assert rerun("extract")["asked"] == 0
+    for name, values in rerun.arrays().items():
+        np.testing.assert_array_equal(values, before[name], err_msg=name)
+    assert len(rerun("evaluate")["relations"][0]["asked"]) == 4
+
+
+@pytest.mark.parametrize("lost", ["asked/toy/logits/c/2/0/0", "asked/toy/zarr.json"])
+def test_damaged_answers_are_named_and_asked_again(lost, again, capsys):
+    store = Path(str(again.flags["store"]))
+    before = array(store, "asked/toy/logits")
+    (store / lost).unlink()
+    assert main(["store", "verify", str(store)]) == 1
+    assert "asked/toy" in capsys.readouterr().out
+    with pytest.raises(LincorrError, match="lincorr extract"):
+        again.store.asked.load("toy")
+    assert again("extract")["asked"] == 4 * len(CITIES)
+    assert again.store.verify() == []
+    np.testing.assert_array_equal(array(store, "asked/toy/logits"), before)
+
+
+def test_the_terminal_shows_the_ceiling(again, capsys):
+    assert main(["evaluate", *flags_of(again.flags)]) == 0
+    table = capsys.readouterr().out
+    assert "toy: the model asked outright" in table
+    best = max(one["hits"]["influencing source"]["1"] for one in again.document["relations"][0]["asked"])
+    line = next(line for line in table.splitlines() if line.strip().startswith("the best of these"))
+    assert line.split()[-1] == f"{best:.2f}"
+
+
+def test_other_prompts_are_asked_anew_and_scored_anew(again):
+    with_prompts(again, asked=PROMPTS[:1])
+    assert again("extract")["asked"] == 2 * len(CITIES)
+    assert len(again("evaluate")["relations"][0]["asked"]) == 2
