@@ -15,6 +15,7 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.document import results_of
 from pipeline.evaluate.scores import evaluate_relation
+from pipeline.evaluate.wordings import relations_read
 from pipeline.extract.asked import ask_all, missing_asked
 from pipeline.extract.stage import (
     create_store,
@@ -119,7 +120,7 @@ class Run:
                 fit_memory(settings, self.config.cluster), gpus, keep_memory=False
             ) as executor,
         ):
-            relations = list(self.fit_inputs(store))
+            relations = list(self.fit_inputs(store, self.inputs.relations))
             shared = self.source_cache(store, relations)
             with self.narrator.lines("Fitting", len(relations), "relations") as count:
                 for inputs in relations:
@@ -173,7 +174,18 @@ class Run:
 
     def results(self) -> Results:
         """Return scores, settings and provenance."""
-        return results_of(self.config, self.inputs, self.store(), self.split(), self.seconds, self.idle)
+        store = self.store()
+        return results_of(
+            self.config, self.inputs, store, self.read(store), self.split(), self.seconds, self.idle
+        )
+
+    def read(self, store: LogitStore) -> tuple[RelationInputs, ...]:
+        """Return the relations that are evaluated and shown, of several wordings the chosen and the first.
+
+        Raises:
+            BadInput: a wording is to be chosen, and a map is missing.
+        """
+        return relations_read(store, self.config, self.inputs.relations)
 
     def fit_inputs(
         self, store: LogitStore, relations: Sequence[RelationInputs] | None = None
@@ -181,12 +193,14 @@ class Run:
         """Yield what each relation is fitted from; relations that share a source prompt follow each other.
 
         Args:
-            relations: others than the configuration's, of its templates.
+            relations: others than those that are read (`read`), of the configuration's templates.
 
         Raises:
+            BadInput: a wording is to be chosen, and a map is missing.
             LincorrError: a subject or template is not in the store.
         """
         require_identity(store, self.config, self.inputs)
+        relations = self.read(store) if relations is None else relations
         return fit_inputs(store, self.config, self.inputs, self.split(), relations)
 
     def source_cache(self, store: LogitStore, relations: Sequence[FitInputs]) -> SourceCache:

@@ -82,18 +82,24 @@ class Catalogue:
         """The families that relations belong to, each once."""
         return list(dict.fromkeys(self.relations.declared(name).family for name in self.names()))
 
-    def select(self, wanted: Sequence[str]) -> list[str]:
+    def select(self, wanted: Sequence[str], *, every_wording: bool = False) -> list[str]:
         """The names of the relations that a run asks for, each once.
 
         Args:
             wanted: each a relation's name; ``all``; ``family:NAME``, all of one family; ``NAME.*``, one
                 relation in every wording; or ``NAME.*-*``, every wording of its source with every wording of
                 its target.
+            every_wording: whether a relation in its first wording stands for all of its wordings.
 
         Raises:
             BadInput: one of them is unknown; the nearest names are in the message.
         """
-        return list(dict.fromkeys(name for pattern in wanted for name in self._matches(pattern)))
+        names = dict.fromkeys(name for pattern in wanted for name in self._matches(pattern))
+        if every_wording:
+            first = self.relations
+            patterns = [name + EVERY_WORDING if name in first else name for name in names]
+            names = dict.fromkeys(name for pattern in patterns for name in self._matches(pattern))
+        return list(names)
 
     def relation(self, name: str) -> Relation:
         """The relation of that name: ``city-country``; in its second wording, ``city-country.2``; or

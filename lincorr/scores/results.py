@@ -10,6 +10,7 @@ from lincorr.scores.audit import Audit
 from lincorr.scores.documents import from_document, key
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.scores.study import Study
+from lincorr.scores.wordings import Wordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Results:
         notes: what to know about the subjects.
         audit: of the logits in the store; None where nobody looked.
         study: what a study adds.
+        wordings: the relations that were fitted in several.
     """
 
     title: str
@@ -73,6 +75,7 @@ class Results:
     relations: tuple[RelationScores, ...]
     audit: Audit | None = None
     study: Study | None = None
+    wordings: tuple[Wordings, ...] | None = None
 
 
 def read_results(path: Path) -> Results:

@@ -42,6 +42,10 @@ class RidgePath:
     best: float
     reading: float
 
+    def score(self, root_penalty: float) -> float:
+        """The leave-one-out score of one of the path's penalties; NaN of another."""
+        return next((p.score for p in self.points if p.root_penalty == root_penalty), math.nan)
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -57,6 +61,8 @@ class Diagnosis:
             kept directions.
         min_norm_residual: ‖W - VVᵀW‖ / ‖W‖: how much of W lies outside the kept directions.
         path: the ridge path that chose λ, if there is one.
+        loo_r: mean leave-one-out r at this λ: over every token as output where the fit goes through hidden
+            states, else over the targets; NaN where it is not known.
     """
 
     method: str
@@ -68,6 +74,7 @@ class Diagnosis:
     normal_residual: float
     min_norm_residual: float
     path: RidgePath | None = None
+    loo_r: float = math.nan
 
     def warning(self) -> str | None:
         """One sentence if the weights should not be read, else None."""

@@ -217,6 +217,23 @@ class MapStore:
             return _lost(key, verb) if self._hierarchy.names(key) else None
         return True if "inputs" in found else None
 
+    def diagnosis(self, relation: str, fit: str) -> Diagnosis:
+        """Return the diagnosis of a stored map, without its weights.
+
+        Raises:
+            BadInput: there is none.
+            StoreDamaged: it is not what was written.
+        """
+        self._require(relation, fit)
+        try:
+            return _sealed_diagnosis(cast(zarr.Group, self._group[f"maps/{relation}/{fit}"]))
+        except READ_ERRORS as problem:
+            raise self._damaged(f"maps/{relation}/{fit}", problem) from problem
+
+    def _require(self, relation: str, fit: str) -> None:
+        if self.inputs(relation, fit) is None:
+            raise BadInput(f"store: {self._url!r} has no map {relation!r} / {fit!r}; run `lincorr fit` first")
+
     def load(
         self,
         relation: str,
@@ -236,8 +253,7 @@ class MapStore:
             BadInput: there is none, or not for these tokens.
             StoreDamaged: it is not what was written.
         """
-        if self.inputs(relation, fit) is None:
-            raise BadInput(f"store: {self._url!r} has no map {relation!r} / {fit!r}; run `lincorr fit` first")
+        self._require(relation, fit)
         try:
             arrays, diagnosis = self._parts(f"maps/{relation}/{fit}")
             if "core" in arrays:
@@ -267,15 +283,13 @@ class MapStore:
         """The arrays of a map, read whole but for tiles, and its diagnosis; StoreDamaged if that fails."""
         try:
             group = cast(zarr.Group, self._group[key])
-            stored = cast(Mapping[str, Any], group.attrs["diagnosis"])
-            if group.attrs.get("seal") not in (None, seal(stored)):
-                raise ValueError("its diagnosis was changed")
+            diagnosis = _sealed_diagnosis(group)
             names = [name for name in self._hierarchy.names(key) if name != "tiles"]
             arrays: dict[str, Any] = {name: _array(group, name) for name in names}
             if "tiles" in self._hierarchy.names(key):
                 arrays["weights"] = StoredTiles(group["tiles"], f"{self._url}/{key}")
             _require_parts(arrays)
-            return arrays, _diagnosis(stored)
+            return arrays, diagnosis
         except READ_ERRORS as problem:
             raise self._damaged(key, problem) from problem
 
@@ -372,7 +386,11 @@ def _save_array(group: zarr.Group, name: str, value: NDArray[Any]) -> None:
     )[...] = value
 
 
-def _diagnosis(stored: Mapping[str, Any]) -> Diagnosis:
+def _sealed_diagnosis(group: zarr.Group) -> Diagnosis:
+    """The diagnosis of a map's group; ValueError if it is not what was written."""
+    stored = cast(Mapping[str, Any], group.attrs["diagnosis"])
+    if group.attrs.get("seal") not in (None, seal(stored)):
+        raise ValueError("its diagnosis was changed")
     path = stored["path"]
     known: dict[str, Any] = {name: float("nan") if v is None else v for name, v in stored.items()}
     known |= {"cut": Cut(**stored["cut"]), "path": None if path is None else _path(path)}

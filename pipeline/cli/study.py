@@ -51,9 +51,6 @@ def study(
     compare_paper: Annotated[
         bool, typer.Option("--compare-paper", help="Compare the paper's figures with those found.")
     ] = False,
-    paraphrases: Annotated[
-        bool, typer.Option("--paraphrases", help="Ask every relation in its further wordings, too.")
-    ] = False,
     growth: Annotated[str, typer.Option("--growth", help=_GROWTH_HELP)] = "all",
     as_json: JsonFlag = False,
 ) -> None:
@@ -64,13 +61,16 @@ def study(
     from pipeline.report.tables import write_results
     from pipeline.run import Run
     from pipeline.runtime.console import Narrator
-    from pipeline.study.study import StudyOptions, chosen_relations, names_of
+    from pipeline.study.study import StudyOptions, chosen_relations
     from pipeline.study.study import study as study_of
 
-    settings = chosen_relations(settings_of(config, overrides), paraphrases=paraphrases)
+    settings = chosen_relations(settings_of(config, overrides))
     job = Run(settings, Narrator(quiet=as_json))
     job.require_places(study=True)
-    results = study_of(job, StudyOptions(_followed(growth, names_of(job)), compare_paper))
+    results = study_of(
+        job,
+        StudyOptions(_followed(growth, [relation.name for relation in job.inputs.relations]), compare_paper),
+    )
     page = write_results(results, settings.report_folder())
     if as_json:
         print_json(to_document(results))

@@ -13,6 +13,7 @@ TASK = (
     "model.adapter",
     "model.dtype",
     "relations",
+    "wordings",
     "catalogue",
     "source_answers",
     "target_answers",

@@ -246,6 +246,11 @@ class RunConfig(Section):
         description="Relations to fit: names, all, family:NAME, NAME.* (every wording) or NAME.*-* (every "
         "wording of the source with every wording of the target); see `lincorr relations list`.",
     )
+    wordings: Literal["paper", "chosen", "all"] = Field(
+        "paper",
+        description="paper: relations in their first wording; chosen: fitted in every wording, and shown in "
+        "the one of the best leave-one-out r, beside the first; all: every wording is shown.",
+    )
     catalogue: Annotated[tuple[Path, ...], BeforeValidator(words)] = Field(
         (), description="YAML files with your own templates and relations."
     )

@@ -11,6 +11,7 @@ from lincorr.scores.relation_scores import RelationScores
 from lincorr.scores.results import ModelFacts, Results, SubjectFacts
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
+from pipeline.evaluate.wordings import wordings_of
 from pipeline.fit.inputs import Split
 from pipeline.prepare.prepare import Inputs, RelationInputs
 from pipeline.runtime.machine import cores
@@ -22,6 +23,7 @@ def results_of(
     config: RunConfig,
     inputs: Inputs,
     store: LogitStore,
+    relations: Sequence[RelationInputs],
     split: Split,
     seconds: Mapping[str, float],
     idle: float | None,
@@ -29,13 +31,14 @@ def results_of(
     """Return the stored scores of a run with its settings and provenance.
 
     Args:
+        relations: those that are read.
         split: positions of the subjects that were fitted and held out.
         seconds: of each stage.
         idle: share of extraction in which the device did not compute; None where nothing was extracted.
     """
     identity, subjects = store.identity, inputs.subjects
     return Results(
-        title=f"{_title(inputs.relations)} on {model_name(identity.source)}",
+        title=f"{_title(relations)} on {model_name(identity.source)}",
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         versions=_versions(),
         machine=f"{cores()} cores, {platform.machine()}, {platform.system()}",
@@ -63,9 +66,8 @@ def results_of(
         ),
         notes=tuple(inputs.notes),
         audit=store.audit(),
-        relations=tuple(
-            store.maps.load_scores(relation.name, RelationScores) for relation in inputs.relations
-        ),
+        relations=tuple(store.maps.load_scores(relation.name, RelationScores) for relation in relations),
+        wordings=wordings_of(store, inputs.relations) or None,
     )
 
 

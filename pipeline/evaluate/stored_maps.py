@@ -1,12 +1,16 @@
 """The stored maps of a run's relations, for the verbs that read W."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lincorr.errors import BadInput
+from lincorr.relations.relation import first_wording
+from lincorr.scores.wordings import Wordings
 from lincorr.solvers.centred import centred
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
+from pipeline.evaluate.wordings import wordings_of
 from pipeline.fit.inputs import FIT_NAMES
 from pipeline.prepare.prepare import RelationInputs, prepare_relations
 
@@ -37,12 +41,23 @@ class StoredMap:
 def stored_maps(config: RunConfig, name: str | None) -> tuple[list[StoredMap], list[str]]:
     """Return the named map of every relation, by default the best-reading one, and every token's text.
 
+    Where a wording is to be chosen, the relation is read in the one that is chosen for the map.
+
     Raises:
         BadInput: there is no such map.
     """
     store = LogitStore.open(config.store_url())
     relations, texts = prepare_relations(config)
-    return [_stored(store, inputs, name) for inputs in relations], texts
+    found = [_stored(store, inputs, name) for inputs in relations]
+    if config.wordings == "chosen":
+        wordings = {one.relation: one for one in wordings_of(store, relations)}
+        found = [stored for stored in found if _is_chosen(stored, wordings)]
+    return found, texts
+
+
+def _is_chosen(stored: StoredMap, wordings: Mapping[str, Wordings]) -> bool:
+    several = wordings.get(first_wording(stored.inputs.name))
+    return several is None or several.of_fit(stored.name) == stored.inputs.name
 
 
 def _stored(store: LogitStore, inputs: RelationInputs, name: str | None) -> StoredMap:

@@ -115,7 +115,7 @@ def ask_copies(
     Args:
         stage, unit, per_relation: what the progress bar counts.
         ask: returns what it found of one relation.
-        relations: of the run's templates.
+        relations: of the run's; asked are those of them that are read (`Run.read`).
     """
     run.evaluate()
     store = run.store(write=True)
@@ -126,7 +126,8 @@ def ask_copies(
         sole_writer(store.url, or_read=True, tell=run.narrator.tell_once),
         run.executor_on_demand(worker_bytes, gpus, keep_memory=True) as executor,
     ):
-        chosen = list(run.fit_inputs(store, relations))
+        read = {relation.name for relation in run.read(store)}
+        chosen = list(run.fit_inputs(store, [one for one in relations if one.name in read]))
         with run.narrator.progress(stage.capitalize(), per_relation * len(chosen), unit) as advance:
             copies = Copies(store, spec, run.inputs.fingerprint, executor, advance)
             return [ask(copies, inputs) for inputs in chosen]

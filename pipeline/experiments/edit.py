@@ -31,7 +31,7 @@ from pipeline.experiments.copies import (
 )
 from pipeline.experiments.edit_scores import Outcome, edit_scores
 from pipeline.fit.inputs import FitInputs, input_digest
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.prepare import RelationInputs, is_named
 from pipeline.run import Run
 from pipeline.runtime.executor import Stage
 
@@ -108,13 +108,12 @@ def edit(run: Run, options: EditOptions) -> EditResults:
     Raises:
         BadInput: no edits can be made of a relation.
     """
-    asked_for = run.config.relations
-    relations = [one for one in run.inputs.relations if one.truth or one.name in asked_for]
+    relations = [one for one in run.inputs.relations if one.truth or is_named(run.config, one.name)]
     require_editable(relations, len(run.split()[1]))
     ask = partial(edit_relation, options, run.inputs.token_texts)
     edited = ask_copies(run, "edit", "edits", options.edits, ask, relations)
     store = run.store()
-    scores = [store.maps.load_scores(relation.name, RelationScores) for relation in relations]
+    scores = [store.maps.load_scores(edits.relation, RelationScores) for edits in edited]
     return EditResults(tuple(edited), across_relations(edited, scores))
 
 

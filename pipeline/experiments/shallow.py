@@ -126,7 +126,7 @@ def shallow(run: Run, options: ShallowOptions) -> ShallowResults:
     Raises:
         BadInput: a relation has no three pairs to map, or the vocabulary has too few subjects.
     """
-    config = run.config
+    config = run.config.model_copy(update={"wordings": "paper"})  # they learn answers, not wordings
     relations, texts = prepare_relations(config)
     spec = replace(config.model.spec(), dtype="float32")
     folder = locate(spec)

@@ -20,7 +20,8 @@ from pipeline.prepare.prepare import Inputs, RelationInputs
 
 Split: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of subjects: fitted, held out
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
-_SOLVERS = 1  # raised when a solver's answer changes: stored maps are then fitted again
+# Raised when a solver's answer changes: stored maps are then fitted again. 2: in memory they have `loo_r`.
+_SOLVERS = {"direct": 2, "factored": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,12 @@ def fit_inputs(
     config: RunConfig,
     inputs: Inputs,
     split: Split,
-    relations: Sequence[RelationInputs] | None = None,
+    relations: Sequence[RelationInputs],
 ) -> Iterator[FitInputs]:
     """Yield the inputs of each relation's fits; relations that share a source prompt follow each other.
 
     Args:
-        relations: in place of the configuration's, of the same templates.
+        relations: of the configuration's templates.
 
     Raises:
         LincorrError: a subject or template is not in the store.
@@ -93,8 +94,7 @@ def fit_inputs(
     _require_extracted(store, inputs, rows)
     fit, test = split
     settings, identity = config.fit, store.identity
-    if relations is not None:
-        inputs = replace(inputs, relations=tuple(relations))
+    inputs = replace(inputs, relations=tuple(relations))
     memory_bytes = fit_memory(settings, config.cluster)
     chosen = choices(config, inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear)
     for relation in _by_source(inputs.relations):
@@ -135,7 +135,8 @@ def input_digest(store: LogitStore, inputs: FitInputs, basis: Basis) -> str:
         store.shards.digest(name, inputs.fit_rows)
         for name in (inputs.source_template, inputs.target_template)
     ]
-    digest_inputs = [_SOLVERS, inputs.choices[basis].method, inputs.rcond, inputs.root_penalty, contents]
+    method = inputs.choices[basis].method
+    digest_inputs = [_SOLVERS.get(method, 1), method, inputs.rcond, inputs.root_penalty, contents]
     whole = hashlib.sha256(json.dumps(digest_inputs).encode())
     for array in (inputs.source_ids(basis), inputs.relation.target.ids, inputs.fit_rows):
         whole.update(array.astype(np.int64).tobytes())

@@ -16,8 +16,10 @@ from pipeline.prepare.prepare import (
     Inputs,
     RelationInputs,
     answers_of,
+    candidates,
     choose_subjects,
     gather_columns,
+    is_named,
     relations_in_tokens,
     sample_prompts,
 )
@@ -150,9 +152,9 @@ def count_words(config: RunConfig, vocabulary_size: int) -> Counts:
     names: dict[str, set[str]] = {}
     templates: dict[str, Template] = {}
     relations = []
-    for relation in (catalogue.relation(name) for name in catalogue.select(config.relations)):
+    for relation in (catalogue.relation(name) for name in candidates(config, catalogue)):
         answers = [set(found) for found in answers_of(config, relation)]
-        if relation.name not in config.relations and not has_choice(*map(len, answers)):
+        if not is_named(config, relation.name) and not has_choice(*map(len, answers)):
             continue
         relations.append(RelationCounts.of(relation, *map(len, answers)))
         for side, found in zip((relation.source, relation.target), answers, strict=True):

@@ -26,9 +26,9 @@ from lincorr.prompts.subjects import (
 )
 from lincorr.prompts.tokens import Tokenizer, encode, leading_specials, token_texts
 from lincorr.prompts.trees import PromptTemplate, prompt_ids, prompt_template
-from lincorr.relations.catalogue import load_catalogue
+from lincorr.relations.catalogue import Catalogue, load_catalogue
 from lincorr.relations.lists import read_answers
-from lincorr.relations.relation import Relation, Template
+from lincorr.relations.relation import Relation, Template, first_wording
 from lincorr.relations.truth_names import truth_note, unknown_names
 from pipeline.config import RunConfig, SubjectSettings
 from pipeline.prepare.asked import AskedInputs, asked_inputs, own_names
@@ -210,9 +210,23 @@ def _open(
     config: RunConfig, tell: Callable[[str], None]
 ) -> tuple[Path, Tokenizer, tuple[RelationInputs, ...], tuple[str, ...]]:
     """Locate the model; return its folder, its tokenizer, the relations in its tokens, and notes."""
-    load_catalogue(config.catalogue).select(config.relations)  # refuse an unknown name before any slow step
+    candidates(config, load_catalogue(config.catalogue))  # refuse an unknown name before any slow step
     folder, tokenizer = open_tokenizer(config, tell)
     return folder, tokenizer, *relations_in_tokens(config, tokenizer)
+
+
+def candidates(config: RunConfig, catalogue: Catalogue) -> list[str]:
+    """Return the names of the relations that are fitted: those asked for, in every wording if one is chosen.
+
+    Raises:
+        BadInput: one is unknown.
+    """
+    return catalogue.select(config.relations, every_wording=config.wordings != "paper")
+
+
+def is_named(config: RunConfig, name: str) -> bool:
+    """Whether a relation, or the one of which it is a wording, is asked for by its own name."""
+    return name in config.relations or first_wording(name) in config.relations
 
 
 def relations_in_tokens(
@@ -226,8 +240,8 @@ def relations_in_tokens(
     catalogue = load_catalogue(config.catalogue)
     relations: list[RelationInputs] = []
     left_out: list[str] = []
-    for name in catalogue.select(config.relations):
-        asked_for = name in config.relations
+    for name in candidates(config, catalogue):
+        asked_for = is_named(config, name)
         try:
             relation = _in_tokens(catalogue.relation(name), tokenizer, config)
         except NoColumns:

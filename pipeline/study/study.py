@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lincorr.relations.catalogue import load_catalogue
-from lincorr.relations.relation import ALL, EVERY_WORDING
+from lincorr.relations.relation import ALL
 from lincorr.scores.experiments import EditScores, GradientScores
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.scores.results import Results
@@ -27,21 +26,11 @@ from pipeline.study.growth import COUNTS, growth_of, steps
 from pipeline.study.matrix import as_relations, family_matrix, prompts_of
 
 
-def chosen_relations(config: RunConfig, *, paraphrases: bool = False) -> RunConfig:
-    """Return the settings of a study: of all relations, where none is named.
-
-    Args:
-        paraphrases: each relation in its further wordings, too.
-
-    Raises:
-        BadInput: a relation or family is unknown.
-    """
-    if "relations" not in config.model_fields_set:
-        config = config.model_copy(update={"relations": (ALL,)})
-    if not paraphrases:
+def chosen_relations(config: RunConfig) -> RunConfig:
+    """Return the settings of a study: of all relations, where none is named."""
+    if "relations" in config.model_fields_set:
         return config
-    names = load_catalogue(config.catalogue).select(config.relations)
-    return config.model_copy(update={"relations": tuple(f"{name}{EVERY_WORDING}" for name in names)})
+    return config.model_copy(update={"relations": (ALL,)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +63,7 @@ def study(run: Run, options: StudyOptions) -> Results:
             matrices = _matrices(run, store, shared)
         with run.timed("growth"):
             grown = _growth(run, store, shared, options.growth)
-    names = names_of(run)
+    names = [relation.name for relation in results.relations]
     stored = stored_edits(store, names), stored_gradients(store, names)
     found = study_of(results.relations, matrices, grown, *stored, compare=options.compare)
     return replace(results, seconds=dict(run.seconds), study=found)
@@ -118,17 +107,13 @@ def study_of(
     )
 
 
-def names_of(run: Run) -> list[str]:
-    """Return the relations of a run, in order: those of its settings that the model has answers of."""
-    return [relation.name for relation in run.inputs.relations]
-
-
 # --- parts ---------------------------------------------------------------------------------------------
 
 
 def _matrices(run: Run, store: LogitStore, shared: SourceCache) -> list[Matrix]:
-    names = names_of(run)
-    families = prompts_of(r for r in run.inputs.relations if first_wording(r.name, names) == r.name)
+    read = run.read(store)
+    names = [relation.name for relation in read]
+    families = prompts_of(r for r in read if first_wording(r.name, names) == r.name)
     found: list[Matrix] = []
     total = sum(map(len, families.values()))
     with run.narrator.progress("Every prompt to every other", total, "sources") as advance:
@@ -143,4 +128,4 @@ def _growth(run: Run, store: LogitStore, shared: SourceCache, names: Sequence[st
     taken = steps(store.rows_of(run.inputs.subjects), run.split()[0], COUNTS)
     with run.narrator.progress("More and more subjects", len(asked), "relations") as advance:
         found = growth_of(store, asked, taken, shared, advance)
-    return [found[name] for name in names_of(run) if name in found]
+    return [found[relation.name] for relation in run.read(store) if relation.name in found]

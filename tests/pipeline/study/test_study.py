@@ -40,7 +40,7 @@ def test_some_relations_may_be_followed_or_none(done: Study) -> None:
 
 def test_every_wording_can_be_asked_for(done: Study) -> None:
     flags = [flag for flag in done.flags if not flag.startswith("--relations")]
-    document = study_alone([*flags, "--relations=home-land,home-late", "--paraphrases", "--growth=none"])
+    document = study_alone([*flags, "--relations=home-land,home-late", "--wordings=all", "--growth=none"])
     names = [relation["name"] for relation in document["relations"]]
     assert names == ["home-land", "home-land.2", "home-late", "home-late.2"]
 

@@ -1,0 +1,70 @@
+"""Choosing the wording of a relation: by leave-one-out r, never by the truth.
+
+The same question in other words gives another W, and some read twice as well as others. Leave-one-out r on
+the fitted subjects tells which: it needs no ground truth, and no held-out subject.
+"""
+
+import math
+from collections.abc import Sequence
+
+from lincorr.relations.relation import first_wording
+from lincorr.scores.wordings import Wording, Wordings
+from lincorr.store.store import LogitStore
+from pipeline.config import RunConfig
+from pipeline.fit.inputs import FIT_NAMES
+from pipeline.prepare.prepare import RelationInputs
+
+
+def wordings_of(store: LogitStore, relations: Sequence[RelationInputs]) -> tuple[Wordings, ...]:
+    """Return the wordings of every relation that was fitted in several, and the chosen ones.
+
+    Raises:
+        BadInput: a map is missing.
+    """
+    groups: dict[str, list[RelationInputs]] = {}
+    for relation in relations:
+        groups.setdefault(first_wording(relation.name), []).append(relation)
+    return tuple(_wordings(store, name, group) for name, group in groups.items() if len(group) > 1)
+
+
+def relations_read(
+    store: LogitStore, config: RunConfig, relations: Sequence[RelationInputs]
+) -> tuple[RelationInputs, ...]:
+    """Return the relations to evaluate and show: of several wordings the chosen and the first, or all.
+
+    Raises:
+        BadInput: a choice is to be made, and a map is missing.
+    """
+    if config.wordings != "chosen":
+        return tuple(relations)
+    left_out = {
+        wording.name
+        for found in wordings_of(store, relations)
+        for wording in found.wordings
+        if wording.name not in found.read
+    }
+    return tuple(relation for relation in relations if relation.name not in left_out)
+
+
+def _wordings(store: LogitStore, name: str, group: Sequence[RelationInputs]) -> Wordings:
+    found = tuple(_wording(store, relation) for relation in group)
+    bases = dict.fromkeys(basis for wording in found for basis in wording.loo_r)
+    return Wordings(name, found, {basis: _best(found, basis) for basis in bases})
+
+
+def _wording(store: LogitStore, relation: RelationInputs) -> Wording:
+    source, target = relation.relation.source.template, relation.relation.target.template
+    stored = [fit for fit in FIT_NAMES if store.maps.inputs(relation.name, fit) is not None]
+    ridge = {fit.removesuffix("-ridge"): fit for fit in stored if fit.endswith("-ridge")}
+    loo_r = {basis: store.maps.diagnosis(relation.name, fit).loo_r for basis, fit in ridge.items()}
+    return Wording(relation.name, source.text, target.text, loo_r)
+
+
+def _best(wordings: Sequence[Wording], basis: str) -> str:
+    """Return the wording of the best leave-one-out r; the first one where none is known."""
+
+    def r(wording: Wording) -> float:
+        known = wording.loo_r.get(basis)
+        return -math.inf if known is None or math.isnan(known) else known
+
+    return max(wordings, key=r).name
