@@ -1,5 +1,7 @@
 """Hugging Face's transformers, imported when it is first needed, and its errors in one line."""
 
+import importlib
+import sys
 from typing import Any
 
 from lincorr.errors import in_one_line
@@ -7,8 +9,10 @@ from lincorr.errors import in_one_line
 
 def quiet_transformers() -> Any:
     """Import transformers and return it, without its warnings and progress bars."""
-    import transformers
-
+    importlib.import_module("transformers")
+    # It replaces itself while it is imported: a thread that waited for another's import is given what was
+    # there before, without most of its names.
+    transformers: Any = sys.modules["transformers"]
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers

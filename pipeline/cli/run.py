@@ -11,13 +11,17 @@ from pipeline.cli.asked import asked_table
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, brief_share, figure, plain_table, print_json, say, show_table
 from pipeline.cli.settings import job
+from pipeline.cli.wordings import show_wordings
 
 _HIT_HEADINGS = ("hit@1", "@3", "@5")  # of `RANKS`
 _SOURCES = 12  # whose strongest targets are shown
 
 
 def print_results(results: Results) -> None:
-    """Print the scores and the strongest targets of every relation."""
+    """Print the scores and the strongest targets of every relation, its wordings first."""
+    by_name = {relation.name: relation for relation in results.relations}
+    for wordings in results.wordings or ():
+        show_wordings(wordings, by_name)
     for relation in results.relations:
         show_table(_scores_table(relation))
         if (asked := asked_table(relation)) is not None:

@@ -1,0 +1,64 @@
+"""The table of a relation's wordings: how well each predicts, which one is chosen, and what its W says."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from lincorr.scores.relation_scores import INFLUENCED_TARGET, INFLUENCING_SOURCE, FitScores, RelationScores
+from lincorr.scores.wordings import Wordings
+from pipeline.cli.output import brief_share, figure, plain_table, say, show_table
+
+
+def show_wordings(wordings: Wordings, relations: Mapping[str, RelationScores]) -> None:
+    """Print the wordings of a relation, its best-reading fit in each.
+
+    Args:
+        relations: scores by name; of a wording that is not read there are none.
+    """
+    fit = f"{'vocabulary' if 'vocabulary' in wordings.chosen else 'domain'}-ridge"
+    show_table(_table(wordings, fit, relations))
+    for number, wording in enumerate(wordings.wordings, 1):
+        say(f"  {number}: {wording.source} → {wording.target}")
+    say("")
+
+
+def _table(wordings: Wordings, fit: str, relations: Mapping[str, RelationScores]) -> Table:
+    heads = ("LOO r", "Pearson r", "target@1", "source@1", "as fitted")
+    table = plain_table(
+        f"{wordings.relation}: {fit} in {len(wordings.wordings)} wordings", ["wording"], heads
+    )
+    for number, wording in enumerate(wordings.wordings, 1):
+        scores = relations.get(wording.name)
+        found = scores.fit(fit) if scores else None
+        label = f"{number}{_role(wordings, fit, number)}"
+        table.add_row(label, figure(wording.loo_r[fit.removesuffix("-ridge")]), *_figures(found))
+    table.caption = (
+        "chosen by leave-one-out r (LOO), not by the truth. target@1: the strongest of a\n"
+        "source's weights is right; source@1: of a target's. as fitted: without centring"
+    )
+    return table
+
+
+def _role(wordings: Wordings, fit: str, number: int) -> str:
+    chosen = wordings.wordings[number - 1].name == wordings.of_fit(fit)
+    roles = [*(["chosen"] if chosen else []), *(["first"] if number == 1 else [])]
+    return f" ({', '.join(roles)})" if roles else ""
+
+
+def _figures(fit: FitScores | None) -> list[str]:
+    """r, hit@1 both ways with their intervals, and the source's hit@1 as W was fitted."""
+    if fit is None:
+        return [""] * 4
+    back = None if fit.hits_as_fitted is None else fit.hits_as_fitted.hit(INFLUENCING_SOURCE, 1)
+    return [
+        figure(fit.r),
+        share_with_interval(fit, INFLUENCED_TARGET),
+        share_with_interval(fit, INFLUENCING_SOURCE),
+        figure(back, 2),
+    ]
+
+
+def share_with_interval(fit: FitScores, direction: str) -> str:
+    """hit@1 of a direction, with its interval where it has one."""
+    share, (low, high) = figure(fit.hit(direction, 1), 2), fit.hit_interval(direction, 1)
+    return share if low is None else f"{share} ({brief_share(low)}–{brief_share(high)})"
