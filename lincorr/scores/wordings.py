@@ -45,6 +45,16 @@ class Wordings:
         return self.chosen[fit.removesuffix("-ridge")]
 
     @property
+    def basis(self) -> str:
+        """The basis whose W reads best: the vocabulary, where it was fitted."""
+        return "vocabulary" if "vocabulary" in self.chosen else "domain"
+
+    @property
+    def best(self) -> str:
+        """Name of the wording that is chosen for it."""
+        return self.chosen[self.basis]
+
+    @property
     def read(self) -> tuple[str, ...]:
         """The names of the first wording and of the chosen ones, each once."""
         return tuple(dict.fromkeys([self.wordings[0].name, *self.chosen.values()]))

@@ -18,12 +18,16 @@ _SOURCES = 12  # whose strongest targets are shown
 
 
 def print_results(results: Results) -> None:
-    """Print the scores and the strongest targets of every relation, its wordings first."""
+    """Print the scores of every relation, and what its W says; of several wordings in the chosen one."""
     by_name = {relation.name: relation for relation in results.relations}
+    beside: set[str] = set()  # wordings that are read, and are not the one that is chosen for the best fit
     for wordings in results.wordings or ():
         show_wordings(wordings, by_name)
+        beside |= set(wordings.read) - {wordings.best}
     for relation in results.relations:
         show_table(_scores_table(relation))
+        if relation.name in beside:
+            continue
         if (asked := asked_table(relation)) is not None:
             show_table(asked)
         show_table(_worth_table(relation))

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from lincorr.scores.relation_scores import INFLUENCED_TARGET, INFLUENCING_SOURCE, FitScores, RelationScores
+from lincorr.scores.asked import ceiling, share_known
+from lincorr.scores.relation_scores import (
+    DIRECTIONS,
+    INFLUENCED_TARGET,
+    INFLUENCING_SOURCE,
+    FitScores,
+    RelationScores,
+)
 from lincorr.scores.wordings import Wordings
 from pipeline.cli.output import brief_share, figure, plain_table, say, show_table
 
@@ -15,8 +22,7 @@ def show_wordings(wordings: Wordings, relations: Mapping[str, RelationScores]) -
     Args:
         relations: scores by name; of a wording that is not read there are none.
     """
-    fit = f"{'vocabulary' if 'vocabulary' in wordings.chosen else 'domain'}-ridge"
-    show_table(_table(wordings, fit, relations))
+    show_table(_table(wordings, f"{wordings.basis}-ridge", relations))
     for number, wording in enumerate(wordings.wordings, 1):
         say(f"  {number}: {wording.source} → {wording.target}")
     say("")
@@ -32,11 +38,25 @@ def _table(wordings: Wordings, fit: str, relations: Mapping[str, RelationScores]
         found = scores.fit(fit) if scores else None
         label = f"{number}{_role(wordings, fit, number)}"
         table.add_row(label, figure(wording.loo_r[fit.removesuffix("-ridge")]), *_figures(found))
+    _add_ceiling(table, relations[wordings.best], fit)
     table.caption = (
-        "chosen by leave-one-out r (LOO), not by the truth. target@1: the strongest of a\n"
-        "source's weights is right; source@1: of a target's. as fitted: without centring"
+        "chosen by leave-one-out r (LOO), not by the truth. target@1: the strongest of a source's weights is "
+        "right; source@1: of a target's; as fitted: the latter without centring. Asked outright, the model "
+        "itself says that many; chosen by the truth"
     )
     return table
+
+
+def _add_ceiling(table: Table, chosen: RelationScores, fit: str) -> None:
+    """Add the best of what the model says when it is asked outright, and the share of it that W says."""
+    best = [ceiling(chosen.asked, direction) for direction in DIRECTIONS]
+    found = chosen.fit(fit)
+    if found is None or not any(best):
+        return
+    shares = [share_known(found.hit(way, 1), one) for way, one in zip(DIRECTIONS, best, strict=True)]
+    table.add_section()
+    table.add_row("asked outright", "", "", *(figure(one.share if one else None, 2) for one in best), "")
+    table.add_row("share of it that is read", "", "", *(figure(share, 2) for share in shares), "")
 
 
 def _role(wordings: Wordings, fit: str, number: int) -> str:
@@ -52,13 +72,13 @@ def _figures(fit: FitScores | None) -> list[str]:
     back = None if fit.hits_as_fitted is None else fit.hits_as_fitted.hit(INFLUENCING_SOURCE, 1)
     return [
         figure(fit.r),
-        share_with_interval(fit, INFLUENCED_TARGET),
-        share_with_interval(fit, INFLUENCING_SOURCE),
+        _share(fit, INFLUENCED_TARGET),
+        _share(fit, INFLUENCING_SOURCE),
         figure(back, 2),
     ]
 
 
-def share_with_interval(fit: FitScores, direction: str) -> str:
+def _share(fit: FitScores, direction: str) -> str:
     """hit@1 of a direction, with its interval where it has one."""
     share, (low, high) = figure(fit.hit(direction, 1), 2), fit.hit_interval(direction, 1)
     return share if low is None else f"{share} ({brief_share(low)}–{brief_share(high)})"
