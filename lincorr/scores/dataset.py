@@ -13,6 +13,7 @@ _OF_FIT = (
     *("r_shuffled", "r_shuffled_std", "r_mean_logit", "r_other_prompt", "r_unrelated"),
     *("root_penalty", "rank"),
 )
+_OF_HITS = ("hit", "hit_low", "hit_high", "chance", "hit_as_fitted")
 
 
 def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
@@ -26,27 +27,25 @@ def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
         (mean and standard deviation over output columns), r_low and r_high (95 % interval), r2, spearman,
         r_all, the controls r_shuffled, r_shuffled_std, r_mean_logit, r_other_prompt and r_unrelated,
         root_penalty (√λ/σ₁) and rank; over (relation, fit, direction, k): hit, hit_low and hit_high
-        (95 % interval) and chance; over relation: r_identity. Coordinates: relation, fit, direction, k;
-        family, source and target (templates), source_columns and target_columns of each relation.
+        (95 % interval), chance, and hit_as_fitted (rows of W not centred); over relation: r_identity.
+        Coordinates: relation, fit, direction, k; family, source and target (templates), source_columns and
+        target_columns of each relation.
     """
     figures = {name: np.full((len(relations), len(FITS)), math.nan) for name in _OF_FIT}
     shape = (len(relations), len(FITS), len(DIRECTIONS), len(RANKS))
-    hit, chance, low, high = (np.full(shape, math.nan) for _ in range(4))
+    of_hits = {name: np.full(shape, math.nan) for name in _OF_HITS}
     for row, relation in enumerate(relations):
         for fit in relation.fits:
             column = FITS.index(fit.name)
             for name in _OF_FIT:
                 figures[name][row, column] = _number(getattr(fit, name))
-            for at, share, random, ends in _hits(fit):
-                hit[row, column, *at], chance[row, column, *at] = share, random
-                low[row, column, *at], high[row, column, *at] = ends
+            for at, shares in _hits(fit):
+                for name, share in zip(_OF_HITS, shares, strict=True):
+                    of_hits[name][row, column, *at] = _number(share)
     return xarray.Dataset(
         {
             **{name: (("relation", "fit"), values) for name, values in figures.items()},
-            "hit": (("relation", "fit", "direction", "k"), hit),
-            "hit_low": (("relation", "fit", "direction", "k"), low),
-            "hit_high": (("relation", "fit", "direction", "k"), high),
-            "chance": (("relation", "fit", "direction", "k"), chance),
+            **{name: (("relation", "fit", "direction", "k"), values) for name, values in of_hits.items()},
             "r_identity": (
                 "relation",
                 [_number(relation.identity.r) for relation in relations],
@@ -70,13 +69,13 @@ def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
     )
 
 
-def _hits(fit: FitScores) -> Iterator[tuple[tuple[int, int], float, float, tuple[float, float]]]:
-    """Yield positions along (direction, k) with hit rate, chance, and the hit rate's interval."""
+def _hits(fit: FitScores) -> Iterator[tuple[tuple[int, int], tuple[Figure, ...]]]:
+    """Yield positions along (direction, k), and the shares there in the order of `_OF_HITS`."""
     for i, direction in enumerate(DIRECTIONS):
         for j, k in enumerate(RANKS):
             low, high = fit.hit_interval(direction, k)
-            ends = _number(low), _number(high)
-            yield (i, j), _number(fit.hit(direction, k)), _number(fit.chance(direction, k)), ends
+            random, as_fitted = fit.chance(direction, k), fit.hit_as_fitted(direction, k)
+            yield (i, j), (fit.hit(direction, k), low, high, random, as_fitted)
 
 
 def _number(value: Figure) -> float:

@@ -198,6 +198,10 @@ class FitScores(WithHits):
     path: tuple[PathPoint, ...]
     hits_as_fitted: Hits | None = None
 
+    def hit_as_fitted(self, direction: str, rank: int) -> Figure:
+        """The share of `hit` where rows of W are not centred."""
+        return None if self.hits_as_fitted is None else self.hits_as_fitted.hit(direction, rank)
+
 
 # --- a relation ----------------------------------------------------------------------------------------
 

@@ -36,9 +36,10 @@ class Wordings:
     wordings: tuple[Wording, ...]
     chosen: Mapping[str, str]
 
-    def wording(self, name: str) -> Wording:
-        """The wording of this name; KeyError if there is none."""
-        return {wording.name: wording for wording in self.wordings}[name]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the relation in each wording."""
+        return tuple(wording.name for wording in self.wordings)
 
     def of_fit(self, fit: str) -> str:
         """Name of the wording that is chosen for a fit, one of `lincorr.scores.relation_scores.FITS`."""

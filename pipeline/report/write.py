@@ -113,6 +113,7 @@ HIT_COLUMNS = tuple(
         *(f"hit@{rank}{end}" for rank in RANKS for end in ("", "_low", "_high")),
         "of",
         *(f"chance@{rank}" for rank in RANKS),
+        *(f"as_fitted@{rank}" for rank in RANKS),
     )
 )
 SCORE_COLUMNS = (
@@ -148,6 +149,7 @@ def _hit_cells(fit: FitScores) -> Iterator[float | None]:
             yield from fit.hit_interval(direction, rank)
         yield fit.asked(direction)
         yield from (fit.chance(direction, rank) for rank in RANKS)
+        yield from (fit.hit_as_fitted(direction, rank) for rank in RANKS)
 
 
 def link_rows(results: Results) -> Iterator[dict[str, Any]]:
