@@ -3,7 +3,8 @@
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,26 @@ from lincorr.prompts.trees import Batch, TreeShape
 from lincorr.readout import Readout
 
 Logits = list[NDArray[np.float32]]
+
+
+class Reads(Protocol):
+    """Whatever makes numbers of the states that enter the head."""
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return numbers (batch, columns) of states (batch, width)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _WithTotal:
+    """Reads the logits of some tokens, and behind them the log of the sum of all tokens' exponentials."""
+
+    head: Readout
+    columns: torch.Tensor
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        every: torch.Tensor = self.head.logits(hidden)
+        return torch.cat([every[:, self.columns], every.logsumexp(dim=1, keepdim=True)], dim=1)
 
 
 class LanguageModel:
@@ -74,7 +95,7 @@ class LanguageModel:
         return _host(self._decode(ids)[:, -1] if shape is None else self._end_states(ids, shape))
 
     def hidden_and_logits(
-        self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Readout]
+        self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Reads]
     ) -> tuple[NDArray[np.float32], Logits]:
         """Return hidden states (batch, k, width) of trees, and logits (batch, columns) of each end, float32.
 
@@ -85,7 +106,7 @@ class LanguageModel:
         return self._begin(ids, shape, readouts)()
 
     def passes(
-        self, batches: Iterable[Batch], readouts: Sequence[Readout]
+        self, batches: Iterable[Batch], readouts: Sequence[Reads]
     ) -> Iterator[tuple[Batch, NDArray[np.float32], Logits]]:
         """Run the forward passes of batches; yield each with its hidden states and logits.
 
@@ -150,6 +171,14 @@ class LanguageModel:
         bias = None if head.bias is None else head.bias.float()
         return Readout(head.weight.float(), bias, head.scale, head.softcap)
 
+    def readouts_with_totals(self, columns: Sequence[NDArray[np.int64]]) -> list[Reads]:
+        """Return the head for several lists of token ids, each with one number more: log Σ exp of all logits.
+
+        A token's logit less that number is the log of its probability.
+        """
+        head = self.part_of_readout(None)
+        return [_WithTotal(head, self._tensor(ids)) for ids in columns]
+
     def host_readout(self) -> Readout:
         """Return the whole head as float32 NumPy arrays."""
         head = self.readout
@@ -182,7 +211,7 @@ class LanguageModel:
 
     @torch.inference_mode()
     def _begin(
-        self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Readout]
+        self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Reads]
     ) -> Callable[[], tuple[NDArray[np.float32], Logits]]:
         """Start a forward pass; what is returned waits for its hidden states and logits."""
         states = self._end_states(ids, shape).float()

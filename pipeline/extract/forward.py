@@ -16,7 +16,7 @@ from pipeline.extract.audit import audit_shard
 from pipeline.extract.prompts import Prompts, prompts_of, tree_batches
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
-    from lincorr.model.language_model import LanguageModel
+    from lincorr.model.language_model import LanguageModel, Reads
 
 Rows = NDArray[np.float32]
 
@@ -39,6 +39,7 @@ class Answers:
     """Logits and hidden states of all rows, template by template; what the passes took.
 
     Attributes:
+        totals: (rows,) log Σ exp of all tokens' logits, if they were wanted.
         audits: of their logits.
         seconds: on the compute thread, and
         audit_seconds: of those, for the audits.
@@ -46,6 +47,7 @@ class Answers:
     """
 
     logits: list[Rows]
+    totals: list[Rows]
     hidden: list[Rows | None]
     audits: list[Audit]
     seconds: float
@@ -72,7 +74,14 @@ def prepare_work(
 
 
 def forward(
-    model: "LanguageModel", identity: Identity, work: Work, columns: Sequence[NDArray[np.int64]], seed: int
+    model: "LanguageModel",
+    identity: Identity,
+    work: Work,
+    columns: Sequence[NDArray[np.int64]],
+    seed: int,
+    *,
+    hidden: bool,
+    totals: bool = False,
 ) -> Answers:
     """Make forward passes, and audit them; rows without a batch are left undefined.
 
@@ -80,25 +89,46 @@ def forward(
         work: of templates that share passes.
         columns: template by template, the token ids whose logits are wanted.
         seed: of the audit's sample.
+        hidden: whether hidden states are wanted, and
+        totals: whether log Σ exp of all tokens' logits is.
     """
     began = time.perf_counter()
-    logits = [np.empty((work.n_rows, len(ids)), np.float32) for ids in columns]
-    hidden = np.empty((len(columns), work.n_rows, identity.width), np.float32)
+    values = [np.empty((work.n_rows, len(ids) + totals), np.float32) for ids in columns]
+    states = np.empty((len(columns), work.n_rows, identity.width), np.float32) if hidden else None
     passed = 0
     if identity.passes == "whole":
         for batch in work.batches:
-            logits[0][batch.rows] = model.logits(batch.ids)[: len(batch.rows), columns[0]]
+            values[0][batch.rows] = _read(model.logits(batch.ids)[: len(batch.rows)], columns[0], totals)
     else:
-        readouts = [model.part_of_readout(ids) for ids in columns]
-        for batch, states, values in model.passes(work.batches, readouts):
+        readouts: Sequence[Reads] = [model.part_of_readout(ids) for ids in columns]
+        if totals:
+            readouts = model.readouts_with_totals(columns)
+        for batch, found, read in model.passes(work.batches, readouts):
             count = len(batch.rows)
-            hidden[:, batch.rows] = states[:count].swapaxes(0, 1)
-            for kept, value in zip(logits, values, strict=True):
+            if states is not None:
+                states[:, batch.rows] = found[:count].swapaxes(0, 1)
+            for kept, value in zip(values, read, strict=True):
                 kept[batch.rows] = value[:count]
             passed += 1
-    kept_hidden: list[Rows | None] = list(hidden) if identity.hidden else [None] * len(columns)
-    cut = max(0, passed - len(work.batches))
     answered = time.perf_counter()
+    logits = [kept[:, : len(ids)] for kept, ids in zip(values, columns, strict=True)]
     audits = audit_shard(model, work.batches, work.prompts, logits, columns, seed)
     ended = time.perf_counter()
-    return Answers(logits, kept_hidden, audits, ended - began, ended - answered, cut)
+    return Answers(
+        logits=logits,
+        totals=[kept[:, -1] for kept in values] if totals else [],
+        hidden=[None] * len(columns) if states is None else list(states),
+        audits=audits,
+        seconds=ended - began,
+        audit_seconds=ended - answered,
+        cut=max(0, passed - len(work.batches)),
+    )
+
+
+def _read(logits: Rows, columns: NDArray[np.int64], total: bool) -> Rows:
+    """Return some of all tokens' logits (rows, V), with log Σ exp of all behind them if that is wanted."""
+    if not total:
+        return logits[:, columns]
+    most = logits.max(axis=1, keepdims=True)
+    total_of_all = most + np.log(np.exp(logits - most).sum(axis=1, keepdims=True))
+    return np.concatenate([logits[:, columns], total_of_all], axis=1)

@@ -71,9 +71,10 @@ def extract_shard(task: ExtractTask) -> Receipt:
         whole = {name: store.shards.whole_rows(name, task.shard) for name in missing & set(templates)}
         work = prepare_work(model, store.identity, list(templates.values()), subjects, min(whole.values()))
         columns = [store.column_ids(name) for name in templates]
-        answers = compute(forward, model, store.identity, work, columns, task.shard)
+        identity = store.identity
+        answers = compute(forward, model, identity, work, columns, task.shard, hidden=identity.hidden)
         audits = {f"template {name!r}": audit for name, audit in zip(templates, answers.audits, strict=True)}
-        require_audit(audits, f"shard {task.shard}", store.identity.compute)
+        require_audit(audits, f"shard {task.shard}", identity.compute)
         computing += answers.seconds
         auditing += answers.audit_seconds
         cut += answers.cut

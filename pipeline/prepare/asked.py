@@ -32,6 +32,11 @@ class AskedInputs:
     tokens: int
 
     @property
+    def sums(self) -> bool:
+        """Whether answers are sums of log-probabilities."""
+        return any(len(tokens) > 1 for tokens in self.targets)
+
+    @property
     def n_prompts(self) -> int:
         """Number of prompts."""
         return len(self.questions) * len(self.sources)
@@ -78,12 +83,14 @@ def asked_inputs(
             tokens += len(source) * count(question.asked)  # examples are computed once
     if not questions:
         return None
+    targets = target.tokens if multi_token else tuple((token,) for token in target.ids.tolist())
+    branches = {tokens[:n] for tokens in targets for n in range(1, len(tokens))}
     return AskedInputs(
         name=first_wording(relation.name),
         questions=tuple(questions),
         sources=source.names,
-        targets=target.tokens if multi_token else tuple((token,) for token in target.ids.tolist()),
-        tokens=tokens,
+        targets=targets,
+        tokens=tokens + len(questions) * len(source) * len(branches),
     )
 
 

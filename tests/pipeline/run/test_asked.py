@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from lincorr.errors import LincorrError
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
 from tests.commands import flags_of
-from tests.pipeline.run.runner import RELATIONS, TEMPLATES, Runner, runner
+from tests.pipeline.run.runner import RELATIONS, TEMPLATES, Reference, Runner, runner
 from tests.plots import blank_plots
 from tests.stores import array
 
@@ -130,3 +131,30 @@ def test_other_prompts_are_asked_anew_and_scored_anew(again):
     with_prompts(again, asked=PROMPTS[:1])
     assert again("extract")["asked"] == 2 * len(CITIES)
     assert len(again("evaluate")["relations"][0]["asked"]) == 2
+
+
+LONG = ["Italy Norway", "Peru of India", "Japan in Peru in Peru", *COUNTRIES[1:4]]
+
+
+@pytest.mark.parametrize("passes", ["trunk", "trees", "plain", "whole"])
+def test_answers_of_several_tokens_are_sums_of_log_probabilities(passes, run, reference, monkeypatch):
+    monkeypatch.setattr("pipeline.extract.check._passes", lambda *_: passes)
+    target = {"template": "country", "answers": LONG}
+    with_prompts(run, target=target, truth=[list(pair) for pair in zip(CITIES, LONG, strict=False)])
+    run("extract", subjects_count=20, multi_token="true")
+    found = run.store.asked.load("toy")
+    told = "".join(f"{city} in {country}. " for city, country in zip(CITIES[:2], LONG[:2], strict=True))
+    for question, prompt in ((1, "{} in"), (3, told + "{} in")):
+        for i, city in enumerate(CITIES[:3]):
+            right = [log_probability(reference, prompt.replace("{}", city), name) for name in LONG]
+            np.testing.assert_allclose(found[question, i], right, atol=1e-3)
+
+
+def log_probability(reference: Reference, prompt: str, answer: str) -> float:
+    """Of all tokens of an answer after a prompt, one after the other, each in a forward pass of its own."""
+    ids, total = reference.tokenizer.encode(prompt), 0.0
+    for token in reference.tokenizer.encode(f" {answer}"):
+        logits = torch.from_numpy(reference.logits([ids])[0])
+        total += float(torch.log_softmax(logits, dim=0)[token])
+        ids.append(token)
+    return total
