@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from lincorr.relations.reading import SHIPPED as FOLDER
+from lincorr.relations.relation import Template
 
 # Others code against these names, and stores have them.
 PROMISED = {
@@ -98,3 +99,11 @@ def test_every_language_asks_the_same_eleven_attributes():
 )
 def test_the_papers_prompts_are_kept_word_for_word(shipped, name, text):
     assert shipped.templates[name].text == text
+
+
+def test_every_relation_with_a_truth_is_asked_outright(shipped):
+    for name in shipped.names():
+        relation = shipped.relation(name)
+        assert bool(relation.asked) == bool(relation.truth), name
+        assert not relation.truth or 2 <= len(relation.asked) <= 3, name
+        assert {Template("", text).gap for text in relation.asked} <= {relation.target.template.gap}, name
