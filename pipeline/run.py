@@ -14,7 +14,7 @@ from lincorr.store.place import require_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.document import results_of
-from pipeline.evaluate.scores import evaluate_relation
+from pipeline.evaluate.scores import evaluate_relation, require_maps
 from pipeline.evaluate.wordings import relations_read
 from pipeline.extract.asked import ask_all, missing_asked
 from pipeline.extract.stage import (
@@ -138,6 +138,8 @@ class Run:
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
         with self.timed("evaluate"), sole_writer(store.url, or_read=True, tell=self.narrator.tell_once):
+            for fitted in self.fit_inputs(store, self.inputs.relations):
+                require_maps(store, fitted)  # of wordings that are only compared, too
             relations = list(self.fit_inputs(store))
             shared = self.source_cache(store, relations)
             with self.narrator.lines("Evaluating", len(relations), "relations") as count:

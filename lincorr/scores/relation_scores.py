@@ -371,6 +371,13 @@ class RelationScores:
         """The fit of this name, if there is one."""
         return next((fit for fit in self.fits if fit.name == name), None)
 
+    @property
+    def reading(self) -> FitScores:
+        """The fit whose W is best to read: with ridge, from the full vocabulary where there is such a fit."""
+        return next(
+            fit for name in reversed(FITS) for fit in self.fits if fit.name == name and "ridge" in name
+        )
+
     def side(self, role: str) -> SideFacts:
         """Its "source" or "target"."""
         return self.source if role == "source" else self.target

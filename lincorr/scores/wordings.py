@@ -1,5 +1,6 @@
 """A relation in several wordings, and the one that leave-one-out prefers, as types."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,12 @@ class Wording:
     target: str
     loo_r: Mapping[str, Figure]
 
+    @property
+    def mean_loo_r(self) -> Figure:
+        """Its mean over the bases; None where one is not known."""
+        known = [r for r in self.loo_r.values() if r is not None and not math.isnan(r)]
+        return sum(known) / len(known) if known and len(known) == len(self.loo_r) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Wordings:
@@ -29,33 +36,19 @@ class Wordings:
     Attributes:
         relation: its name in the first wording.
         wordings: the first one is the paper's, or that of whoever declared the relation.
-        chosen: basis -> name of the wording with the best leave-one-out r. The truth has no part in it.
+        chosen: name of the wording with the best mean leave-one-out r. The truth has no part in it.
     """
 
     relation: str
     wordings: tuple[Wording, ...]
-    chosen: Mapping[str, str]
+    chosen: str
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the relation in each wording."""
         return tuple(wording.name for wording in self.wordings)
 
-    def of_fit(self, fit: str) -> str:
-        """Name of the wording that is chosen for a fit, one of `lincorr.scores.relation_scores.FITS`."""
-        return self.chosen[fit.removesuffix("-ridge")]
-
-    @property
-    def basis(self) -> str:
-        """The basis whose W reads best: the vocabulary, where it was fitted."""
-        return "vocabulary" if "vocabulary" in self.chosen else "domain"
-
-    @property
-    def best(self) -> str:
-        """Name of the wording that is chosen for it."""
-        return self.chosen[self.basis]
-
     @property
     def read(self) -> tuple[str, ...]:
-        """The names of the first wording and of the chosen ones, each once."""
-        return tuple(dict.fromkeys([self.wordings[0].name, *self.chosen.values()]))
+        """The names of the first wording and of the chosen one, each once."""
+        return tuple(dict.fromkeys([self.names[0], self.chosen]))

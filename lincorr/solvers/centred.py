@@ -11,9 +11,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lincorr.arrays import Array, namespace
 from lincorr.readout import Readout
+from lincorr.solvers.direct import Direct
+from lincorr.solvers.factored import Factored
 from lincorr.solvers.result import Factors, Floats, LinearMap, Tiles, Weights
 
 _PANEL_ROWS = 1024  # of tiles on disk that are averaged at a time
@@ -36,10 +38,16 @@ def centred(fitted: LinearMap) -> LinearMap:
     )
 
 
-def centred_rows(weights: NDArray[np.floating]) -> NDArray[np.floating]:
+def centred_rows(weights: Array) -> Array:
     """Return weights or logits (p, q) less each row's mean."""
-    rows: NDArray[np.floating] = weights - weights.mean(axis=1, keepdims=True)
-    return rows
+    return weights - namespace(weights).mean(weights, axis=1, keepdims=True)
+
+
+def centred_problem(problem: Direct | Factored) -> Direct | Factored:
+    """Return the problem whose targets are each row's logits less their mean: nothing is decomposed again."""
+    if isinstance(problem, Factored):
+        return problem.for_targets(_centred_head(problem.target_head), problem.target_ids)
+    return problem.with_centred(centred_rows(problem.targets))
 
 
 @dataclass(frozen=True)
@@ -77,10 +85,12 @@ def _centred_weights(weights: Weights) -> Weights:
     if isinstance(weights, Factors):
         return replace(weights, right=weights.right - weights.right.mean(axis=0))
     if isinstance(weights, np.ndarray):
-        return centred_rows(weights)
+        rows: Floats = centred_rows(weights)
+        return rows
     return CentredTiles(weights)
 
 
 def _centred_head(head: Readout) -> Readout:
-    bias = None if head.bias is None else head.bias - head.bias.mean()
-    return replace(head, weight=head.weight - head.weight.mean(axis=0), bias=bias)
+    xp = namespace(head.weight)
+    bias = None if head.bias is None else head.bias - xp.mean(head.bias)
+    return replace(head, weight=head.weight - xp.mean(head.weight, axis=0), bias=bias)

@@ -20,10 +20,10 @@ _SOURCES = 12  # whose strongest targets are shown
 def print_results(results: Results) -> None:
     """Print the scores of every relation, and what its W says; of several wordings in the chosen one."""
     by_name = {relation.name: relation for relation in results.relations}
-    beside: set[str] = set()  # wordings that are read, and are not the one that is chosen for the best fit
+    beside: set[str] = set()  # wordings that are not chosen
     for wordings in results.wordings or ():
         show_wordings(wordings, by_name)
-        beside |= set(wordings.read) - {wordings.best}
+        beside |= set(wordings.names) - {wordings.chosen}
     for relation in results.relations:
         show_table(_scores_table(relation))
         if relation.name in beside:

@@ -22,13 +22,15 @@ def show_wordings(wordings: Wordings, relations: Mapping[str, RelationScores]) -
     Args:
         relations: scores by name; of a wording that is not read there are none.
     """
-    show_table(_table(wordings, f"{wordings.basis}-ridge", relations))
+    show_table(_table(wordings, relations))
     for number, wording in enumerate(wordings.wordings, 1):
         say(f"  {number}: {wording.source} → {wording.target}")
     say("")
 
 
-def _table(wordings: Wordings, fit: str, relations: Mapping[str, RelationScores]) -> Table:
+def _table(wordings: Wordings, relations: Mapping[str, RelationScores]) -> Table:
+    chosen = relations[wordings.chosen]
+    fit = chosen.reading.name
     heads = ("LOO r", "Pearson r", "target@1", "source@1", "as fitted")
     table = plain_table(
         f"{wordings.relation}: {fit} in {len(wordings.wordings)} wordings", ["wording"], heads
@@ -36,33 +38,30 @@ def _table(wordings: Wordings, fit: str, relations: Mapping[str, RelationScores]
     for number, wording in enumerate(wordings.wordings, 1):
         scores = relations.get(wording.name)
         found = scores.fit(fit) if scores else None
-        label = f"{number}{_role(wordings, fit, number)}"
-        table.add_row(label, figure(wording.loo_r[fit.removesuffix("-ridge")]), *_figures(found))
-    _add_ceiling(table, relations[wordings.best], fit)
+        roles = [
+            *(["chosen"] if wording.name == wordings.chosen else []),
+            *(["first"] if number == 1 else []),
+        ]
+        label = f"{number} ({', '.join(roles)})" if roles else str(number)
+        table.add_row(label, figure(wording.mean_loo_r), *_figures(found))
+    _add_ceiling(table, chosen)
     table.caption = (
-        "chosen by leave-one-out r (LOO), not by the truth. target@1: the strongest of a source's weights is "
-        "right; source@1: of a target's; as fitted: the latter without centring. Asked outright, the model "
-        "itself says that many; chosen by the truth"
+        "chosen by leave-one-out r (LOO, mean of the ridge fits), not by the truth. target@1: the strongest "
+        "of a source's weights is right; source@1: of a target's; as fitted: the latter without centring. Asked "
+        "outright, the model itself is right that often, after the best of some prompts"
     )
     return table
 
 
-def _add_ceiling(table: Table, chosen: RelationScores, fit: str) -> None:
+def _add_ceiling(table: Table, chosen: RelationScores) -> None:
     """Add the best of what the model says when it is asked outright, and the share of it that W says."""
     best = [ceiling(chosen.asked, direction) for direction in DIRECTIONS]
-    found = chosen.fit(fit)
-    if found is None or not any(best):
+    if not any(best):
         return
-    shares = [share_known(found.hit(way, 1), one) for way, one in zip(DIRECTIONS, best, strict=True)]
+    shares = [share_known(chosen.reading.hit(way, 1), one) for way, one in zip(DIRECTIONS, best, strict=True)]
     table.add_section()
     table.add_row("asked outright", "", "", *(figure(one.share if one else None, 2) for one in best), "")
     table.add_row("share of it that is read", "", "", *(figure(share, 2) for share in shares), "")
-
-
-def _role(wordings: Wordings, fit: str, number: int) -> str:
-    chosen = wordings.wordings[number - 1].name == wordings.of_fit(fit)
-    roles = [*(["chosen"] if chosen else []), *(["first"] if number == 1 else [])]
-    return f" ({', '.join(roles)})" if roles else ""
 
 
 def _figures(fit: FitScores | None) -> list[str]:

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.scores.moments import CrossMoments
+from lincorr.solvers.factored import Factored
 from lincorr.solvers.spectrum import Problem
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.controls import OtherPrompt, OtherTargets, WithTargets, exchangeable, mean_logit_r
 from pipeline.evaluate.predictions import HeldOut
 from pipeline.fit.inputs import Basis, FitInputs
-from pipeline.fit.problem import for_every_token, held_out_moments, set_up
+from pipeline.fit.problem import held_out_moments, set_up
 from pipeline.fit.sources import SourceCache
 
 
@@ -58,7 +59,10 @@ class EvaluatedBasis:
     @cached_property
     def everything(self) -> Problem | None:
         """The same problem for every token as output, where there are hidden states."""
-        return for_every_token(self.problem, self.inputs, self.shared)
+        if not isinstance(self.problem, Factored):
+            return None
+        tokens = np.arange(self.inputs.n_tokens)
+        return self.problem.for_targets(self.shared.columns(tokens), tokens)
 
     @cached_property
     def mean_logit(self) -> float:

@@ -46,8 +46,7 @@ def evaluate_relation(
         StoreDamaged, BadInput: rows or maps are missing, damaged, or fitted for other settings.
     """
     name = inputs.relation.name
-    for basis in inputs.choices:
-        _require_maps(store, inputs, basis)
+    require_maps(store, inputs)
     for template in (inputs.source_template, inputs.target_template):
         store.shards.require_whole(template, inputs.test_rows)
     others = Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
@@ -59,17 +58,20 @@ def evaluate_relation(
     cached(store.maps, name, RelationScores, depends_on, compute)
 
 
-def _require_maps(store: LogitStore, inputs: FitInputs, basis: Basis) -> None:
+def require_maps(store: LogitStore, inputs: FitInputs) -> None:
+    """Refuse, with BadInput, a relation of which a map is missing, or was fitted for other settings."""
     name = inputs.relation.name
-    for fit in inputs.fit_names(basis):
-        found = store.maps.inputs(name, fit)
-        if found is None:
-            raise BadInput(f"store: {store.url!r} has no map {name!r} / {fit!r}; run `lincorr fit` first")
-        if found != input_digest(store, inputs, basis):
-            raise BadInput(
-                f"store: the map {name!r} / {fit!r} in {store.url!r} was fitted to other "
-                "subjects or settings than these; run `lincorr fit` first"
-            )
+    for basis in inputs.choices:
+        digest = input_digest(store, inputs, basis)
+        for fit in inputs.fit_names(basis):
+            found = store.maps.inputs(name, fit)
+            if found is None:
+                raise BadInput(f"store: {store.url!r} has no map {name!r} / {fit!r}; run `lincorr fit` first")
+            if found != digest:
+                raise BadInput(
+                    f"store: the map {name!r} / {fit!r} in {store.url!r} was fitted to other "
+                    "subjects or settings than these; run `lincorr fit` first"
+                )
 
 
 def _depends_on(store: LogitStore, inputs: FitInputs, others: Others, n_sources: int) -> list[Any]:

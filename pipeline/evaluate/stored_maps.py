@@ -57,7 +57,7 @@ def stored_maps(config: RunConfig, name: str | None) -> tuple[list[StoredMap], l
 
 def _is_chosen(stored: StoredMap, wordings: Mapping[str, Wordings]) -> bool:
     several = wordings.get(first_wording(stored.inputs.name))
-    return several is None or several.of_fit(stored.name) == stored.inputs.name
+    return several is None or several.chosen == stored.inputs.name
 
 
 def _stored(store: LogitStore, inputs: RelationInputs, name: str | None) -> StoredMap:

@@ -7,6 +7,7 @@ the fitted subjects tells which: it needs no ground truth, and no held-out subje
 import math
 from collections.abc import Sequence
 
+from lincorr.errors import BadInput
 from lincorr.relations.relation import first_wording
 from lincorr.scores.wordings import Wording, Wordings
 from lincorr.store.store import LogitStore
@@ -48,23 +49,15 @@ def relations_read(
 
 def _wordings(store: LogitStore, name: str, group: Sequence[RelationInputs]) -> Wordings:
     found = tuple(_wording(store, relation) for relation in group)
-    bases = dict.fromkeys(basis for wording in found for basis in wording.loo_r)
-    return Wordings(name, found, {basis: _best(found, basis) for basis in bases})
+    best = max(found, key=lambda wording: -math.inf if wording.mean_loo_r is None else wording.mean_loo_r)
+    return Wordings(name, found, best.name)
 
 
 def _wording(store: LogitStore, relation: RelationInputs) -> Wording:
     source, target = relation.relation.source.template, relation.relation.target.template
     stored = [fit for fit in FIT_NAMES if store.maps.inputs(relation.name, fit) is not None]
     ridge = {fit.removesuffix("-ridge"): fit for fit in stored if fit.endswith("-ridge")}
+    if not ridge:
+        raise BadInput(f"store: no map of {relation.name!r} is stored; run `lincorr fit` first")
     loo_r = {basis: store.maps.diagnosis(relation.name, fit).loo_r for basis, fit in ridge.items()}
     return Wording(relation.name, source.text, target.text, loo_r)
-
-
-def _best(wordings: Sequence[Wording], basis: str) -> str:
-    """Return the wording of the best leave-one-out r; the first one where none is known."""
-
-    def r(wording: Wording) -> float:
-        known = wording.loo_r.get(basis)
-        return -math.inf if known is None or math.isnan(known) else known
-
-    return max(wordings, key=r).name

@@ -48,14 +48,6 @@ def set_up(store: LogitStore, inputs: FitInputs, basis: Basis, shared: SourceCac
     )
 
 
-def for_every_token(problem: Problem, inputs: FitInputs, shared: SourceCache) -> Factored | None:
-    """Return the problem for every token as output; None where it does not go through hidden states."""
-    if not isinstance(problem, Factored):
-        return None
-    tokens = np.arange(inputs.n_tokens)
-    return problem.for_targets(shared.columns(tokens), tokens)
-
-
 def _decomposed_scratch(store: LogitStore, inputs: FitInputs, basis: Basis) -> Scratch:
     url = scratch_url(store, f"{inputs.relation.name}-{basis}")
     if Scratch.inputs(url) != input_digest(store, inputs, basis):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lincorr.solvers.centred import centred_problem
 from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.lowrank import OVERSAMPLING, PROBES
@@ -14,7 +15,7 @@ from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import Basis, FitInputs, input_digest
 from pipeline.fit.out_of_core import decompose
-from pipeline.fit.problem import for_every_token, set_up
+from pipeline.fit.problem import set_up
 from pipeline.fit.scratch import begin
 from pipeline.fit.sources import SourceCache
 from pipeline.fit.tiled import fit_tiles
@@ -62,9 +63,7 @@ def fit_relation(
 
 def _fit_paths(store: LogitStore, inputs: FitInputs, basis: Basis, shared: SourceCache | None) -> None:
     """Solve and store the minimum-norm map and the ridge one of a basis."""
-    shared = shared or SourceCache(store)
     problem = set_up(store, inputs, basis, shared)
-    everything = for_every_token(problem, inputs, shared)
     path = ridge_path(problem)
     asked = inputs.root_penalty
     ridge = path.reading if asked is None else asked
@@ -74,16 +73,15 @@ def _fit_paths(store: LogitStore, inputs: FitInputs, basis: Basis, shared: Sourc
     ):
         solution = solve(problem, root_penalty, reason=reason, path=known)
         if name.endswith("-ridge"):
-            left_out = _left_out(problem, everything, root_penalty, path)
+            left_out = _left_out(problem, root_penalty, path)
             solution = replace(solution, diagnosis=replace(solution.diagnosis, loo_r=left_out))
         store.maps.save(inputs.relation.name, name, solution, digest)
 
 
-def _left_out(problem: Problem, everything: Factored | None, root_penalty: float, path: RidgePath) -> float:
-    """Return the leave-one-out r that wordings are compared by: over every token where that is known."""
-    scored = everything or problem
-    if isinstance(scored, Direct | Factored):
-        return scored.leave_one_out_scores([root_penalty])[0]
+def _left_out(problem: Problem, root_penalty: float, path: RidgePath) -> float:
+    """Return the leave-one-out r by which wordings are compared."""
+    if isinstance(problem, Direct | Factored):
+        return centred_problem(problem).leave_one_out_scores([root_penalty])[0]
     return path.score(root_penalty)
 
 
