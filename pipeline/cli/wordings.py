@@ -47,7 +47,7 @@ def _table(wordings: Wordings, relations: Mapping[str, RelationScores]) -> Table
     _add_ceiling(table, chosen)
     table.caption = (
         "chosen by leave-one-out r (LOO, mean of the ridge fits), not by the truth. target@1: the strongest "
-        "of a source's weights is right; source@1: of a target's; as fitted: the latter without centring. Asked "
+        "of a source's weights is right; source@1: of a target's; as fitted: the latter uncentred. Asked "
         "outright, the model itself is right that often, after the best of some prompts"
     )
     return table
