@@ -34,52 +34,13 @@ from lincorr.solvers.result import (
 from lincorr.store.chunks import MISSING_ID, checksummed, panel
 from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
 from lincorr.store.seal import seal
+from lincorr.store.tiles import StoredTiles
 
 T = TypeVar("T")
 
 _FACTORS = ("left", "core", "right")
 _HIDDEN = ("weights", "intercept", "core", "source_mean")
 _FORMS = (("weights", "intercept"), (*_FACTORS, "intercept"), tuple(f"hidden_{name}" for name in _HIDDEN))
-
-
-class StoredTiles:
-    """Dense weights that stay on disk: only the tiles of what is asked for are read."""
-
-    def __init__(self, array: Any, where: str) -> None:
-        self._array = array
-        self._where = where
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(p, q)."""
-        return cast(tuple[int, int], self._array.shape)
-
-    def __getitem__(self, index: tuple[Any, Any]) -> Floats:
-        """Return the block of rows and columns, given as integer arrays or slices.
-
-        Raises:
-            StoreDamaged: a tile is missing or damaged.
-        """
-        try:
-            block: Floats = np.asarray(self._array.oindex[index])
-            if not np.isnan(block).any():
-                return block
-            reason = "a tile is missing"
-        except READ_ERRORS as problem:
-            reason = str(problem)
-        raise StoreDamaged(
-            f"store: the weights in {self._where!r} are damaged ({reason}); run `lincorr fit` to fit them "
-            "again"
-        )
-
-    def after(self, logits: Floats) -> Floats:
-        """Return ``logits @ W`` (n, q), a panel of rows of W at a time."""
-        height = self._array.chunks[0]
-        total = np.zeros((len(logits), self.shape[1]))
-        for start in range(0, self.shape[0], height):
-            rows = slice(start, min(start + height, self.shape[0]))
-            total += logits[:, rows] @ self[rows, slice(None)]
-        return total
 
 
 class MapStore:
