@@ -31,7 +31,7 @@ def show_wordings(wordings: Wordings, relations: Mapping[str, RelationScores]) -
 def _table(wordings: Wordings, relations: Mapping[str, RelationScores]) -> Table:
     chosen = relations[wordings.chosen]
     fit = chosen.reading.name
-    heads = ("LOO r", "Pearson r", "target@1", "source@1", "as fitted")
+    heads = ("LOO r", "r", "target@1", "source@1", "as fitted")
     table = plain_table(
         f"{wordings.relation}: {fit} in {len(wordings.wordings)} wordings", ["wording"], heads
     )
@@ -61,7 +61,7 @@ def _add_ceiling(table: Table, chosen: RelationScores) -> None:
     shares = [share_known(chosen.reading.hit(way, 1), one) for way, one in zip(DIRECTIONS, best, strict=True)]
     table.add_section()
     table.add_row("asked outright", "", "", *(figure(one.share if one else None, 2) for one in best), "")
-    table.add_row("share of it that is read", "", "", *(figure(share, 2) for share in shares), "")
+    table.add_row("share of it", "", "", *(figure(share, 2) for share in shares), "")
 
 
 def _figures(fit: FitScores | None) -> list[str]:

@@ -27,7 +27,7 @@ def matrix(rows: int, columns: int) -> NDArray[np.float64]:
 
 def diagnosis(path: RidgePath | None = None) -> Diagnosis:
     cut = Cut(3, 0.1, 0.2, 9.0, 1.0, 0.05)
-    return Diagnosis("direct", "small", 8, cut, 0.5, 0.1, 1e-16, 0.0, path)
+    return Diagnosis("direct", "small", 8, cut, 0.5, 0.1, 1e-16, 0.0, path, loo_r=0.75)
 
 
 def dense_map(path: RidgePath | None = None) -> LinearMap:
