@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lincorr.scores.relation_scores import FitScores, RelationScores
+from lincorr.scores.asked import Ceiling, ceiling
+from lincorr.scores.relation_scores import INFLUENCED_TARGET, FitScores, RelationScores
 from lincorr.scores.results import Results
 from pipeline.report.plots.figure import Plot
 from pipeline.report.plots.growth import growth_plot
@@ -19,6 +20,11 @@ class Entry:
 
     key: str
     data: RelationScores
+
+    @property
+    def ceiling(self) -> Ceiling | None:
+        """The best of what the model says of its targets when it is asked outright."""
+        return ceiling(self.data.asked, INFLUENCED_TARGET)
 
     @property
     def page(self) -> str:

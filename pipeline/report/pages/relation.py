@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lincorr.scores.asked import Ceiling, ceiling, share_known
 from lincorr.scores.relation_scores import (
     DIRECTIONS,
     INFLUENCED_TARGET,
@@ -63,6 +64,15 @@ class RelationView:
 
     def png(self, plot: str) -> str:
         return f"{self.key}-{plot}.png"
+
+    @property
+    def ceilings(self) -> dict[str, Ceiling | None]:
+        """The best of what the model says when it is asked outright, in both directions."""
+        return {direction: ceiling(self.data.asked, direction) for direction in DIRECTIONS}
+
+    def share_known(self, fit: FitScores, direction: str) -> float | None:
+        """The share of it that a fit is read for."""
+        return share_known(fit.hit(direction, 1), self.ceilings[direction])
 
     @property
     def best(self) -> dict[str, float]:

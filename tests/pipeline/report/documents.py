@@ -209,3 +209,20 @@ class Page(HTMLParser):
 
 
 PAGES = ("report.html", "city-country.html", "city-country-2.html")
+
+
+def make_asked(*shares: float) -> list[dict[str, Any]]:
+    """What a model says when it is asked in one hostile prompt for each share, the last after examples."""
+    rates = {"3": 0.5, "5": 0.75, "of": 40, "chance": CHANCE}
+    return [
+        {
+            "asked": f"{HOSTILE[0]} {{}} is in",
+            "examples": [["Ur & <b>", "Iraq"]] if n == len(shares) else [],
+            "hits": {
+                "influenced target": {"1": share, **rates},
+                "influencing source": {"1": 2 * share, **rates},
+            },
+            "calibrated": {"1": share / 2, **rates},
+        }
+        for n, share in enumerate(shares, start=1)
+    ]

@@ -10,6 +10,7 @@ import pytest
 from pipeline.report.write import write_report
 from tests.pipeline.report.documents import (
     Page,
+    make_asked,
     make_document,
     make_fit,
     make_relation,
@@ -136,6 +137,23 @@ class TestPage:
         relation["hubs"] = {}
         page_without = write_report(make_results(relation), tmp_path)
         assert "Hubs" not in page_without.read_text(encoding="utf-8")
+
+    @pytest.mark.usefixtures("unplotted")
+    def test_what_the_model_says_stands_beside_the_share_that_w_says(self, tmp_path: Path) -> None:
+        asked = {"asked": make_asked(0.1, 0.25)}
+        pages = make_relation() | asked, make_relation("other")
+        write_report(make_results(*pages), tmp_path)
+        page = Page((tmp_path / "city-country.html").read_text(encoding="utf-8"))
+        words = " ".join("".join(page.words).split())
+        assert "<script>alert(1)</script> X is in" in words
+        assert "Ur & <b> → Iraq 0.25 0.50 0.75 0.12 40 0.50" in words
+        assert "the best of 4 readings, which the truth chose, has hit@1 0.25. Of that, W says" in words
+        assert "domain columns, ridge: 20 %," in words  # .05 of .25
+        assert "the best of 2 readings, which the truth chose, has hit@1 0.50." in words
+        assert "asked outright" not in (tmp_path / "other.html").read_text(encoding="utf-8")
+        index = (tmp_path / "report.html").read_text(encoding="utf-8")
+        rows = re.findall(r"<tr>\s*<th scope=\"row\".*?</tr>", index, flags=re.DOTALL)[:2]
+        assert [re.findall(r"<td[^>]*>([^<]*)</td>", row)[-3] for row in rows] == ["0.25", "–"]
 
     @pytest.mark.usefixtures("unplotted")
     def test_without_another_prompt_the_page_says_how_to_get_one(self, tmp_path: Path) -> None:
