@@ -38,6 +38,12 @@ def ceiling(asked: Sequence[AskedScores] | None, direction: str) -> Ceiling | No
     return Ceiling(share, best.asked, best.shots, calibrated, len(readings))
 
 
+def ceiling_share(asked: Sequence[AskedScores] | None, direction: str) -> Figure:
+    """Return the hit@1 of the ceiling of one of `DIRECTIONS`, None where there is none."""
+    best = ceiling(asked, direction)
+    return None if best is None else best.share
+
+
 def _readings(one: AskedScores, direction: str) -> list[tuple[HitRates | None, bool]]:
     plain = [(one.hits.rates(direction), False)]
     return [*plain, (one.calibrated, True)] if direction == INFLUENCED_TARGET else plain

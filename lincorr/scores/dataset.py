@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import xarray
 
+from lincorr.scores.asked import ceiling_share
 from lincorr.scores.relation_scores import DIRECTIONS, FITS, RANKS, Figure, FitScores, RelationScores
 
 _OF_FIT = (
@@ -27,7 +28,8 @@ def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
         (mean and standard deviation over output columns), r_low and r_high (95 % interval), r2, spearman,
         r_all, the controls r_shuffled, r_shuffled_std, r_mean_logit, r_other_prompt and r_unrelated,
         root_penalty (√λ/σ₁) and rank; over (relation, fit, direction, k): hit, hit_low and hit_high
-        (95 % interval), chance, and hit_as_fitted (rows of W not centred); over relation: r_identity.
+        (95 % interval), chance, and hit_as_fitted (rows of W not centred); over (relation, direction):
+        ceiling (hit@1 of the model asked outright, `lincorr.scores.asked`); over relation: r_identity.
         Coordinates: relation, fit, direction, k; family, source and target (templates), source_columns and
         target_columns of each relation.
     """
@@ -46,6 +48,10 @@ def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
         {
             **{name: (("relation", "fit"), values) for name, values in figures.items()},
             **{name: (("relation", "fit", "direction", "k"), values) for name, values in of_hits.items()},
+            "ceiling": (
+                ("relation", "direction"),
+                [[_number(ceiling_share(one.asked, way)) for way in DIRECTIONS] for one in relations],
+            ),
             "r_identity": (
                 "relation",
                 [_number(relation.identity.r) for relation in relations],

@@ -37,13 +37,19 @@ class FamilyCoverage:
 
 @dataclass(frozen=True, slots=True)
 class FamilySummary:
-    """The relations of a family, and each fit over them."""
+    """The relations of a family, and each fit over them.
+
+    Attributes:
+        ceilings: direction -> mean ceiling (`lincorr.scores.asked`) of the relations that were asked
+            outright; None where none was.
+    """
 
     family: str
     relations: tuple[str, ...]
     coverage: FamilyCoverage
     r_identity: Figure
     fits: tuple[FamilyFit, ...]
+    ceilings: Mapping[str, Figure] | None = None
 
     def fit(self, name: str) -> FamilyFit | None:
         """The fit of this name, if there is one."""

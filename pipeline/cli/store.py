@@ -28,7 +28,8 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
         facts["cut_batches"] = store.cut_batches
     audit = store.audit()
     facts["audit"] = to_json(audit) | {"bound": audit_bound(store.identity.compute)}
-    facts |= {"templates": templates, "relations": store.maps.relations()}
+    asked = {name: len(store.asked.asked(name).get("questions", ())) for name in store.asked.names()}
+    facts |= {"templates": templates, "asked": asked, "relations": store.maps.relations()}
     if as_json:
         print_json(facts)
         return
@@ -38,6 +39,9 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
             for name, t in templates.items():
                 text = f"{t['text']!r}: {t['columns']:,} columns, {t['rows']:,} rows"
                 table.add_row(f"template {name}", text)
+        elif key == "asked":
+            for name, questions in asked.items():
+                table.add_row(f"asked about {name}", f"{questions} questions")
         elif key == "audit":
             table.add_row(key, audit.verdict(store.identity.compute))
         else:

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from lincorr.errors import BadInput
+from lincorr.scores.asked import ceiling_share
 from lincorr.scores.documents import to_document
 from lincorr.scores.relation_scores import DIRECTIONS, RANKS, FitScores, RelationScores, WithHits
 from lincorr.scores.results import Results
@@ -208,20 +209,27 @@ def _plus_minus(fit: FitScores | FamilyFit | None) -> str:
 
 
 def _hits(families: Families, fits: Sequence[str], direction: str) -> Table:
+    asked = any(family.ceilings for family, _ in families)
     headings = [*((_HEADINGS[name], 11) for name in fits), ("luck\n@1", 4)]
+    headings += [("asked\n@1", 5)] if asked else []
     table = _table(f"hit@1, 3 and 5, {direction}", headings)
     for family, relations in families:
         for relation in relations:
             known = [fit for fit in relation.fits if fit.rates(direction)]
             if known:
                 cells = [_three(relation.fit(name), direction) for name in fits]
-                table.add_row(relation.name, *cells, brief_share(known[0].chance(direction, 1)))
+                cells += [brief_share(known[0].chance(direction, 1))]
+                cells += [brief_share(ceiling_share(relation.asked, direction))] if asked else []
+                table.add_row(relation.name, *cells)
         pooled = [fit for fit in family.fits if fit.rates(direction)]
         if pooled:
             cells = [_three(family.fit(name), direction) for name in fits]
-            chance = brief_share(pooled[0].chance(direction, 1))
-            table.add_row(_total(family), *cells, chance, style="bold", end_section=True)
-    table.columns[0].max_width = 20  # so that eighty columns are enough
+            cells += [brief_share(pooled[0].chance(direction, 1))]
+            cells += [brief_share((family.ceilings or {}).get(direction))] if asked else []
+            table.add_row(_total(family), *cells, style="bold", end_section=True)
+    table.columns[0].max_width = 14 if asked else 20  # so that eighty columns are enough
+    if asked:
+        table.caption = "asked: the model asked outright, the best of its prompts, chosen by the truth"
     return table
 
 

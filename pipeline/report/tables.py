@@ -106,6 +106,10 @@ def family_rows(study: Study) -> Rows:
                 for kind in ("whole", "phrase", "subword")
             },
             **_hit_cells(fit),
+            **{
+                f"{direction.replace(' ', '_')}_ceiling@1": (family.ceilings or {}).get(direction)
+                for direction in DIRECTIONS
+            },
         }
         for family in study.families
         for fit in family.fits

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lincorr.scores.asked import ceiling_share
 from lincorr.scores.documents import to_document
 from lincorr.scores.relation_scores import DIRECTIONS, RANKS, FitScores, RelationScores
 from lincorr.scores.results import Results
@@ -114,6 +115,7 @@ HIT_COLUMNS = tuple(
         "of",
         *(f"chance@{rank}" for rank in RANKS),
         *(f"as_fitted@{rank}" for rank in RANKS),
+        "ceiling@1",
     )
 )
 SCORE_COLUMNS = (
@@ -133,7 +135,7 @@ def score_rows(results: Results) -> Iterator[dict[str, Any]]:
     for relation in results.relations:
         for fit in relation.fits:
             values = [getattr(fit, name) for name in FIT_COLUMNS]
-            row = [relation.name, relation.family, *_others(relation), *values, *_hit_cells(fit)]
+            row = [relation.name, relation.family, *_others(relation), *values, *_hit_cells(fit, relation)]
             yield dict(zip(SCORE_COLUMNS, row, strict=True))
 
 
@@ -142,7 +144,7 @@ def _others(relation: RelationScores) -> list[Any]:
     return [other and other.template, unrelated and unrelated.relation, relation.identity.r]
 
 
-def _hit_cells(fit: FitScores) -> Iterator[float | None]:
+def _hit_cells(fit: FitScores, relation: RelationScores) -> Iterator[float | None]:
     for direction in DIRECTIONS:
         for rank in RANKS:
             yield fit.hit(direction, rank)
@@ -150,6 +152,7 @@ def _hit_cells(fit: FitScores) -> Iterator[float | None]:
         yield fit.asked(direction)
         yield from (fit.chance(direction, rank) for rank in RANKS)
         yield from (fit.hit_as_fitted(direction, rank) for rank in RANKS)
+        yield ceiling_share(relation.asked, direction)
 
 
 def link_rows(results: Results) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from lincorr.relations.paper import GRADIENT, paper_figures
 from lincorr.relations.relation import first_wording as without_number
+from lincorr.scores.asked import ceiling_share
 from lincorr.scores.experiments import GradientScores
 from lincorr.scores.relation_scores import (
     DIRECTIONS,
@@ -64,7 +65,16 @@ def family_summary(family: str, relations: Sequence[RelationScores]) -> FamilySu
         ),
         r_identity=_mean([relation.identity.r for relation in relations]),
         fits=tuple(_family_fit(name, relations) for name in _fit_names(relations)),
+        ceilings=_family_ceilings(relations),
     )
+
+
+def _family_ceilings(relations: Sequence[RelationScores]) -> dict[str, Figure] | None:
+    """Return the mean ceiling of the relations that were asked outright, in both directions."""
+    asked = [relation.asked for relation in relations if relation.asked]
+    if not asked:
+        return None
+    return {way: _mean([ceiling_share(one, way) for one in asked]) for way in DIRECTIONS}
 
 
 def _coverage(counts: Sequence[Coverage]) -> Coverage:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lincorr.scores.asked import Ceiling, ceiling
+from lincorr.scores.asked import ceiling_share
 from lincorr.scores.relation_scores import INFLUENCED_TARGET, FitScores, RelationScores
 from lincorr.scores.results import Results
 from pipeline.report.plots.figure import Plot
@@ -22,9 +22,9 @@ class Entry:
     data: RelationScores
 
     @property
-    def ceiling(self) -> Ceiling | None:
-        """The best of what the model says of its targets when it is asked outright."""
-        return ceiling(self.data.asked, INFLUENCED_TARGET)
+    def ceiling(self) -> float | None:
+        """hit@1 of the best of what the model says of its targets when it is asked outright."""
+        return ceiling_share(self.data.asked, INFLUENCED_TARGET)
 
     @property
     def page(self) -> str:

@@ -1,5 +1,6 @@
 """What the model says when it is asked outright, against Hugging Face's own logits and plain loops."""
 
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 from lincorr.errors import LincorrError
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
-from tests.commands import flags_of
+from tests.commands import flags_of, json_of
 from tests.pipeline.run.runner import RELATIONS, TEMPLATES, Reference, Runner, runner
 from tests.plots import blank_plots
 from tests.stores import array
@@ -125,6 +126,14 @@ def test_the_terminal_shows_the_ceiling(again, capsys):
     best = max(one["hits"]["influencing source"]["1"] for one in again.document["relations"][0]["asked"])
     line = next(line for line in table.splitlines() if line.strip().startswith("the best of these"))
     assert line.split()[-1] == f"{best:.2f}"
+
+
+def test_tables_and_the_store_say_what_was_asked(asked):
+    found = asked.document["relations"][0]["asked"]
+    rows = list(csv.DictReader((asked.folder / "run-report" / "scores.csv").open()))
+    best = max(one["hits"]["influencing source"]["1"] for one in found)
+    assert {float(row["influencing_source_ceiling@1"]) for row in rows} == {best}
+    assert json_of("store", "info", str(asked.flags["store"]))["asked"] == {"toy": 4}
 
 
 def test_other_prompts_are_asked_anew_and_scored_anew(again):
