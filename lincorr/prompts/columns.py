@@ -92,6 +92,18 @@ class Columns:
         """Map each name that is compared with the ground truth to the id of its column."""
         return self._ids_where(self.counted)
 
+    def longer_names(self) -> dict[int, str]:
+        """Map each column that is compared with the ground truth, but is not the whole name, to the name.
+
+        What stands before the token stands before the name: " Lah" is " Lahore".
+        """
+        columns = zip(self.ids.tolist(), self.texts, self.names, self.whole, self.counted, strict=True)
+        return {
+            token: text[: len(text) - len(text.lstrip())] + name
+            for token, text, name, whole, counted in columns
+            if counted and not whole
+        }
+
     def _ids_where(self, flags: tuple[bool, ...]) -> dict[str, int]:
         named = zip(self.names, self.ids.tolist(), flags, strict=True)
         return {name: token for name, token, flag in named if flag}

@@ -5,6 +5,7 @@ What is read is centred (see `lincorr.solvers.centred`): the callers centre a ma
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,36 +75,47 @@ def _rates(found: FoundHits) -> HitRates:
     )
 
 
-def strongest(
-    maps: Mapping[str, LinearMap], inputs: FitInputs, token: int, texts: Sequence[str]
-) -> SourceLinks:
+class Texts(NamedTuple):
+    """What to show for every token as a source and as a target of one relation."""
+
+    source: Sequence[str]
+    target: Sequence[str]
+
+    @classmethod
+    def of(cls, inputs: FitInputs, token_texts: Sequence[str]) -> "Texts":
+        """Show the whole name for a token that is only its beginning, but counts for it."""
+        sides = (inputs.relation.source, inputs.relation.target)
+        return cls(*([*map(side.longer_names().get, range(len(token_texts)), token_texts)] for side in sides))
+
+
+def strongest(maps: Mapping[str, LinearMap], inputs: FitInputs, token: int, texts: Texts) -> SourceLinks:
     """Return the strongest targets of a source in each map."""
     right = inputs.relation.truth.get(token, ())
     by_fit = {
         name: tuple(
-            Link(texts[target], weight, target in right)
+            Link(texts.target[target], weight, target in right)
             for target, weight in fitted.strongest_targets(token, _STRONGEST)
         )
         for name, fitted in maps.items()
     }
-    return SourceLinks(texts[token], tuple(texts[target] for target in right), by_fit)
+    return SourceLinks(texts.source[token], tuple(texts.target[target] for target in right), by_fit)
 
 
-def hubs(fitted: LinearMap, inputs: FitInputs, texts: list[str]) -> HubTable:
+def hubs(fitted: LinearMap, inputs: FitInputs, texts: Texts) -> HubTable:
     """Return the answers that are among the strongest sources of the most targets (see `hubs.py`)."""
     sources = inputs.relation.source.ids.tolist()
-    return hubs_of(fitted, sources, inputs.relation.truth, texts, count=_HUBS)
+    return hubs_of(fitted, sources, inputs.relation.truth, texts.source, count=_HUBS)
 
 
-def heatmap(name: str, fitted: LinearMap, inputs: FitInputs, sources: list[int], texts: list[str]) -> Heatmap:
+def heatmap(name: str, fitted: LinearMap, inputs: FitInputs, sources: list[int], texts: Texts) -> Heatmap:
     """Return the block of W between some sources and their right targets."""
     truth = inputs.relation.truth
     targets = list(dict.fromkeys(t for token in sources for t in truth.get(token, ())))
     targets = targets or inputs.relation.target.ids[: len(sources)].tolist()
     return Heatmap(
         fit=name,
-        sources=tuple(texts[token] for token in sources),
-        targets=tuple(texts[token] for token in targets),
+        sources=tuple(texts.source[token] for token in sources),
+        targets=tuple(texts.target[token] for token in targets),
         weights=tuple(map(tuple, fitted.block(sources, targets).tolist())),
         right=tuple(tuple(target in truth.get(token, ()) for target in targets) for token in sources),
     )

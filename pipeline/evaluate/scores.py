@@ -15,7 +15,7 @@ from pipeline.evaluate.asked import asked_digest, asked_scores
 from pipeline.evaluate.basis import EvaluatedBasis, Others
 from pipeline.evaluate.controls import OtherPrompt, identity_r, other_prompt, unrelated_pair
 from pipeline.evaluate.fit_scores import score_fit
-from pipeline.evaluate.reading import heatmap, hubs, strongest
+from pipeline.evaluate.reading import Texts, heatmap, hubs, strongest
 from pipeline.fit.inputs import Basis, FitInputs, input_digest
 from pipeline.fit.sources import SourceCache
 from pipeline.prepare.prepare import RelationInputs
@@ -94,6 +94,11 @@ def _depends_on(store: LogitStore, inputs: FitInputs, others: Others, n_sources:
         templates,
         n_sources,
         asked_digest(store, inputs),
+        *(
+            names
+            for side in (relation.source, relation.target)
+            if (names := list(side.longer_names().items()))
+        ),
     ]
 
 
@@ -113,6 +118,7 @@ def _scores(
     reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
     shown_fits = [name for name in ("domain", reading) if name in maps]  # the paper's, and the best
     read_out = {name: centred(maps[name]) for name in shown_fits}
+    texts = Texts.of(inputs, token_texts)
     return RelationScores(
         name=inputs.relation.name,
         family=inputs.relation.relation.family,
@@ -124,9 +130,9 @@ def _scores(
         identity=identity_r(store, inputs),
         warnings=tuple(_warnings(inputs, maps)),
         fits=tuple(score_fit(bases[_basis_of(name)], name, fitted) for name, fitted in maps.items()),
-        strongest=tuple(strongest(read_out, inputs, token, token_texts) for token in shown),
-        hubs={name: hubs(fitted, inputs, token_texts) for name, fitted in read_out.items()},
-        heatmap=heatmap(reading, read_out[reading], inputs, shown, token_texts),
+        strongest=tuple(strongest(read_out, inputs, token, texts) for token in shown),
+        hubs={name: hubs(fitted, inputs, texts) for name, fitted in read_out.items()},
+        heatmap=heatmap(reading, read_out[reading], inputs, shown, texts),
         asked=asked_scores(store, inputs),
     )
 

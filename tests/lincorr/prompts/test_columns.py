@@ -133,6 +133,8 @@ def test_names_of_several_tokens_count_where_their_first_token_is_theirs_alone(t
         "its first word is not one token, and its first token begins another name, too"
     )
     assert columns.coverage() == plain.coverage() == Coverage(2, 3, 2)
+    assert columns.longer_names() == {tokens[name][0]: f" {name}" for name in ("Paris West", "Tokyoburg")}
+    assert plain.longer_names() == {}
 
 
 @pytest.mark.parametrize("name", ["", "  "])

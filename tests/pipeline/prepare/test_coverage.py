@@ -135,3 +135,15 @@ def test_prompts_without_spaces_are_spliced_as_the_tokenizer_does(real_model: st
         for token in words[::97]:
             whole = tokenizer.encode(text.replace("{}", texts[token]), add_special_tokens=False)
             assert whole == template.splice(token), texts[token]
+
+
+@pytest.mark.real_model
+def test_two_hundred_cities_have_a_known_country_with_those_of_several_tokens(real_model: str) -> None:
+    counts = []
+    for multi_token in ("false", "true"):
+        values = {"model.source": real_model, "relations": "city-country", "multi_token": multi_token}
+        [found] = coverage(load_config(None, values))
+        counts.append(found.truth)
+        assert found.source.whole == 134
+    assert counts[0] == 127
+    assert counts[1] >= 200

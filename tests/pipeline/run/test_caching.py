@@ -33,6 +33,20 @@ def test_a_fit_is_made_again_when_its_answers_change(rerun):
     assert rerun.store.maps.load("toy", "domain").weights.shape == (5, 10)
 
 
+def test_answers_of_several_tokens_need_no_forward_pass(rerun):
+    (rerun.folder / "more.txt").write_text("\n".join([*CITIES, "Japanville", "Peru Lima"]))
+    changes = {"source_answers": rerun.folder / "more.txt", "multi_token": True}
+    assert rerun("extract", **changes)["prompts"] == 0
+    assert rerun("fit", **changes)["fitted"] == ["toy/domain", "toy/domain-ridge"]
+    assert rerun.store.maps.load("toy", "domain").weights.shape == (12, 10)
+    found = rerun("evaluate", **changes)
+    [relation] = found["relations"]
+    assert relation["source"]["coverage"] == {"whole": 10, "phrase": 1, "subword": 1}
+    shown = {hub["token"] for hub in relation["hubs"]["domain"]["hubs"]}
+    assert shown <= {f" {name}" for name in [*CITIES, "Japanville", "Peru Lima"]}  # in full
+    assert any("multi_token: 2 answers" in note for note in found["notes"])
+
+
 def test_a_repair_to_the_same_bits_keeps_the_fits(rerun):
     zarr.open_array(str(rerun.flags["store"]), path="done/city", mode="r+")[0] = np.array([32, 1, 1, 0, 0])
     assert rerun("extract")["prompts"] == 32
