@@ -1,9 +1,10 @@
 """Find the token that a user means, whatever its capitals, spaces, accents and typos."""
 
 import unicodedata
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA, JaroWinkler
@@ -25,20 +26,99 @@ class Match:
     same: bool
 
 
+class WordIndex:
+    """Texts of tokens, folded once for any number of words that are looked up in them."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = list(dict.fromkeys(texts))
+
+    def match(self, word: str) -> tuple[int, Match] | None:
+        """Return a word's match (see `match_word`) and its rank, 0 for the best kind; None without one."""
+        for rank, (fold, by_form) in enumerate(self._folded()):
+            for place, form in enumerate((f" {word}", f" {word.strip()}", word, word.strip())):
+                if (found := by_form.get(fold(form))) is not None:
+                    return 4 * rank + place, Match(found, fold is not without_accents)
+        return None
+
+    def match_typo(self, word: str) -> Match | None:
+        """Return the nearest text within a few typos (see `match_typo`)."""
+        sought = _plain(word)
+        most = len(sought) // _LETTERS_PER_TYPO
+        found = process.extract(sought, self._choices, scorer=OSA.distance, score_cutoff=most, limit=2)
+        if not found or (len(found) == 2 and found[0][1] == found[1][1]):
+            return None
+        return Match(self._forms[found[0][0]], same=False)
+
+    def nearest(self, word: str, count: int = 5) -> list[str]:
+        """Return up to `count` similar texts (see `nearest`)."""
+        scorer: Callable[..., float] = JaroWinkler.similarity
+        found = process.extract(
+            _plain(word), self._choices, scorer=scorer, score_cutoff=_SIMILAR, limit=count
+        )
+        return [self._forms[form] for form, _, _ in found]
+
+    def beginning(self, start: str, count: int = 5) -> list[str]:
+        """Return up to `count` texts that begin alike, but for capitals, accents and spaces before them."""
+        sought = _plain(start)
+        if not sought:
+            return []
+        first = bisect_left(self._sorted, sought)
+        return [self._forms[form] for form in self._sorted[first : first + count] if form.startswith(sought)]
+
+    def _folded(self) -> Iterable[tuple[Callable[[str], str], dict[str, str]]]:
+        yield str, self._exact
+        yield str.casefold, self._without_capitals
+        yield without_accents, self._without_accents
+
+    def _by_form(self, fold: Callable[[str], str]) -> dict[str, str]:
+        by_form: dict[str, str] = {}
+        for text in self._texts:
+            by_form.setdefault(fold(text), text)
+        return by_form
+
+    @cached_property
+    def _exact(self) -> dict[str, str]:
+        return self._by_form(str)
+
+    @cached_property
+    def _without_capitals(self) -> dict[str, str]:
+        return self._by_form(str.casefold)
+
+    @cached_property
+    def _without_accents(self) -> dict[str, str]:
+        return self._by_form(without_accents)
+
+    @cached_property
+    def _forms(self) -> dict[str, str]:
+        """Each text by its form without accents and spaces; of several, one with a leading space."""
+        forms: dict[str, str] = {}
+        for text in self._texts:
+            form = _plain(text)
+            if form and (form not in forms or (text[:1] == " " != forms[form][:1])):
+                forms[form] = text
+        return forms
+
+    @cached_property
+    def _choices(self) -> list[str]:
+        return list(self._forms)
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self._forms)
+
+
+def best_match(word: str, indexes: Sequence[WordIndex]) -> Match | None:
+    """Return the best match of a word in several indexes; of equally good ones, the first index's."""
+    found = [ranked for index in indexes if (ranked := index.match(word)) is not None]
+    return min(found, key=lambda ranked: ranked[0])[1] if found else None
+
+
 def match_word(word: str, texts: Iterable[str]) -> Match | None:
     """Return the text that is the word exactly, else but for capitals, else but for accents; else None.
 
     Of several, one with a leading space is preferred, since tokens of whole words have one; then the first.
     """
-    known = list(dict.fromkeys(texts))
-    for fold in (str, str.casefold, without_accents):
-        by_form: dict[str, str] = {}
-        for text in known:
-            by_form.setdefault(fold(text), text)
-        for form in (f" {word}", f" {word.strip()}", word, word.strip()):
-            if (found := by_form.get(fold(form))) is not None:
-                return Match(found, fold is not without_accents)
-    return None
+    return best_match(word, [WordIndex(texts)])
 
 
 def match_typo(word: str, texts: Iterable[str]) -> Match | None:
@@ -47,21 +127,12 @@ def match_typo(word: str, texts: Iterable[str]) -> Match | None:
     A typo is a letter that is wrong, missing or added, or two that are transposed (optimal string alignment
     distance). One is allowed for every four letters of the word.
     """
-    sought = _plain(word)
-    most = len(sought) // _LETTERS_PER_TYPO
-    forms = _forms(texts)
-    found = process.extract(sought, list(forms), scorer=OSA.distance, score_cutoff=most, limit=2)
-    if not found or (len(found) == 2 and found[0][1] == found[1][1]):
-        return None
-    return Match(forms[found[0][0]], same=False)
+    return WordIndex(texts).match_typo(word)
 
 
 def nearest(word: str, texts: Iterable[str], count: int = 5) -> list[str]:
     """Return up to `count` texts that are similar to a word, most similar first."""
-    forms = _forms(texts)
-    scorer: Callable[..., float] = JaroWinkler.similarity
-    found = process.extract(_plain(word), list(forms), scorer=scorer, score_cutoff=_SIMILAR, limit=count)
-    return [forms[form] for form, _, _ in found]
+    return WordIndex(texts).nearest(word, count)
 
 
 @lru_cache(maxsize=1 << 18)  # the same tokens come in every relation
@@ -73,13 +144,3 @@ def without_accents(text: str) -> str:
 
 def _plain(text: str) -> str:
     return without_accents(text.strip())
-
-
-def _forms(texts: Iterable[str]) -> dict[str, str]:
-    """Each text by its form without accents and spaces; of several, one with a leading space."""
-    forms: dict[str, str] = {}
-    for text in texts:
-        form = _plain(text)
-        if form and (form not in forms or (text[:1] == " " != forms[form][:1])):
-            forms[form] = text
-    return forms

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lincorr.errors import BadInput
+from lincorr.prompts.columns import Columns
 from lincorr.prompts.words import Match, match_typo, match_word, nearest
 from lincorr.scores.relation_scores import Link
 from pipeline.config import RunConfig
@@ -79,13 +80,19 @@ def show_word(
     return [_shown(one, word, texts, target=target, top=top, every=all_sources) for one in found]
 
 
-def _words(stored: StoredMap, texts: list[str], *, target: bool) -> _Words:
-    columns = stored.inputs.target if target else stored.inputs.source
-    ids = stored.fitted.target_ids if target else stored.fitted.source_ids
+def answer_tokens(columns: Columns, texts: list[str]) -> dict[str, int]:
+    """Return what an answer may be typed as -> token id: its token's text, or its name if that is longer."""
     answers = {texts[token]: token for token in columns.ids.tolist()}
     for name, token, whole in zip(columns.names, columns.ids.tolist(), columns.whole, strict=True):
         if not whole:
             answers.setdefault(name, token)
+    return answers
+
+
+def _words(stored: StoredMap, texts: list[str], *, target: bool) -> _Words:
+    columns = stored.inputs.target if target else stored.inputs.source
+    ids = stored.fitted.target_ids if target else stored.fitted.source_ids
+    answers = answer_tokens(columns, texts)
     others: dict[str, int] = {}
     for token in ids.tolist():
         if texts[token] not in answers:
@@ -139,14 +146,15 @@ def _shown(found: _Found, word: str, texts: list[str], *, target: bool, top: int
         relation=stored.inputs.name,
         map=stored.name,
         word=texts[token],
-        note=_note(word, found, texts[token]),
+        note=note_of(word, found.match, texts[token]),
         among="every token" if every else "the answers",
         of=of,
         links=tuple(Link(texts[t], weight, right) for t, weight, right in links),
     )
 
 
-def _note(word: str, found: _Found, text: str) -> str | None:
-    if found.match.text != text:
-        return f"{found.match.text!r} is not one token; showing {text!r}, its first"
-    return None if found.match.same else f"no token {word!r}; showing {text!r}"
+def note_of(word: str, match: Match, text: str) -> str | None:
+    """Return what to know where the token `text` is not the word that was asked for."""
+    if match.text != text:
+        return f"{match.text!r} is not one token; showing {text!r}, its first"
+    return None if match.same else f"no token {word!r}; showing {text!r}"
