@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.facts import facts_html
 from lincorr.readout import Readout
 from lincorr.solvers.cutoff import Cut
 
@@ -194,6 +195,24 @@ class LinearMap:
     intercept: Floats
     diagnosis: Diagnosis
     hidden: "HiddenMap | None" = None
+
+    def __repr__(self) -> str:
+        found, (p, q) = self.diagnosis, self.weights.shape
+        root, rank = found.root_penalty, found.cut.rank
+        return f"<LinearMap {p:,} x {q:,}: {found.method}, √λ/σ₁ {root:.3g}, rank {rank:,}>"
+
+    def _repr_html_(self) -> str:
+        found, weights = self.diagnosis, self.weights
+        form = "dense" if isinstance(weights, np.ndarray) else "tiles on disk"
+        if isinstance(weights, Factors):
+            form = f"factors around a core {weights.core.shape[0]:,} x {weights.core.shape[1]:,}"
+        facts = [
+            ("weights", f"{weights.shape[0]:,} sources x {weights.shape[1]:,} targets, {form}"),
+            ("method", f"{found.method}, of {found.n_rows:,} rows"),
+            ("√λ/σ₁", f"{found.root_penalty:.3g}"),
+            ("rank", f"{found.cut.rank:,}, gap {found.cut.gap:.3g}"),
+        ]
+        return facts_html("LinearMap", facts, found.warning())
 
     def predict(self, logits: Floats) -> Floats:
         """Return target logits (n, q) for source logits (n, p)."""

@@ -56,6 +56,10 @@ class MapStore:
         """Relations that have maps here."""
         return self._hierarchy.names("maps")
 
+    def fits(self, relation: str) -> list[str]:
+        """Fits of which a relation has a map here."""
+        return [fit for fit in self._hierarchy.names(f"maps/{relation}") if self.inputs(relation, fit)]
+
     def save(self, relation: str, fit: str, fitted: LinearMap, inputs: str) -> None:
         """Store a fitted map.
 

@@ -44,13 +44,14 @@ from lincorr.store.maps import MapStore
 from lincorr.store.place import make_groups, require_place
 from lincorr.store.seal import seal
 from lincorr.store.shards import Shards
+from lincorr.store.shown import Shown
 from lincorr.store.templates import stored_templates
 from lincorr.store.verify import faults_of_data
 
 FORMAT = 2
 
 
-class LogitStore:
+class LogitStore(Shown):
     """An opened store. Use `create` or `open`.
 
     Shards that others write meanwhile are seen at once, subjects and templates only after opening it again.

@@ -24,12 +24,13 @@ def print_json(value: Any) -> None:
     from lincorr.scores.documents import to_json
 
     text = json.dumps(to_json(value), indent=2, ensure_ascii=False)
-    if visible(text) != text or not _can_show(text):
+    if visible(text) != text or not can_show(text):
         text = json.dumps(to_json(value), indent=2)
     print(text)
 
 
-def _can_show(text: str) -> bool:
+def can_show(text: str) -> bool:
+    """Whether standard output can encode a text."""
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:

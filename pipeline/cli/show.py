@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.bars import bars
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, plain_table, print_json, say, show_table
 from pipeline.cli.settings import settings_of
@@ -53,6 +54,7 @@ def show(
         if target:
             say(f"of {one.of:,} sources: {one.among}")
         table = plain_table(None, ["source" if target else "target"], ["weight"])
-        for link in one.links:
-            table.add_row(repr(link.token) + (" ✓" if link.right else ""), f"{link.weight:+.3g}")
+        table.add_column()
+        for link, bar in zip(one.links, bars([link.weight for link in one.links]), strict=True):
+            table.add_row(repr(link.token) + (" ✓" if link.right else ""), f"{link.weight:+.3g}", bar)
         show_table(table)
