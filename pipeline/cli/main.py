@@ -13,6 +13,7 @@ from lincorr.errors import LincorrError
 from lincorr.redact import redacted
 from lincorr.visible import visible
 from pipeline.cli.edit import edit
+from pipeline.cli.explore import explore
 from pipeline.cli.gradients import gradients
 from pipeline.cli.hubs import hubs
 from pipeline.cli.plan import plan
@@ -41,6 +42,7 @@ for verb in (
     evaluate,
     report,
     show,
+    explore,
     hubs,
     study,
     resilience,

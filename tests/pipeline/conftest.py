@@ -16,7 +16,9 @@ import pytest
 
 from lincorr.errors import BadInput
 from lincorr.store import locations
+from pipeline.cli.main import main
 from pipeline.config import RunConfig, load_config
+from tests.pipeline.cli.toy import write_catalogue
 
 PATIENCE = 120  # seconds until something that must happen has failed to
 
@@ -108,6 +110,17 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setitem(locations._RETRIES, "max_retries", 1)
+
+
+@pytest.fixture(scope="session")
+def finished(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with maps and scores, made once."""
+    folder = tmp_path_factory.mktemp("finished")
+    store = folder / "run.zarr"
+    arguments = ["--model", str(toy_model), "--catalogue", str(write_catalogue(folder / "toy.yaml"))]
+    arguments += ["--relations", "toy", "--subjects-count", "60", "--cluster-kind", "serial"]
+    assert main(["run", *arguments, "--store", str(store), "--json"]) == 0
+    return store
 
 
 @pytest.fixture

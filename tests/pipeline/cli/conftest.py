@@ -32,17 +32,6 @@ def flags(tmp_path: Path, toy_model: Path, blank_plots: None) -> list[str]:
     return [str(part) for option in options.items() for part in option]
 
 
-@pytest.fixture(scope="session")
-def finished(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with maps and scores, made once."""
-    folder = tmp_path_factory.mktemp("finished")
-    store = folder / "run.zarr"
-    arguments = ["--model", str(toy_model), "--catalogue", str(write_catalogue(folder / "toy.yaml"))]
-    arguments += ["--relations", "toy", "--subjects-count", "60", "--cluster-kind", "serial"]
-    assert main(["run", *arguments, "--store", str(store), "--json"]) == 0
-    return store
-
-
 @pytest.fixture
 def with_store(flags: list[str], finished: Path, tmp_path: Path) -> list[str]:
     """The same run, with a store of one's own that is finished."""

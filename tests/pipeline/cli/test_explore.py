@@ -1,0 +1,49 @@
+"""`lincorr explore`: what it opens, what it says, and how it ends."""
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.explore import _location
+
+
+def test_it_prints_one_line_and_ctrl_c_ends_it(finished):
+    command = [sys.executable, "-m", "pipeline", "explore", str(finished), "--other", str(finished)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(line.split()[0]) as answered:
+        assert b"lincorr explore" in answered.read()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["none.zarr"], "none.zarr"),
+        (["--store", "none.zarr"], "there is no store at 'none.zarr'"),
+        (["--other", "none.zarr"], "there is no store at 'none.zarr'"),
+        (["--host", "203.0.113.7"], "--host, --port: cannot listen on '203.0.113.7'"),
+        (["--port", "70000"], "--port"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(arguments, why, refusal, with_store):
+    own = [] if arguments[0] == "none.zarr" or "--store" in arguments else with_store
+    assert why in refusal("explore", *arguments, *own)
+
+
+def test_a_store_without_maps_is_refused(refusal, printed, flags):
+    printed("extract", *flags)
+    assert "has no map yet; run `lincorr fit` first" in refusal("explore", *flags)
+
+
+def test_a_bucket_is_no_folder():
+    assert _location(Path("s3://bucket/run.zarr")) == "s3://bucket/run.zarr"
+    assert _location(Path("runs/demo.zarr")) == "runs/demo.zarr"
