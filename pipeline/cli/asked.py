@@ -20,7 +20,7 @@ def asked_table(relation: RelationScores) -> Table | None:
     """Return the table of a relation; None where it was not asked about."""
     if not relation.asked:
         return None
-    figures = ("shots", "hit@1", "@3", "@5", "calibr.", "source")
+    figures = ("shots", "hit@1", "@3", "@5", "cal.", "source")
     table = plain_table(f"{relation.name}: the model asked outright", ["prompt"], figures)
     table.columns[0].overflow, table.columns[0].max_width = "ellipsis", _PROMPT_WIDTH
     for one in relation.asked:
@@ -29,7 +29,7 @@ def asked_table(relation: RelationScores) -> Table | None:
     rates = relation.asked[0].hits.rates(INFLUENCED_TARGET)
     table.caption = (
         f"hit@k: a right target has one of the k largest logits after the prompt, {rates.of if rates else 0} "
-        "sources; shots: examples told before it, whose sources are not scored; calibr.: hit@1 of each logit "
+        "sources; shots: examples told before it, whose sources are not scored; cal.: hit@1 of each logit "
         "less its mean over the sources; source: hit@1 of a target among the sources. The best is chosen by "
         "the truth; share: a map's hit@1 over it"
     )
