@@ -7,6 +7,7 @@ import numpy as np
 import xarray
 
 from lincorr.scores.asked import ceiling_share
+from lincorr.scores.faithfulness import FAITHFULNESS, faithfulness_figures
 from lincorr.scores.relation_scores import DIRECTIONS, FITS, RANKS, Figure, FitScores, RelationScores
 
 _OF_FIT = (
@@ -27,20 +28,23 @@ def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
         Variables over (relation, fit), float64, NaN where a relation has no such fit or figure: r and r_std
         (mean and standard deviation over output columns), r_low and r_high (95 % interval), r2, spearman,
         r_all, the controls r_shuffled, r_shuffled_std, r_mean_logit, r_other_prompt and r_unrelated,
-        root_penalty (√λ/σ₁) and rank; over (relation, fit, direction, k): hit, hit_low and hit_high
-        (95 % interval), chance, and hit_as_fitted (rows of W not centred); over (relation, direction):
-        ceiling (hit@1 of the model asked outright, `lincorr.scores.asked`); over relation: r_identity.
+        root_penalty (√λ/σ₁), rank, and those of `lincorr.scores.faithfulness.FAITHFULNESS`; over (relation,
+        fit, direction, k): hit, hit_low and hit_high (95 % interval), chance, and hit_as_fitted (rows of W
+        not centred); over (relation, direction): ceiling (hit@1 of the model asked outright,
+        `lincorr.scores.asked`); over relation: r_identity.
         Coordinates: relation, fit, direction, k; family, source and target (templates), source_columns and
         target_columns of each relation.
     """
-    figures = {name: np.full((len(relations), len(FITS)), math.nan) for name in _OF_FIT}
+    names = (*_OF_FIT, *FAITHFULNESS)
+    figures = {name: np.full((len(relations), len(FITS)), math.nan) for name in names}
     shape = (len(relations), len(FITS), len(DIRECTIONS), len(RANKS))
     of_hits = {name: np.full(shape, math.nan) for name in _OF_HITS}
     for row, relation in enumerate(relations):
         for fit in relation.fits:
             column = FITS.index(fit.name)
-            for name in _OF_FIT:
-                figures[name][row, column] = _number(getattr(fit, name))
+            found = {name: getattr(fit, name) for name in _OF_FIT} | faithfulness_figures(fit)
+            for name in names:
+                figures[name][row, column] = _number(found[name])
             for at, shares in _hits(fit):
                 for name, share in zip(_OF_HITS, shares, strict=True):
                     of_hits[name][row, column, *at] = _number(share)

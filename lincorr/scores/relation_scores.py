@@ -120,6 +120,25 @@ class ColumnScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """How often a map's largest predicted logit is the model's own largest (`lincorr.scores.faithfulness`).
+
+    Attributes:
+        share, low, high: of the held-out subjects, and its 95 % interval over subjects (bootstrap).
+        constant: the share that the model's most frequent answer reaches when it is given to all subjects.
+        mean: the share that the largest of the mean logits reaches, which a map without a source predicts.
+        subjects: how many.
+    """
+
+    share: float
+    low: float
+    high: float
+    constant: float
+    mean: float
+    subjects: int
+
+
+@dataclass(frozen=True, slots=True)
 class PathPoint:
     """One penalty of a ridge path.
 
@@ -160,6 +179,9 @@ class FitScores(WithHits):
         r_mean_logit, r_other_prompt, r_unrelated: the other controls (`pipeline.evaluate.controls`).
         hits: of W as it is read, centred (`lincorr.solvers.centred`).
         hits_as_fitted: the paper's reading, without.
+        faithfulness: over the target's answers.
+        faithfulness_all: over every token of the vocabulary, of a fixed sample of the subjects, where hidden
+            states give it.
         path: the ridge path that chose the penalty.
     """
 
@@ -197,6 +219,8 @@ class FitScores(WithHits):
     hits: Hits | None
     path: tuple[PathPoint, ...]
     hits_as_fitted: Hits | None = None
+    faithfulness: Faithfulness | None = None
+    faithfulness_all: Faithfulness | None = None
 
     def hit_as_fitted(self, direction: str, rank: int) -> Figure:
         """The share of `hit` where rows of W are not centred."""

@@ -11,7 +11,11 @@ FEWEST_RELATIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class FamilyFit(WithHits):
-    """One fit over the relations of a family: means, the spread of r over relations, its 95 % interval."""
+    """One fit over the relations of a family: means, the spread of r over relations, its 95 % interval.
+
+    Attributes:
+        faithfulness, faithfulness_constant: means of `Faithfulness.share` and `Faithfulness.constant`.
+    """
 
     name: str
     label: str
@@ -25,6 +29,8 @@ class FamilyFit(WithHits):
     r_other_prompt: Figure
     r_unrelated: Figure
     hits: Hits
+    faithfulness: Figure = None
+    faithfulness_constant: Figure = None
 
 
 @dataclass(frozen=True, slots=True)

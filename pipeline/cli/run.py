@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.table import Table
 
 from lincorr.scores.documents import to_document
-from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, FitScores, RelationScores
+from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, Faithfulness, FitScores, RelationScores
 from lincorr.scores.results import Results
 from pipeline.cli.asked import asked_table
 from pipeline.cli.flags import with_settings
@@ -72,11 +72,12 @@ def _share(fit: FitScores, rank: int) -> str:
 def _worth_table(relation: RelationScores) -> Table:
     """The interval of r, and r without the relation (see `pipeline.evaluate.controls`)."""
     other = ["other prompt"] if relation.other_prompt else []
-    figures = ["95 % of r", "Spearman", "shuffled", "mean logit", *other]
+    figures = ["95 % of r", "faithful", "Spearman", "shuffled", "mean logit", *other]
     table = plain_table(f"{relation.name}: what r is worth", ["fit"], figures)
     for fit in relation.fits:
         cells = [
             f"{figure(fit.r_low)}–{figure(fit.r_high)}",
+            _faithful(fit.faithfulness),
             figure(fit.spearman),
             f"{figure(fit.r_shuffled, 2)} ± {figure(fit.r_shuffled_std, 2)}",
             figure(fit.r_mean_logit),
@@ -86,6 +87,12 @@ def _worth_table(relation: RelationScores) -> Table:
     return table
 
 
+def _faithful(found: Faithfulness | None) -> str:
+    if found is None:
+        return "–"
+    return f"{figure(found.share, 2)} ({brief_share(found.low)}–{brief_share(found.high)})"
+
+
 def _worth_notes(relation: RelationScores) -> str:
     controls = ["with shuffled targets", "from nothing but a subject's mean logit"]
     if relation.other_prompt:
@@ -93,7 +100,17 @@ def _worth_notes(relation: RelationScores) -> str:
     return (
         "95 % of r: interval of the mean r over subjects (± above is over columns). The columns right of "
         f"Spearman are r where the relation cannot help: {', '.join(controls[:-1])}, or {controls[-1]}."
-        f"{_identity_note(relation)}"
+        f"{_identity_note(relation)}{_faithful_note(relation)}"
+    )
+
+
+def _faithful_note(relation: RelationScores) -> str:
+    found = next((fit.faithfulness for fit in relation.fits if fit.faithfulness), None)
+    if found is None:
+        return ""
+    return (
+        " faithful: share of subjects whose largest predicted logit is the model's own largest; its most "
+        f"frequent answer, given to all, reaches {figure(found.constant, 2)}."
     )
 
 

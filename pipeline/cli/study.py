@@ -178,26 +178,37 @@ def _correlations(families: Families, fits: Sequence[str]) -> Table:
 def _worth(families: Families, fit: str) -> Table:
     """The interval of one fit's r, and r without the relation."""
     headings = ["shuffled", "unrelated", "other\nprompt", "mean\nlogit", "identity"]
-    table = _table(f"what r is worth ({fit})", [("95 % of r", 9), *((heading, 6) for heading in headings)])
+    first = [("95 % of r", 9), ("faithful", 9)]
+    table = _table(f"what r is worth ({fit})", [*first, *((heading, 6) for heading in headings)])
     for family, relations in families:
         for relation in relations:
             table.add_row(relation.name, *_worth_cells(relation.fit(fit), relation.identity.r))
         cells = _worth_cells(family.fit(fit), family.r_identity)
         table.add_row(_total(family), *cells, style="bold", end_section=True)
     table.caption = (
-        "95 %: interval of the mean r over subjects, in bold lines over relations. The others are r where "
-        "the relation cannot help: shuffled targets, the answers of another family, the same tokens after "
-        "another prompt, a subject's mean logit alone, the same token's logit after the source's prompt"
+        "95 %: interval of the mean r over subjects, in bold lines over relations. faithful: share of "
+        "subjects with the model's own answer (and of its most frequent, given to all). The others are r "
+        "where the relation cannot help: shuffled targets, the answers of another family, the same tokens "
+        "after another prompt, a subject's mean logit alone, the same token's logit after the source's prompt"
     )
     return table
 
 
 def _worth_cells(fit: FitScores | FamilyFit | None, identity: float | None) -> list[str]:
     if fit is None:
-        return ["–"] * 5 + [figure(identity, 2)]
+        return ["–"] * 6 + [figure(identity, 2)]
     interval = "–" if fit.r_low is None else f"{figure(fit.r_low, 2)}–{figure(fit.r_high, 2)}"
     controls = (fit.r_shuffled, fit.r_unrelated, fit.r_other_prompt, fit.r_mean_logit, identity)
-    return [interval, *(figure(r, 2) for r in controls)]
+    return [interval, _faithful(fit), *(figure(r, 2) for r in controls)]
+
+
+def _faithful(fit: FitScores | FamilyFit) -> str:
+    if isinstance(fit, FamilyFit):
+        share, constant = fit.faithfulness, fit.faithfulness_constant
+    else:
+        found = fit.faithfulness
+        share, constant = (found.share, found.constant) if found else (None, None)
+    return "–" if share is None else f"{brief_share(share)} ({brief_share(constant)})"
 
 
 def _total(family: FamilySummary) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from lincorr.arrays import Array, to_host
-from lincorr.scores.bootstrap import SAMPLED_OUTPUTS, mean_interval, replicated_pearson
+from lincorr.scores.bootstrap import SAMPLED_OUTPUTS, mean_interval, replicated_pearson, row_counts
+from lincorr.scores.faithfulness import BothAnswers
 from lincorr.scores.moments import finite_mean
 from lincorr.scores.ranks import spearman
-from lincorr.scores.relation_scores import ColumnScore, FitScores, PathPoint
+from lincorr.scores.relation_scores import ColumnScore, Faithfulness, FitScores, PathPoint
 from lincorr.solvers.centred import centred
 from lincorr.solvers.result import LinearMap, RidgePath
 from lincorr.solvers.spectrum import coefficients
@@ -18,6 +19,8 @@ from pipeline.evaluate.basis import EvaluatedBasis
 from pipeline.evaluate.controls import shuffled_r
 from pipeline.evaluate.predictions import Floats
 from pipeline.evaluate.reading import hit_rates, hits_of_solution
+
+SAMPLED_SUBJECTS = 512  # whose answers among all tokens are compared: all of 25,000 would take minutes
 
 _LABELS = {
     "domain": "domain columns, least squares",
@@ -37,7 +40,7 @@ def score_fit(basis: EvaluatedBasis, name: str, fitted: LinearMap) -> FitScores:
     solution = coefficients(basis.problem, diagnosis.root_penalty)
     correlation = basis.problem.score(solution, basis.moments)
     r, cut = to_host(correlation.pearson()), diagnosis.cut
-    rho, low, high = _of_predictions(basis, fitted)
+    rho, low, high, faithful = _of_predictions(basis, fitted)
     columns = zip(basis.inputs.relation.target.texts, r, rho, strict=True)
     return FitScores(
         name=name,
@@ -66,22 +69,28 @@ def score_fit(basis: EvaluatedBasis, name: str, fitted: LinearMap) -> FitScores:
         **_controls(basis, diagnosis.root_penalty),
         r_by_target=tuple(ColumnScore(text, float(of_r), float(of_rho)) for text, of_r, of_rho in columns),
         hits=hit_rates(centred(fitted), basis.inputs),
+        faithfulness=faithful,
         hits_as_fitted=hit_rates(fitted, basis.inputs),
         path=tuple(_path(basis, fitted)),
     )
 
 
-def _of_predictions(basis: EvaluatedBasis, fitted: LinearMap) -> tuple[Floats, float, float]:
-    """Return what moments cannot give: rho of each answer's column, and the interval of the mean r."""
-    rho, replicated = [], []
+def _of_predictions(basis: EvaluatedBasis, fitted: LinearMap) -> tuple[Floats, float, float, Faithfulness]:
+    """Return what moments cannot give: rho of each answer, the interval of the mean r, and faithfulness."""
+    rho, replicated, answers = [], [], BothAnswers()
     for predicted, true in basis.rows.answers(fitted):
         rho.append(spearman(predicted, true))
         replicated.append(replicated_pearson(predicted, true, basis.counts))
-    return np.concatenate(rho), *mean_interval(np.concatenate(replicated, axis=1))
+        answers.add(predicted, true)
+    low, high = mean_interval(np.concatenate(replicated, axis=1))
+    return np.concatenate(rho), low, high, answers.score(basis.counts)
 
 
 def _all_outputs(basis: EvaluatedBasis, fitted: LinearMap, solution: Array) -> dict[str, Any]:
-    """Return the mean r over every token of the vocabulary as output, and rho over a fixed sample of them."""
+    """Return scores with every token of the vocabulary as output.
+
+    They are the mean r, rho over a fixed sample of outputs, and faithfulness over a fixed sample of subjects.
+    """
     if basis.everything is None:
         return {"r_all": None, "spearman_sample": None, "sampled_outputs": None}
     tokens = basis.inputs.n_tokens
@@ -92,7 +101,16 @@ def _all_outputs(basis: EvaluatedBasis, fitted: LinearMap, solution: Array) -> d
         "r_all": finite_mean(basis.everything.score(solution, basis.moments).pearson()),
         "spearman_sample": finite_mean(np.concatenate(rho)),
         "sampled_outputs": size,
+        "faithfulness_all": _faithfulness_all(basis, fitted),
     }
+
+
+def _faithfulness_all(basis: EvaluatedBasis, fitted: LinearMap) -> Faithfulness:
+    rows = np.random.default_rng(0).permutation(len(basis.inputs.test_rows))[:SAMPLED_SUBJECTS]
+    answers = BothAnswers()
+    for predicted, true in basis.rows.outputs(fitted, np.arange(basis.inputs.n_tokens), rows):
+        answers.add(predicted, true)
+    return answers.score(row_counts(len(rows)))
 
 
 def _controls(basis: EvaluatedBasis, root_penalty: float) -> dict[str, Any]:

@@ -55,11 +55,18 @@ class HeldOut:
             panel = slice(start, start + PANEL)
             yield predicted[:, panel], true[:, panel].astype(np.float64)
 
-    def outputs(self, fitted: LinearMap, token_ids: NDArray[np.int64]) -> Iterator[tuple[Floats, Floats]]:
-        """Yield predictions and truths of any tokens, of a map through hidden states."""
+    def outputs(
+        self, fitted: LinearMap, token_ids: NDArray[np.int64], rows: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[Floats, Floats]]:
+        """Yield predictions and truths of any tokens, of a map through hidden states.
+
+        Args:
+            rows: positions among the held-out rows; None is all.
+        """
         assert self.states is not None
         assert fitted.hidden is not None
-        source, target = (states.astype(np.float64) for states in self.states)
+        some = slice(None) if rows is None else rows
+        source, target = (states[some].astype(np.float64) for states in self.states)
         predicted = source @ fitted.hidden.weights + fitted.hidden.intercept
         head = self.store.readout()
         for start in range(0, len(token_ids), PANEL):

@@ -100,6 +100,7 @@ def family_rows(study: Study) -> Rows:
             **_cells(fit, "r", "r_std", "r_low", "r_high"),
             **_cells(fit, "r_shuffled", "r_mean_logit", "r_other_prompt", "r_unrelated"),
             "r_identity": family.r_identity,
+            **_cells(fit, "faithfulness", "faithfulness_constant"),
             **{
                 f"{role}_{kind}": getattr(getattr(family.coverage, role), kind)
                 for role in ("source", "target")

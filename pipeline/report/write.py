@@ -13,6 +13,7 @@ from typing import Any
 
 from lincorr.scores.asked import ceiling_share
 from lincorr.scores.documents import to_document
+from lincorr.scores.faithfulness import FAITHFULNESS, faithfulness_figures
 from lincorr.scores.relation_scores import DIRECTIONS, RANKS, FitScores, RelationScores
 from lincorr.scores.results import Results
 from pipeline.report.pages.index import INDEX, Entry, entries_of, index_view, keys_of
@@ -125,6 +126,7 @@ SCORE_COLUMNS = (
     "unrelated_pair",
     "r_identity",
     *("fit" if name == "name" else name for name in FIT_COLUMNS),
+    *FAITHFULNESS,
     *HIT_COLUMNS,
 )
 LINK_COLUMNS = ("relation", "fit", "source", "rank", "target", "weight", "right", "truth")
@@ -135,7 +137,8 @@ def score_rows(results: Results) -> Iterator[dict[str, Any]]:
     for relation in results.relations:
         for fit in relation.fits:
             values = [getattr(fit, name) for name in FIT_COLUMNS]
-            row = [relation.name, relation.family, *_others(relation), *values, *_hit_cells(fit, relation)]
+            shares = [*faithfulness_figures(fit).values(), *_hit_cells(fit, relation)]
+            row = [relation.name, relation.family, *_others(relation), *values, *shares]
             yield dict(zip(SCORE_COLUMNS, row, strict=True))
 
 

@@ -108,6 +108,8 @@ def _family_fit(name: str, relations: Sequence[RelationScores]) -> FamilyFit:
         r_other_prompt=_mean([fit.r_other_prompt for fit in fits]),
         r_unrelated=_mean([fit.r_unrelated for fit in fits]),
         hits=_family_hits(fits),
+        faithfulness=_mean([fit.faithfulness.share for fit in fits if fit.faithfulness]),
+        faithfulness_constant=_mean([fit.faithfulness.constant for fit in fits if fit.faithfulness]),
     )
 
 

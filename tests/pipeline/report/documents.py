@@ -19,6 +19,7 @@ HOSTILE = [
 FITS = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
 
 CHANCE = {"1": 0.011, "3": 0.033, "5": 0.055}
+FAITHFUL = {"share": 0.84, "low": 0.83, "high": 0.85, "constant": 0.64, "mean": 0.64, "subjects": 500}
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -52,6 +53,8 @@ def make_fit(name: str, tokens: list[str]) -> dict[str, Any]:
         "r_all": 0.8125 if name.startswith("vocabulary") else None,
         "spearman_sample": 0.761 if name.startswith("vocabulary") else None,
         "sampled_outputs": 512 if name.startswith("vocabulary") else None,
+        "faithfulness": FAITHFUL,
+        **({"faithfulness_all": FAITHFUL | {"constant": 0.61}} if name.startswith("vocabulary") else {}),
         "r_shuffled": -0.013,
         "r_shuffled_std": 0.088,
         "r_mean_logit": 0.365,

@@ -41,6 +41,8 @@ class TestFiles:
         assert rows[0]["influencing_source_of"] == "30"
         assert [row["r_all"] for row in rows[:4]] == ["", "", "0.8125", "0.8125"]
         assert [row["sampled_outputs"] for row in rows[:4]] == ["", "", "512", "512"]
+        assert [row["faithfulness_all_constant"] for row in rows[:4]] == ["", "", "0.61", "0.61"]
+        assert [rows[0][f"faithfulness{end}"] for end in ("", "_low", "_mean")] == ["0.84", "0.83", "0.64"]
         controls = ("r_low", "r_high", "r_shuffled", "r_shuffled_std", "r_mean_logit", "r_other_prompt")
         assert [float(rows[0][name]) for name in controls] == [0.791, 0.824, -0.013, 0.088, 0.365, 0.757]
         assert (rows[0]["other_prompt"], rows[0]["influencing_source_chance@5"]) == ("food", "0.055")

@@ -122,7 +122,9 @@ class TestPage:
         row = re.search(r'<table class="sortable worth".*?<tbody>.*?</tr>', text, flags=re.DOTALL)
         assert row is not None
         cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', row[0])
-        assert cells[2:] == ["0.772", "–", "−0.01 ± 0.09", "0.365", "0.757", "0.410"]
+        assert cells[2:] == ["–", "0.772", "–", "−0.01 ± 0.09", "0.365", "0.757", "0.410"]
+        assert '>0.84<small class="ends">0.83–0.85</small></td>' in row[0]
+        assert "given to all, reaches 0.64, and the most frequent token 0.61." in words
         assert "the same tokens after another prompt, X likes the <i>food</i> of" in words
         assert "⚠ only 50 <u>subjects</u> are held out" in words
         assert "by chance 0.01 0.03 0.06" in words

@@ -67,6 +67,9 @@ def agree_in_score(fit: dict[str, Any], predicted: np.ndarray, true: np.ndarray)
     # two neighbours that change places move rho by 6e-5
     np.testing.assert_allclose([target["spearman"] for target in fit["r_by_target"]], rho, atol=3e-4)
     assert fit["spearman"] == pytest.approx(np.mean(rho), abs=3e-4)
+    faithful = fit["faithfulness"]
+    assert faithful["share"] == pytest.approx(np.mean(predicted.argmax(axis=1) == true.argmax(axis=1)))
+    assert faithful["constant"] == pytest.approx(np.bincount(true.argmax(axis=1)).max() / len(true))
     drawn = np.random.default_rng(7).integers(len(true), size=(1000, len(true)))
     means = [mean_r(predicted[rows], true[rows]) for rows in drawn]
     low, high = np.percentile(means, [2.5, 97.5])
@@ -80,6 +83,10 @@ def test_all_outputs_are_scored_as_if_predicted(finished, answers):
     predicted, true = model.predict(x[1::2]), y[1::2]
     assert fit["r_all"] == pytest.approx(mean_r(predicted, true), abs=1e-5)
     rho = [spearmanr(predicted[:, column], true[:, column]).statistic for column in range(VOCABULARY)]
+    faithful = fit["faithfulness_all"]
+    assert faithful["share"] == pytest.approx(np.mean(predicted.argmax(axis=1) == true.argmax(axis=1)))
+    assert faithful["subjects"] == len(true)  # fewer, too
+    assert finished.fits["domain"].get("faithfulness_all") is None
     assert fit["sampled_outputs"] == VOCABULARY  # fewer than would be sampled
     assert fit["spearman_sample"] == pytest.approx(np.mean(rho), abs=1e-4)
 
