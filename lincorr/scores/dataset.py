@@ -42,7 +42,8 @@ def scores_dataset(relations: Sequence[RelationScores]) -> xarray.Dataset:
     for row, relation in enumerate(relations):
         for fit in relation.fits:
             column = FITS.index(fit.name)
-            found = {name: getattr(fit, name) for name in _OF_FIT} | faithfulness_figures(fit)
+            found = {name: getattr(fit, name) for name in _OF_FIT}
+            found |= faithfulness_figures(fit.faithfulness, fit.faithfulness_all)
             for name in names:
                 figures[name][row, column] = _number(found[name])
             for at, shares in _hits(fit):

@@ -5,11 +5,31 @@ al., "Linearity of Relation Decoding in Transformer Language Models" (arXiv 2308
 of columns at a time; of each row only its largest one is kept.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.scores.bootstrap import LEVEL
-from lincorr.scores.relation_scores import Faithfulness, Figure, FitScores
+
+
+@dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """How often a map's largest predicted logit is the model's own largest.
+
+    Attributes:
+        share, low, high: of the held-out subjects, and its 95 % interval over subjects (bootstrap).
+        constant: the share that the model's most frequent answer reaches when it is given to all subjects.
+        mean: the share that the largest of the mean logits reaches, which a map without a source predicts.
+        subjects: how many.
+    """
+
+    share: float
+    low: float
+    high: float
+    constant: float
+    mean: float
+    subjects: int
 
 
 class Answers:
@@ -75,9 +95,8 @@ FAITHFULNESS = tuple(
 """Names of the figures in tables."""
 
 
-def faithfulness_figures(fit: FitScores) -> dict[str, Figure]:
-    """Return the figures of `FAITHFULNESS` by name; None where a fit has none."""
-    found = (fit.faithfulness, fit.faithfulness_all)
+def faithfulness_figures(*found: Faithfulness | None) -> dict[str, float | None]:
+    """Return the figures of `FAITHFULNESS` by name, given that of the answers and that of all tokens."""
     figures = [
         figure
         for one in found

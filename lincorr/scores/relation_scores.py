@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lincorr.scores.documents import key
+from lincorr.scores.faithfulness import Faithfulness
 
 FITS = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
 
@@ -117,25 +118,6 @@ class ColumnScore:
     token: str
     r: Figure
     spearman: Figure
-
-
-@dataclass(frozen=True, slots=True)
-class Faithfulness:
-    """How often a map's largest predicted logit is the model's own largest (`lincorr.scores.faithfulness`).
-
-    Attributes:
-        share, low, high: of the held-out subjects, and its 95 % interval over subjects (bootstrap).
-        constant: the share that the model's most frequent answer reaches when it is given to all subjects.
-        mean: the share that the largest of the mean logits reaches, which a map without a source predicts.
-        subjects: how many.
-    """
-
-    share: float
-    low: float
-    high: float
-    constant: float
-    mean: float
-    subjects: int
 
 
 @dataclass(frozen=True, slots=True)

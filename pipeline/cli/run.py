@@ -5,7 +5,8 @@ from pathlib import Path
 from rich.table import Table
 
 from lincorr.scores.documents import to_document
-from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, Faithfulness, FitScores, RelationScores
+from lincorr.scores.faithfulness import Faithfulness
+from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, FitScores, RelationScores
 from lincorr.scores.results import Results
 from pipeline.cli.asked import asked_table
 from pipeline.cli.flags import with_settings

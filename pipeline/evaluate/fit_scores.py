@@ -8,10 +8,10 @@ import numpy as np
 
 from lincorr.arrays import Array, to_host
 from lincorr.scores.bootstrap import SAMPLED_OUTPUTS, mean_interval, replicated_pearson, row_counts
-from lincorr.scores.faithfulness import BothAnswers
+from lincorr.scores.faithfulness import BothAnswers, Faithfulness
 from lincorr.scores.moments import finite_mean
 from lincorr.scores.ranks import spearman
-from lincorr.scores.relation_scores import ColumnScore, Faithfulness, FitScores, PathPoint
+from lincorr.scores.relation_scores import ColumnScore, FitScores, PathPoint
 from lincorr.solvers.centred import centred
 from lincorr.solvers.result import LinearMap, RidgePath
 from lincorr.solvers.spectrum import coefficients

@@ -137,7 +137,7 @@ def score_rows(results: Results) -> Iterator[dict[str, Any]]:
     for relation in results.relations:
         for fit in relation.fits:
             values = [getattr(fit, name) for name in FIT_COLUMNS]
-            shares = [*faithfulness_figures(fit).values(), *_hit_cells(fit, relation)]
+            shares = [*_faithfulness_cells(fit), *_hit_cells(fit, relation)]
             row = [relation.name, relation.family, *_others(relation), *values, *shares]
             yield dict(zip(SCORE_COLUMNS, row, strict=True))
 
@@ -145,6 +145,10 @@ def score_rows(results: Results) -> Iterator[dict[str, Any]]:
 def _others(relation: RelationScores) -> list[Any]:
     other, unrelated = relation.other_prompt, relation.unrelated_pair
     return [other and other.template, unrelated and unrelated.relation, relation.identity.r]
+
+
+def _faithfulness_cells(fit: FitScores) -> Iterable[float | None]:
+    return faithfulness_figures(fit.faithfulness, fit.faithfulness_all).values()
 
 
 def _hit_cells(fit: FitScores, relation: RelationScores) -> Iterator[float | None]:

@@ -5,9 +5,13 @@ import pytest
 from numpy.typing import NDArray
 
 from lincorr.scores.bootstrap import row_counts
-from lincorr.scores.faithfulness import FAITHFULNESS, Answers, BothAnswers, faithfulness_figures
-from lincorr.scores.relation_scores import Faithfulness
-from tests.scores import fit_scores
+from lincorr.scores.faithfulness import (
+    FAITHFULNESS,
+    Answers,
+    BothAnswers,
+    Faithfulness,
+    faithfulness_figures,
+)
 
 Floats = NDArray[np.float64]
 
@@ -67,5 +71,7 @@ def test_the_mean_may_answer_worse_than_the_best_constant() -> None:
 
 
 def test_tables_have_a_name_for_each_figure() -> None:
-    bare = faithfulness_figures(fit_scores("domain", 0.5, None))
-    assert bare == dict.fromkeys(FAITHFULNESS)
+    found = faithfulness_figures(Faithfulness(0.8, 0.7, 0.9, 0.4, 0.3, 100), None)
+    assert list(found) == list(FAITHFULNESS)
+    assert (found["faithfulness_high"], found["faithfulness_mean"]) == (0.9, 0.3)
+    assert found["faithfulness_all"] is None
