@@ -22,7 +22,7 @@ ROOMS: list[dict[str, str]] = [
     {"pipeline/cli": "the command line: one file a command group, with its table"},
     {
         "pipeline/study": "many relations side by side: families, matrices, growth",
-        "pipeline/experiments": "W tested on the model: edits, gradients, resilience, shallow networks",
+        "pipeline/experiments": "W tested on the model: edits, gradients, flips, training, shallow networks",
         "pipeline/explore": "a local page that looks tokens up in maps",
     },
     {"pipeline/run": "the story: extract, fit, evaluate, report, run"},
@@ -74,9 +74,12 @@ def room_of(module: str) -> str | None:
 
 
 MODEL_ROOMS = {
-    *(f"lincorr.model.{name}" for name in ("adapter", "causal", "device", "editing", "gguf", "gradients")),
+    *(
+        f"lincorr.model.{name}"
+        for name in ("adapter", "causal", "device", "editing", "gguf", "gradients", "patching")
+    ),
     *(f"lincorr.model.{name}" for name in ("huggingface", "language_model", "load", "shallow")),
-    *(f"lincorr.model.{name}" for name in ("transfer", "tree_inputs")),
+    *(f"lincorr.model.{name}" for name in ("patching", "transfer", "tree_inputs")),
     "lincorr.testing",
 }
 CLUSTERS = "pipeline.runtime.clusters"

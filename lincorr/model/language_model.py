@@ -145,18 +145,26 @@ class LanguageModel:
         logits: torch.Tensor = output.logits[:, -1, : self.vocabulary_size]
         return logits
 
+    def layers(self) -> list[torch.nn.Module]:
+        """Return the decoder's layers, in order.
+
+        Raises:
+            LincorrError: they are not found.
+        """
+        wanted = self.model.config.get_text_config().num_hidden_layers
+        for module in self.model.modules():  # whatever the architecture calls its list of layers
+            if isinstance(module, torch.nn.ModuleList) and len(module) == wanted:
+                return list(module)
+        raise LincorrError("model: its decoder has no list of layers, so that none can be selected")
+
     def layer_weights(self, last: int | None = None) -> list[torch.nn.Parameter]:
         """Return the weights of the decoder's last layers, or of all (None).
 
         Raises:
             LincorrError: the decoder's layers are not found.
         """
-        wanted = self.model.config.get_text_config().num_hidden_layers
-        for module in self.model.modules():  # whatever the architecture calls its list of layers
-            if isinstance(module, torch.nn.ModuleList) and len(module) == wanted:
-                layers = module if last is None else module[-last:]
-                return [weight for layer in layers for weight in layer.parameters()]
-        raise LincorrError("model: its decoder has no list of layers, so their weights cannot be selected")
+        chosen = self.layers() if last is None else self.layers()[-last:]
+        return [weight for layer in chosen for weight in layer.parameters()]
 
     def odd_weight(self) -> tuple[str, str] | None:
         """Return the first weight that is not finite, or else is all zero: its name, and which of both."""

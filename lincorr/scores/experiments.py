@@ -1,4 +1,4 @@
-"""Results of experiments as types: edits, gradients, training (resilience) and shallow networks."""
+"""Results of experiments as types: edits, gradients, flips, training (resilience) and shallow networks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -163,6 +163,52 @@ class GradientScores:
     targets: int
     fits: tuple[GradientFit, ...]
     paper: Figure
+    maps: Mapping[str, str]
+
+
+# --- flips ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """What changes of a state do to answers, by kind of change (`pipeline.experiments.flips.CHANGES`).
+
+    Attributes:
+        at: the change's norm (read-out), or the layer after which it is made (model).
+        wanted: share of the subjects whose answer became the wanted one.
+        changed: share whose answer became another one.
+    """
+
+    at: float
+    wanted: Mapping[str, Figure]
+    changed: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class FlipScores:
+    """The flips of a relation.
+
+    Attributes:
+        fit: the map that was turned round.
+        known: sources with a known target, which were the subjects that were tried.
+        right: the share of them that the model answers right.
+        faithful: the share for which the map predicts the model's answer.
+        subjects: how many of those that it answers right were changed.
+        readout: the source's state is changed and read out, by norm; wanted is a right source.
+        layers: the target's prompt is changed in the model, by layer; wanted is the target.
+        options: `pipeline.experiments.flips.FlipOptions`.
+        maps: fit -> digest of the map that was read.
+    """
+
+    relation: str
+    fit: str
+    known: int
+    right: Figure
+    faithful: Figure
+    subjects: int
+    readout: tuple[Flips, ...]
+    layers: tuple[Flips, ...]
+    options: Mapping[str, Figure]
     maps: Mapping[str, str]
 
 

@@ -14,6 +14,7 @@ from lincorr.redact import redacted
 from lincorr.visible import visible
 from pipeline.cli.edit import edit
 from pipeline.cli.explore import explore
+from pipeline.cli.flips import flips
 from pipeline.cli.gradients import gradients
 from pipeline.cli.hubs import hubs
 from pipeline.cli.plan import plan
@@ -47,6 +48,7 @@ for verb in (
     study,
     resilience,
     gradients,
+    flips,
     edit,
     shallow,
 ):

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from lincorr.errors import BadInput
-from lincorr.scores.experiments import EditScores, GradientScores
+from lincorr.scores.experiments import EditScores, FlipScores, GradientScores
 from lincorr.store.cached import cached
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import FIT_NAMES
 
-Scores = TypeVar("Scores", EditScores, GradientScores)
+Scores = TypeVar("Scores", EditScores, FlipScores, GradientScores)
 
 
 def edit_name(relation: str) -> str:
@@ -21,6 +21,11 @@ def edit_name(relation: str) -> str:
 def gradients_name(relation: str) -> str:
     """Return the name under which a relation's gradient correlation is stored among the scores."""
     return f"{relation}--gradients"
+
+
+def flips_name(relation: str) -> str:
+    """Return the name under which a relation's flips are stored among the scores; no relation's own."""
+    return f"{relation}--flips"
 
 
 def cached_experiment(
