@@ -15,7 +15,7 @@ from lincorr.scores.bootstrap import LEVEL
 
 @dataclass(frozen=True, slots=True)
 class Faithfulness:
-    """How often a map's largest predicted logit is the model's own largest.
+    """How often a map's largest predicted logit is the model's own largest; null in JSON where unknown.
 
     Attributes:
         share, low, high: of the held-out subjects, and its 95 % interval over subjects (bootstrap).
@@ -24,11 +24,11 @@ class Faithfulness:
         subjects: how many.
     """
 
-    share: float
-    low: float
-    high: float
-    constant: float
-    mean: float
+    share: float | None
+    low: float | None
+    high: float | None
+    constant: float | None
+    mean: float | None
     subjects: int
 
 
