@@ -9,13 +9,13 @@ from rich.table import Table
 
 from lincorr.scores.experiments import Flips, FlipScores
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, say, show_table
+from pipeline.cli.output import JsonFlag, brief_share, figure, given, plain_table, print_json, say, show_table
 from pipeline.cli.settings import job
 
 _HEADINGS = {
     "map": "W",
     "map-hidden": "W, hidden",
-    "other": "other answer",
+    "other": "other",
     "random": "random",
     "direct": "head's row",
     "subject": "subject",
@@ -62,7 +62,8 @@ def _print_relation(found: FlipScores) -> None:
     table = _table("the target's prompt, in the model", "layer", found.layers)
     table.caption = (
         "W: along W, at the last token, as long as the stream. hidden: less what the read-out sees. other "
-        "answer, random: controls. head's row: no map at all. subject: another subject's state in its place"
+        "(along W for a third answer), random: controls. head's row: no map at all. subject: another "
+        "subject's state in its place"
     )
     show_table(table)
 
@@ -71,6 +72,6 @@ def _table(title: str, unit: str, rows: Sequence[Flips]) -> Table:
     kinds = list(rows[0].wanted)
     table = plain_table(f"flips: {title}", (), [unit, *(_HEADINGS[kind] for kind in kinds)])
     for row in rows:
-        cells = (f"{figure(row.wanted[kind], 2)} ({figure(row.changed[kind], 2)})" for kind in kinds)
+        cells = (f"{brief_share(row.wanted[kind])} ({brief_share(row.changed[kind])})" for kind in kinds)
         table.add_row(f"{row.at:g}", *cells)
     return table
