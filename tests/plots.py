@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-PLOTS = ("bipartite", "growth", "matrix", "path", "pearson", "weights")
+PLOTS = ("bipartite", "growth", "matrix", "operators", "path", "pearson", "spectrum", "weights")
 
 
 def blank(patch: pytest.MonkeyPatch) -> None:

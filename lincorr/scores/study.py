@@ -1,9 +1,10 @@
 """What a study adds to the results of its relations, as types."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lincorr.scores.relation_scores import Coverage, Figure, Hits, WithHits
+from lincorr.scores.relation_scores import INFLUENCED_TARGET, Coverage, Figure, Hits, WithHits
+from lincorr.scores.singular_values import PowerLaw
 
 FEWEST_RELATIONS = 3
 """Over fewer, an interval or a rank correlation says nothing."""
@@ -227,6 +228,127 @@ class Generalisation:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied(WithHits):
+    """One relation's map on another's held-out rows, and its rows of W at the other's sources.
+
+    Attributes:
+        r: mean Pearson r over outputs.
+        hits: against the other's ground truth; None where it has none.
+    """
+
+    r: Figure
+    hits: Hits | None
+
+
+@dataclass(frozen=True, slots=True)
+class RankPoint:
+    """Mean held-out r of each map of a group through `directions` directions of its source.
+
+    Attributes:
+        together: through the same directions for all maps.
+        alone: through each map's own.
+    """
+
+    directions: int
+    together: tuple[Figure, ...]
+    alone: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JointRank:
+    """How many directions the maps of a group need (`lincorr.scores.directions`).
+
+    Attributes:
+        share: of each map's r that is to be kept.
+        r: of each whole map.
+        together: directions that keep it for every map, the same for all; None where none do.
+        alone: directions that each map needs by itself.
+        points: some numbers of directions, those above among them.
+    """
+
+    share: float
+    r: tuple[Figure, ...]
+    together: int | None
+    alone: tuple[int | None, ...]
+    points: tuple[RankPoint, ...]
+
+    @property
+    def apart(self) -> int | None:
+        """The sum of what each map needs by itself: what they need where nothing is shared."""
+        known = [k for k in self.alone if k is not None]
+        return sum(known) if len(known) == len(self.alone) else None
+
+
+ANSWERS, WORDINGS, FAMILY = "answers", "wordings", "family"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorGroup:
+    """Maps of one fit whose sources may be exchanged.
+
+    Attributes:
+        name: what they have in common.
+        kind: `ANSWERS`: relations with the same target columns; `WORDINGS`: of one relation; `FAMILY`: of
+            any targets.
+        relations: their names.
+        applied: a row for each map, a column for each relation's rows; None where the targets differ.
+    """
+
+    name: str
+    kind: str
+    fit: str
+    relations: tuple[str, ...]
+    applied: tuple[tuple[Applied, ...], ...] | None
+    joint: JointRank
+
+    def mean(self, of: Callable[[Applied], Figure], *, own: bool) -> Figure:
+        """Return the mean of a figure over maps on their own relation's rows, or on those of others."""
+        rows = enumerate(self.applied or ())
+        cells = [cell for i, row in rows for j, cell in enumerate(row) if (i == j) is own]
+        known = [value for cell in cells if (value := of(cell)) is not None]
+        return sum(known) / len(known) if known else None
+
+    def mean_r(self, *, own: bool) -> Figure:
+        """Return the mean r."""
+        return self.mean(lambda cell: cell.r, own=own)
+
+    def mean_hit1(self, *, own: bool) -> Figure:
+        """Return the mean hit@1 of influenced targets."""
+        return self.mean(lambda cell: cell.hit(INFLUENCED_TARGET, 1), own=own)
+
+
+@dataclass(frozen=True, slots=True)
+class SingularValues:
+    """The singular values of some templates' hidden states, each column less its mean, side by side.
+
+    Attributes:
+        templates: their names.
+        count: how many singular values there are.
+        rank_1, rank_01: how many exceed 1 % and 0.1 % of the largest.
+        law: the power law that they follow; None where they are too few.
+        numbers, values: some of them, from number 1.
+    """
+
+    templates: tuple[str, ...]
+    count: int
+    rank_1: int
+    rank_01: int
+    law: PowerLaw | None
+    numbers: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpectrum:
+    """The spectrum of all templates' states side by side, and of each by itself, over `rows` subjects."""
+
+    rows: int
+    width: int
+    together: SingularValues
+    alone: tuple[SingularValues, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """Many relations side by side.
 
@@ -235,6 +357,8 @@ class Study:
         growth: by relation, of those that were followed.
         paper: None where the paper's figures were not asked for.
         generalisation: None where no relation was edited.
+        operators: maps on each other's rows, and their joint rank; None where no two can be exchanged.
+        spectrum: None where there are no hidden states, and `no_spectrum` says why.
     """
 
     families: tuple[FamilySummary, ...]
@@ -244,3 +368,6 @@ class Study:
     growth_by_family: tuple[FamilyGrowth, ...]
     paper: tuple[BesidePaper, ...] | None
     generalisation: Generalisation | None
+    operators: tuple[OperatorGroup, ...] | None = None
+    spectrum: StateSpectrum | None = None
+    no_spectrum: str | None = None

@@ -8,19 +8,23 @@ import typer
 from rich.table import Table
 
 from lincorr.errors import BadInput
+from lincorr.relations.relation import EVERY_WORDING
 from lincorr.scores.asked import ceiling_share
 from lincorr.scores.documents import to_document
 from lincorr.scores.relation_scores import DIRECTIONS, RANKS, FitScores, RelationScores, WithHits
 from lincorr.scores.results import Results
 from lincorr.scores.study import (
     FEWEST_RELATIONS,
+    WORDINGS,
     BesidePaper,
     EditedRelation,
     FamilyFit,
     FamilySummary,
     Generalisation,
     Matrix,
+    OperatorGroup,
     Spread,
+    StateSpectrum,
     Study,
     Wordings,
 )
@@ -119,6 +123,10 @@ def _print_comparisons(study: Study, fits: Sequence[str]) -> None:
         show_table(_paper(study.paper, fits))
     for matrix in study.matrices:
         say(_matrix_line(matrix), wrap=True)
+    if study.operators:
+        show_table(_operators(study.operators))
+    if study.spectrum:
+        say(_spectrum_line(study.spectrum), wrap=True)
     if study.generalisation:
         print_generalisation(study.generalisation, list(dict.fromkeys((fits[0], fits[-1]))))
 
@@ -298,4 +306,38 @@ def _matrix_line(matrix: Matrix) -> str:
     return (
         f"{matrix.family}, every prompt to every other ({matrix.fit}): mean r {figure(mean, 2)} over "
         f"{len(known):,} pairs of {len(matrix.templates)} prompts"
+    )
+
+
+def _operators(groups: Sequence[OperatorGroup]) -> Table:
+    headings = [("fit", 7), ("maps", 4), ("r\nown", 4), ("r on\nothers", 6), ("hit@1\nown", 5)]
+    headings += [("hit@1\nothers", 6), ("to-\ngether", 6), ("sum of\nalone", 6)]
+    short = {name: words.replace("\n", "") for name, words in zip(_HEADINGS, _NARROW, strict=True)}
+    table = _table("each map on the rows of others, and how many directions maps need", headings)
+    table.columns[0].header = "group"
+    for group in groups:
+        joint = group.joint
+        table.add_row(
+            f"{group.name}{EVERY_WORDING}" if group.kind == WORDINGS else group.name,
+            short[group.fit],
+            str(len(group.relations)),
+            *(figure(r, 2) for r in (group.mean_r(own=True), group.mean_r(own=False))),
+            *(brief_share(hit1) for hit1 in (group.mean_hit1(own=True), group.mean_hit1(own=False))),
+            *("–" if k is None else f"{k:,}" for k in (joint.together, joint.apart)),
+        )
+    table.caption = (
+        "together: directions of the source, the same for all maps, that keep 99 % of each map's r; alone: "
+        "each map's own, in sum"
+    )
+    return table
+
+
+def _spectrum_line(found: StateSpectrum) -> str:
+    together, law = found.together, found.together.law
+    return (
+        f"Hidden states of {len(found.alone)} templates side by side ({found.rows:,} subjects, "
+        f"{found.width * len(found.alone):,} columns): effective rank {together.rank_1:,} at 1 %, "
+        f"{together.rank_01:,} at 0.1 %"
+        + (f", exponent {law.exponent:.2f} (σ {law.first} to {law.last:,})" if law else "")
+        + f"; of each alone {sum(one.rank_1 for one in found.alone):,} at 1 % in sum"
     )

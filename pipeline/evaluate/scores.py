@@ -16,7 +16,7 @@ from pipeline.evaluate.basis import EvaluatedBasis, Others
 from pipeline.evaluate.controls import OtherPrompt, identity_r, other_prompt, unrelated_pair
 from pipeline.evaluate.fit_scores import score_fit
 from pipeline.evaluate.reading import Texts, heatmap, hubs, strongest
-from pipeline.fit.inputs import Basis, FitInputs, input_digest
+from pipeline.fit.inputs import FitInputs, basis_of, input_digest
 from pipeline.fit.sources import SourceCache
 from pipeline.prepare.prepare import RelationInputs
 
@@ -129,16 +129,12 @@ def _scores(
         unrelated_pair=_other(others.pair),
         identity=identity_r(store, inputs),
         warnings=tuple(_warnings(inputs, maps)),
-        fits=tuple(score_fit(bases[_basis_of(name)], name, fitted) for name, fitted in maps.items()),
+        fits=tuple(score_fit(bases[basis_of(name)], name, fitted) for name, fitted in maps.items()),
         strongest=tuple(strongest(read_out, inputs, token, texts) for token in shown),
         hubs={name: hubs(fitted, inputs, texts) for name, fitted in read_out.items()},
         heatmap=heatmap(reading, read_out[reading], inputs, shown, texts),
         asked=asked_scores(store, inputs),
     )
-
-
-def _basis_of(name: str) -> Basis:
-    return "vocabulary" if name.startswith("vocabulary") else "domain"
 
 
 def _side(inputs: FitInputs, role: str) -> SideFacts:

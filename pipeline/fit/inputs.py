@@ -24,6 +24,11 @@ FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
 _SOLVERS = {"direct": 3, "factored": 3}
 
 
+def basis_of(fit: str) -> Basis:
+    """Return the basis of a fit of this name."""
+    return "vocabulary" if fit.startswith("vocabulary") else "domain"
+
+
 @dataclass(frozen=True, slots=True)
 class FitInputs:
     """The inputs of one relation's fits.

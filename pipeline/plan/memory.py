@@ -24,6 +24,8 @@ _FEWEST_ROWS = 64  # in a block, however wide they are
 _MOST_ROWS = 4096  # in a block of held-out rows
 _TILES_BESIDE = 8  # matrices or column blocks that stay in memory while tiles are read, made and written
 _LESS_MEMORY = 1.25  # times what a task may hold now: tiles that were cut for more are cut anew
+_PRODUCTS = 8  # square float64 arrays that a study holds at once
+_MOST_STATES = 8192  # whose singular values take a minute or two on two cores
 _EVALUATION = 2  # what evaluation holds, as a multiple of what a fit does
 
 
@@ -158,6 +160,16 @@ def holds_coordinates(rows: int, rank: int, memory_bytes: int) -> bool:
 def holds_answers(n_bytes: int, memory_bytes: int) -> bool:
     """Whether a study may cache the answers to all its prompts."""
     return n_bytes <= memory_bytes // 2
+
+
+def holds_products(width: int, relations: int, memory_bytes: int) -> bool:
+    """Whether a study may hold the products (k, k) of some relations' fitted and held-out sources."""
+    return 8 * (_PRODUCTS + 3 * relations) * width**2 <= memory_bytes
+
+
+def most_states(memory_bytes: int) -> int:
+    """Return the side of the largest products of hidden states whose singular values a study finds."""
+    return min(_MOST_STATES, int((memory_bytes / (8 * _PRODUCTS)) ** 0.5))
 
 
 # --- extraction ----------------------------------------------------------------------------------------

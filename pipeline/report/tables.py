@@ -186,6 +186,59 @@ def generalisation_rows(study: Study) -> Rows:
     ]
 
 
+def operator_rows(study: Study) -> Rows:
+    """One row for each group of maps, map, and relation whose rows it was applied to."""
+    return [
+        {
+            **_cells(group, "name", "kind", "fit"),
+            "map": own,
+            "rows": other,
+            "r": cell.r,
+            **_hit_cells(cell),
+        }
+        for group in study.operators or ()
+        for own, row in zip(group.relations, group.applied or (), strict=False)
+        for other, cell in zip(group.relations, row, strict=True)
+    ]
+
+
+def rank_rows(study: Study) -> Rows:
+    """One row for each group of maps, map, and number of directions of its source."""
+    return [
+        {
+            **_cells(group, "name", "kind", "fit"),
+            "map": relation,
+            "directions": point.directions,
+            "r_together": point.together[number],
+            "r_alone": point.alone[number],
+            "r_whole": group.joint.r[number],
+            "needed_together": group.joint.together,
+            "needed_alone": group.joint.alone[number],
+        }
+        for group in study.operators or ()
+        for number, relation in enumerate(group.relations)
+        for point in group.joint.points
+    ]
+
+
+def spectrum_rows(study: Study) -> Rows:
+    """One row for each singular value that is reported: of each template, and of all side by side ("")."""
+    if study.spectrum is None:
+        return []
+    return [
+        {
+            "template": one.templates[0] if single else "",
+            **_cells(one, "count", "rank_1", "rank_01"),
+            "exponent": one.law and one.law.exponent,
+            "number": number,
+            "value": value,
+        }
+        for single, lines in ((False, (study.spectrum.together,)), (True, study.spectrum.alone))
+        for one in lines
+        for number, value in zip(one.numbers, one.values, strict=True)
+    ]
+
+
 def _cells(row: object, *names: str) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
@@ -215,4 +268,7 @@ _STUDY_TABLES = {
     "paper": paper_rows,
     "paraphrases": paraphrase_rows,
     "generalisation": generalisation_rows,
+    "operators": operator_rows,
+    "ranks": rank_rows,
+    "spectrum": spectrum_rows,
 }

@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from lincorr.relations.relation import ALL
 from lincorr.scores.experiments import EditScores, GradientScores
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.scores.results import Results
-from lincorr.scores.study import Growth, GrowthPoint, Matrix, Study
+from lincorr.scores.study import Growth, GrowthPoint, Matrix, OperatorGroup, StateSpectrum, Study
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.experiments import stored_edits, stored_gradients
 from pipeline.evaluate.generalisation import across_relations
 from pipeline.fit.sources import SourceCache
+from pipeline.plan.memory import fit_memory
 from pipeline.run import Run
 from pipeline.runtime.lock import sole_writer
 from pipeline.study.families import (
@@ -24,6 +27,8 @@ from pipeline.study.families import (
 )
 from pipeline.study.growth import COUNTS, growth_of, steps
 from pipeline.study.matrix import as_relations, family_matrix, prompts_of
+from pipeline.study.operators import groups_of, has_maps, operators_of
+from pipeline.study.spectrum import NO_STATES, spectrum_of
 
 
 def chosen_relations(config: RunConfig) -> RunConfig:
@@ -63,9 +68,19 @@ def study(run: Run, options: StudyOptions) -> Results:
             matrices = _matrices(run, store, shared)
         with run.timed("growth"):
             grown = _growth(run, store, shared, options.growth)
+        with run.timed("operators"):
+            operators = _operators(run, store, shared)
+        with run.timed("spectrum"):
+            spectrum = _spectrum(run, store)
     names = [relation.name for relation in results.relations]
     stored = stored_edits(store, names), stored_gradients(store, names)
     found = study_of(results.relations, matrices, grown, *stored, compare=options.compare)
+    found = replace(
+        found,
+        operators=tuple(operators) or None,
+        spectrum=spectrum,
+        no_spectrum=NO_STATES if spectrum is None else None,
+    )
     return replace(results, seconds=dict(run.seconds), study=found)
 
 
@@ -129,3 +144,24 @@ def _growth(run: Run, store: LogitStore, shared: SourceCache, names: Sequence[st
     with run.narrator.progress("More and more subjects", len(asked), "relations") as advance:
         found = growth_of(store, asked, taken, shared, advance)
     return [found[relation.name] for relation in run.read(store) if relation.name in found]
+
+
+def _operators(run: Run, store: LogitStore, shared: SourceCache) -> list[OperatorGroup]:
+    """Exchange the maps of every relation that has some, also of wordings that are not read."""
+    every = run.inputs.relations
+    by_name = {one.relation.name: one for one in run.fit_inputs(store, every)}
+    inputs = [by_name[relation.name] for relation in every]
+    groups = groups_of([one for one in inputs if has_maps(store, one)])
+    found = []
+    with run.narrator.progress("Every map on the others' rows", len(groups), "groups") as advance:
+        for group in groups:
+            found.append(operators_of(store, group, shared))
+            advance(1)
+    return [one for one in found if one is not None]
+
+
+def _spectrum(run: Run, store: LogitStore) -> StateSpectrum | None:
+    rows = np.unique(store.rows_of(run.inputs.subjects))
+    return spectrum_of(
+        store, list(run.inputs.templates), rows, fit_memory(run.config.fit, run.config.cluster)
+    )

@@ -10,6 +10,8 @@ from lincorr.scores.results import Results
 from pipeline.report.plots.figure import Plot
 from pipeline.report.plots.growth import growth_plot
 from pipeline.report.plots.matrix import matrix_plot
+from pipeline.report.plots.operators import operators_plot, rank_plot
+from pipeline.report.plots.spectrum import spectrum_plot
 
 INDEX = "report.html"
 
@@ -94,4 +96,10 @@ def index_plots(results: Results) -> dict[str, Plot | None]:
         f"growth-{number}": growth_plot(one.family, one.points, f"growth-{number}")
         for number, one in enumerate(study.growth_by_family, start=1)
     }
-    return matrices | growth
+    others: dict[str, Plot | None] = {}
+    for number, group in enumerate(study.operators or (), start=1):
+        for name, draw in (("operators", operators_plot), ("rank", rank_plot)):
+            others[f"{name}-{number}"] = draw(group, f"{name}-{number}")
+    if study.spectrum is not None:
+        others["spectrum"] = spectrum_plot(study.spectrum, "spectrum")
+    return matrices | growth | others

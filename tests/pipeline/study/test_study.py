@@ -11,7 +11,7 @@ from lincorr.scores.documents import from_document
 from lincorr.scores.results import Results
 from pipeline.cli.main import main
 from pipeline.cli.study import print_study
-from pipeline.study import growth, matrix
+from pipeline.study import growth, matrix, operators, spectrum
 from pipeline.study.families import (
     beside_paper,
 )
@@ -24,10 +24,11 @@ def test_matrices_and_growth_are_found_once(done: Study, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> Any:
         raise AssertionError("computed again")
 
-    for module, name in ((matrix, "_all_pairs"), (growth, "_score")):
+    parts = ((matrix, "_all_pairs"), (growth, "_score"), (operators, "joint_rank"))
+    for module, name in (*parts, (spectrum, "_singular_values")):
         monkeypatch.setattr(module, name, refuse)
     again = done()
-    for part in ("matrices", "growth", "families"):
+    for part in ("matrices", "growth", "families", "operators", "spectrum"):
         assert again["study"][part] == done.document["study"][part]
     with pytest.raises(AssertionError, match="computed again"):
         done("--fit-rcond=0.01", "--debug")
@@ -50,8 +51,8 @@ def test_every_wording_can_be_asked_for(done: Study) -> None:
 
 def test_tables_are_written_twice_with_the_same_rows(done: Study) -> None:
     folder = done.folder / "run-report"
-    names = ("scores", "links", "families", "matrix", "growth", "paraphrases", "generalisation")
-    for name in names:
+    names = ["scores", "links", "families", "matrix", "growth", "paraphrases", "generalisation"]
+    for name in (*names, "operators", "ranks", "spectrum"):
         from_csv = pandas.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=[""])
         from_parquet = pandas.read_parquet(folder / f"{name}.parquet")
         assert list(from_csv.columns) == list(from_parquet.columns)
@@ -76,13 +77,21 @@ def test_the_page_shows_a_study_and_escapes_it(done: Study) -> None:
     page = (done.folder / "run-report" / "report.html").read_text("utf-8")
     assert "Every prompt to every other: places, domain" in page
     assert "More subjects: places" in page
+    assert "Every map on every relation’s rows: home-land, wordings, domain" in page
+    assert "Through few directions: places, family, vocabulary-ridge" in page
+    assert "Hidden states of all templates side by side" in page
     assert "Does precision go with generalisation?" in page
     assert "The paper reports no figure of these relations." in page
     assert FAMILY not in page
     assert "&lt;b&gt;food&lt;/b&gt; &amp; more" in page
     folder = done.folder / "run-report"
     pngs = {path.name for path in folder.glob("report-*.png")}
-    assert {"report-matrix-1.png", "report-growth-1.png"} <= pngs
+    assert {
+        "report-matrix-1.png",
+        "report-growth-1.png",
+        "report-operators-1.png",
+        "report-spectrum.png",
+    } <= pngs
 
 
 def test_tables_fit_a_terminal(
@@ -95,6 +104,8 @@ def test_tables_fit_a_terminal(
     print_study(replace(results, study=replace(results.study, paper=tuple(beside_paper(paper)))))
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
+    assert "home-land.*" in shown
+    assert "effective rank" in shown
     for words in ("home-land", "places (2)", "influenced target", "influencing source", "llama-3-8b", "0.89"):
         assert words in shown
 
