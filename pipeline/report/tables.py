@@ -222,12 +222,12 @@ def rank_rows(study: Study) -> Rows:
 
 
 def spectrum_rows(study: Study) -> Rows:
-    """One row for each singular value that is reported: of each template, and of all side by side ("")."""
+    """One row for each singular value that is reported: of each template, and of all side by side ("*")."""
     if study.spectrum is None:
         return []
     return [
         {
-            "template": one.templates[0] if single else "",
+            "template": one.templates[0] if single else "*",
             **_cells(one, "count", "rank_1", "rank_01"),
             "exponent": one.law and one.law.exponent,
             "number": number,

@@ -105,7 +105,7 @@ def test_tables_fit_a_terminal(
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert "home-land.*" in shown
-    assert "effective rank" in shown
+    assert "templates side by side" in shown
     for words in ("home-land", "places (2)", "influenced target", "influencing source", "llama-3-8b", "0.89"):
         assert words in shown
 
