@@ -1,5 +1,6 @@
 """A store that is open to be read: its relations and maps, and the words that they can be asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 
@@ -9,6 +10,7 @@ from lincorr.solvers.result import Factors
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.show import answer_tokens, note_of
+from pipeline.evaluate.wordings import wordings_of
 from pipeline.explore.paths import Paths
 from pipeline.explore.questions import MapName, Question, StoreName
 from pipeline.explore.weights import ReadMap
@@ -31,7 +33,8 @@ class OpenedStore:
 
     Attributes:
         texts: surface text of every token.
-        relations: those of the configuration that have maps, by name.
+        relations: those of the configuration that have maps, by name; the chosen wordings first.
+        chosen: names of relations in the wording that leave-one-out chooses, of those that have several.
 
     Raises:
         BadInput: there is no store, or it has no map.
@@ -41,7 +44,11 @@ class OpenedStore:
         self._store = LogitStore.open(config.store_url())
         found, self.texts = prepare_relations(config)
         self.fits = {one.name: self._stored_fits(one.name) for one in found}
-        self.relations = {one.name: one for one in found if self.fits[one.name]}
+        fitted = [one for one in found if self.fits[one.name]]
+        self.chosen = _chosen(self._store, fitted)
+        self.relations = {
+            one.name: one for one in sorted(fitted, key=lambda one: one.name not in self.chosen)
+        }
         if not self.relations:
             raise BadInput(f"store: {self._store.url!r} has no map yet; run `lincorr fit` first")
         self.paths = Paths(config, self._store)
@@ -64,6 +71,7 @@ class OpenedStore:
                 inputs.relation.source.template.text,
                 inputs.relation.target.template.text,
                 tuple(self.fits[name]),
+                name in self.chosen,
             )
             for name, inputs in self.relations.items()
         )
@@ -152,3 +160,10 @@ class OpenedStore:
     @cached_property
     def _every(self) -> WordIndex:
         return WordIndex(self._ids)
+
+
+def _chosen(store: LogitStore, relations: Sequence[RelationInputs]) -> set[str]:
+    try:
+        return {one.chosen for one in wordings_of(store, relations)}
+    except BadInput:  # a wording is not fitted yet
+        return set()

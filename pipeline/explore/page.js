@@ -78,7 +78,7 @@ class Panel {
   get store() { return stores[this.parts.store.value]; }
   get map() { return this.store.maps.find(map => map.relation === this.parts.relation.value); }
   relations() {
-    const names = this.store.maps.map(map => [map.relation, map.relation]);
+    const names = this.store.maps.map(map => [map.relation, map.relation + (map.chosen ? " (chosen)" : "")]);
     const kept = names.some(([name]) => name === this.parts.relation.value);
     fill(this.parts.relation, names);
     if (!kept) this.parts.relation.selectedIndex = 0;

@@ -56,7 +56,10 @@ class Paths:
         if choice.method == "tiled":
             return "a tiled fit is solved for one penalty"
         if self._store.maps.inputs(relation, fit) != input_digest(self._store, inputs, basis):
-            return "the map was fitted with other settings or subjects than these; name its configuration"
+            return (
+                "the map was fitted with other settings or subjects than these, or by another version; name "
+                "its configuration, or run `lincorr fit`"
+            )
         if choice.out_of_core:  # its decomposition may have been deleted: reading it is cheap
             try:
                 self._solutions(relation, basis)

@@ -106,12 +106,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class MapName:
-    """A relation, and the fits of which its maps are stored, the best-reading one last."""
+    """A relation, and the fits of which its maps are stored, the best-reading one last.
+
+    Attributes:
+        chosen: it is asked in several wordings, and leave-one-out chooses this one.
+    """
 
     relation: str
     source_prompt: str
     target_prompt: str
     fits: tuple[str, ...]
+    chosen: bool
 
 
 @dataclass(frozen=True, slots=True)

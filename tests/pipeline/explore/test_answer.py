@@ -7,11 +7,14 @@ import pytest
 
 from lincorr import LogitStore
 from lincorr.model import load
+from lincorr.scores.wordings import Wordings
+from lincorr.store.maps import MapStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.settings import settings_of
 from pipeline.explore.answer import answer
 from pipeline.explore.opened import OpenedStore
 from pipeline.explore.questions import Answer, Question, Refusal
+from pipeline.prepare.prepare import prepare_relations
 from pipeline.run import Run
 from tests.pipeline.cli.toy import files_of
 from tests.stores import array
@@ -144,6 +147,21 @@ def test_words_near_are_offered(opened):
     assert " Tokyo" in found.near
     assert opened.suggest(replace(TOKYO, word="to"))[0] == " Tokyo"
     assert opened.suggest(replace(JAPAN, word="ger"))[0] == " Germany"
+
+
+def test_the_chosen_wording_comes_first(config, monkeypatch):
+    names = [(one.relation, one.chosen) for one in OpenedStore(config).name().maps]
+    assert names == [("toy", False)]  # it has one wording
+    monkeypatch.setattr("pipeline.explore.opened.prepare_relations", lambda _: _two_wordings(config))
+    monkeypatch.setattr(MapStore, "inputs", lambda *_: "digest")
+    monkeypatch.setattr("pipeline.explore.opened.wordings_of", lambda *_: [Wordings("toy", (), "toy.2")])
+    names = [(one.relation, one.chosen) for one in OpenedStore(config).name().maps]
+    assert names == [("toy.2", True), ("toy", False)]
+
+
+def _two_wordings(config):
+    [toy], texts = prepare_relations(config)
+    return (toy, replace(toy, relation=replace(toy.relation, name="toy.2"))), texts
 
 
 def test_a_map_of_other_subjects_has_no_path(config, finished):
