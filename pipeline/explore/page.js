@@ -294,7 +294,7 @@ const save = (blob, name) => {
 const draw = panel => { // what is seen, on a canvas, in the colours of the page
   const found = panel.found, style = getComputedStyle(document.documentElement), scale = 2;
   const colour = name => style.getPropertyValue(`--${name}`).trim();
-  const rows = found.links, line = 24, left = 190, right = 90, width = 720, top = 74;
+  const rows = found.links, line = 24, left = 190, right = 112, width = 720, top = 74;
   const canvas = element("canvas");
   canvas.width = width * scale;
   canvas.height = (top + rows.length * line + 24) * scale;
