@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.relations.relation import first_wording
-from lincorr.scores.asked import ceiling
+from lincorr.scores.asked import ceiling_share
 from lincorr.scores.relation_scores import DIRECTIONS, Hits
 from lincorr.scores.wordings import Wording as FittedWording
 from lincorr.scores.wordings import Wordings
@@ -122,13 +122,13 @@ def read_relation(store: LogitStore, found: Wordings, group: Sequence[FitInputs]
     """Read a relation's maps, and the pooled ones."""
     wordings = tuple(read_wording(store, *pair, fit) for pair in zip(found.wordings, group, strict=True))
     first = group[0]
-    asked = [ceiling(asked_scores(store, first), direction) for direction in DIRECTIONS]
-    best = [one.share for one in asked if one is not None]
+    asked = asked_scores(store, first)
+    target, source = (ceiling_share(asked, direction) for direction in DIRECTIONS)
     return Relation(
         found.relation,
         len(first.relation.truth),
         wordings,
-        (best[0], best[1]) if len(best) == 2 else None,
+        None if target is None or source is None else (target, source),
         {title: at_1(hits_both_ways(pool(wordings, weigh), first)) for title, weigh in WEIGHTS.items()},
     )
 
