@@ -5,7 +5,6 @@ from pathlib import Path
 from rich.table import Table
 
 from lincorr.scores.documents import to_document
-from lincorr.scores.faithfulness import Faithfulness
 from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, FitScores, RelationScores
 from lincorr.scores.results import Results
 from pipeline.cli.asked import asked_table
@@ -72,13 +71,13 @@ def _share(fit: FitScores, rank: int) -> str:
 
 def _worth_table(relation: RelationScores) -> Table:
     """The interval of r, and r without the relation (see `pipeline.evaluate.controls`)."""
-    other = ["other prompt"] if relation.other_prompt else []
-    figures = ["95 % of r", "faithful", "Spearman", "shuffled", "mean logit", *other]
+    other = ["other\nprompt"] if relation.other_prompt else []
+    figures = ["95 % of r", "faithful", "Spearman", "shuffled", "mean\nlogit", *other]
     table = plain_table(f"{relation.name}: what r is worth", ["fit"], figures)
     for fit in relation.fits:
         cells = [
             f"{figure(fit.r_low)}–{figure(fit.r_high)}",
-            _faithful(fit.faithfulness),
+            figure(fit.faithfulness.share if fit.faithfulness else None, 2),
             figure(fit.spearman),
             f"{figure(fit.r_shuffled, 2)} ± {figure(fit.r_shuffled_std, 2)}",
             figure(fit.r_mean_logit),
@@ -86,12 +85,6 @@ def _worth_table(relation: RelationScores) -> Table:
         ]
         table.add_row(fit.name, *cells)
     return table
-
-
-def _faithful(found: Faithfulness | None) -> str:
-    if found is None:
-        return "–"
-    return f"{figure(found.share, 2)} ({brief_share(found.low)}–{brief_share(found.high)})"
 
 
 def _worth_notes(relation: RelationScores) -> str:

@@ -33,7 +33,7 @@ from lincorr.store.store import LogitStore
 from pipeline.evaluate.experiments import cached_experiment, flips_name
 from pipeline.experiments.copies import About, Copies, ask_copies, enough_memory, on_copy, open_maps
 from pipeline.fit.inputs import FitInputs, input_digest
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.prepare import RelationInputs, is_named
 from pipeline.run import Run
 from pipeline.runtime.executor import Stage
 
@@ -112,15 +112,20 @@ class Cases:
 def flips(run: Run, options: FlipOptions) -> list[FlipScores]:
     """Change states and count flips where the store has no results; return all scores.
 
+    Relations that are not asked for by name, as in `all`, are left out where no truth is known.
+
     Raises:
         BadInput: a relation has no known pair, or no map through hidden states.
     """
-    require_truth(run.inputs.relations)
-    return ask_copies(run, "flips", "relations", 1, partial(flips_of, options), run.inputs.relations)
+    relations = [one for one in run.inputs.relations if one.truth or is_named(run.config, one.name)]
+    require_truth(relations)
+    return ask_copies(run, "flips", "relations", 1, partial(flips_of, options), relations)
 
 
 def require_truth(relations: Sequence[RelationInputs]) -> None:
     """Refuse relations without a known pair, with BadInput."""
+    if not relations:
+        raise BadInput("relations: no right target is known of any of them, so that no flip can be judged")
     for relation in relations:
         if not relation.truth:
             raise BadInput(

@@ -32,7 +32,9 @@ def test_the_terminal_shows_what_r_is_worth(finished, capsys):
     assert f"{fit['r_low']:.3f}–{fit['r_high']:.3f}" in row
     assert f"{fit['r_shuffled']:.2f} ± {fit['r_shuffled_std']:.2f}" in row
     assert printed.split("by chance")[1].split()[:3] == ["0.10", "0.30", "0.50"]  # one of ten is right
-    assert "other prompt" not in printed
+    assert f" {fit['faithfulness']['share']:.2f} " in row
+    assert f"given to all, reaches {fit['faithfulness']['constant']:.2f}." in " ".join(printed.split())
+    assert "after another prompt" not in printed
     assert "Warning: only 50 subjects are held out" in printed
 
 
