@@ -62,8 +62,8 @@ class Diagnosis:
             kept directions.
         min_norm_residual: ‖W - VVᵀW‖ / ‖W‖: how much of W lies outside the kept directions.
         path: the ridge path that chose λ, if there is one.
-        loo_r: mean leave-one-out r at this λ of the targets' logits as they are read, centred over the
-            targets (out of core: as they are); NaN where it is not known.
+        loo_r: mean leave-one-out r at this λ of the targets' logits, half as they are and half centred over
+            the targets (out of core: as they are); NaN where it is not known.
     """
 
     method: str

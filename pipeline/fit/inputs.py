@@ -20,8 +20,8 @@ from pipeline.prepare.prepare import Inputs, RelationInputs
 
 Split: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of subjects: fitted, held out
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")
-# Raised when a solver's answer changes: stored maps are then fitted again. 3: those in memory have `loo_r`.
-_SOLVERS = {"direct": 3, "factored": 3}
+# Raised when a solver's answer changes: stored maps are then fitted again. 2: those in memory have `loo_r`.
+_SOLVERS = {"direct": 2, "factored": 2}
 
 
 def basis_of(fit: str) -> Basis:
