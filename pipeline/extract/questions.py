@@ -6,20 +6,28 @@ is read there. All ends of a question about one source are branches of one tree.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lincorr.prompts.subjects import string_subjects
-from lincorr.prompts.trees import PromptTemplate, group_templates
+from lincorr.prompts.trees import (
+    Batch,
+    PromptTemplate,
+    Trunk,
+    batches,
+    group_templates,
+    merge_prompts,
+    trunk_of,
+)
 from lincorr.scores.audit import NOT_AUDITED, Audit
 from lincorr.store.asked import Answers as Logits
 from lincorr.store.identity import Identity, Passes
 from pipeline.extract.audit import require_audit
 from pipeline.extract.forward import Answers, Work, forward
-from pipeline.extract.prompts import Prompts, prompts_of, tree_batches
+from pipeline.extract.prompts import Prompts, prompts_of
 from pipeline.prepare.asked import AskedInputs
 from pipeline.runtime.device import compute
 
@@ -63,11 +71,8 @@ def ask_questions(model: "LanguageModel", identity: Identity, asked: AskedInputs
     for ends in _groups(asked, templates, identity.passes):
         whole: Prompts = [[[*ids, *end.beginning] for ids in prompts[end.question]] for end in ends]
         grown_from = [templates[end.question] for end in ends]
-        batches = tree_batches(
-            whole, grown_from, subjects, identity.passes, identity.batch_tokens, identity.shard_rows
-        )
         columns = [np.array(end.following, dtype=np.int64) for end in ends]
-        work = Work(whole, batches)
+        work = Work(whole, _batches(whole, grown_from, identity))
         found.append(compute(forward, model, identity, work, columns, _SEED, hidden=False, totals=asked.sums))
         audits: dict[str, Audit] = {}
         for end, audit in zip(ends, found[-1].audits, strict=True):
@@ -81,6 +86,14 @@ def ask_questions(model: "LanguageModel", identity: Identity, asked: AskedInputs
         sum(one.audit_seconds for one in found),
         sum(one.cut for one in found),
     )
+
+
+def _batches(prompts: Prompts, templates: Sequence[PromptTemplate], identity: Identity) -> list[Batch]:
+    """Return the batches of all trees, not filled up: what is asked about is always all of it."""
+    trunk = trunk_of(templates) if identity.passes == "trunk" else Trunk()
+    trees = [merge_prompts(of_source, trunk) for of_source in zip(*prompts, strict=True)]
+    filled = batches(trees, identity.batch_tokens, identity.shard_rows)
+    return [replace(batch, ids=batch.ids[: len(batch.rows)]) for batch in filled]
 
 
 def _groups(asked: AskedInputs, templates: Sequence[PromptTemplate], passes: Passes) -> list[list[_End]]:
