@@ -130,7 +130,7 @@ def test_the_terminal_shows_the_ceiling(again, capsys):
 
 def test_tables_and_the_store_say_what_was_asked(asked):
     found = asked.document["relations"][0]["asked"]
-    rows = list(csv.DictReader((asked.folder / "run-report" / "scores.csv").open()))
+    rows = list(csv.DictReader((asked.folder / "run-report" / "scores.csv").read_text("utf-8").splitlines()))
     best = max(one["hits"]["influencing source"]["1"] for one in found)
     assert {float(row["influencing_source_ceiling@1"]) for row in rows} == {best}
     assert json_of("store", "info", str(asked.flags["store"]))["asked"] == {"toy": 4}
