@@ -17,6 +17,7 @@ OTHERS: dict[str, Any] = {
     "model.trust_remote_code": True,
     "model.cache": "elsewhere",
     "relations": ["a"],
+    "wordings": "all",
     "catalogue": ["/their.yaml"],
     "source_answers": "/from.txt",
     "target_answers": "/to.txt",
@@ -62,7 +63,7 @@ OTHERS: dict[str, Any] = {
 }
 TASK = {
     *("model.source", "model.revision", "model.adapter", "model.dtype"),
-    *("relations", "catalogue", "source_answers", "target_answers", "multi_token"),
+    *("relations", "wordings", "catalogue", "source_answers", "target_answers", "multi_token"),
     *(name for name in OTHERS if name.startswith("subjects.")),
     *("fit.rcond", "fit.method", "fit.penalty", "fit.memory"),
 }

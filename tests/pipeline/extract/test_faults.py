@@ -110,7 +110,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_where_it_stopped(
     assert missing / len(TEMPLATES) <= receipt["shards"] < SHARDS
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert_equal_bits(store, undisturbed)
-    assert extracted(store, flags, capsys) == {"shards": 0, "prompts": 0, "bytes_written": 0}
+    assert extracted(store, flags, capsys) == {"shards": 0, "prompts": 0, "bytes_written": 0, "asked": 0}
 
 
 def test_an_interrupted_run_stops_and_goes_on_where_it_stopped(start, undisturbed, flags, tmp_path, capsys):
