@@ -57,7 +57,7 @@ class MapStore:
         return self._hierarchy.names("maps")
 
     def fits(self, relation: str) -> list[str]:
-        """Fits of which a relation has a map here."""
+        """Fits of which a relation has a map here, the best-reading one last."""
         return [fit for fit in self._hierarchy.names(f"maps/{relation}") if self.inputs(relation, fit)]
 
     def save(self, relation: str, fit: str, fitted: LinearMap, inputs: str) -> None:

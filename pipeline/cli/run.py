@@ -5,13 +5,13 @@ from pathlib import Path
 from rich.table import Table
 
 from lincorr.scores.documents import to_document
-from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, FitScores, RelationScores
+from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, RelationScores
 from lincorr.scores.results import Results
 from pipeline.cli.asked import asked_table
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, brief_share, figure, plain_table, print_json, say, show_table
+from pipeline.cli.output import JsonFlag, figure, plain_table, print_json, say, show_table
 from pipeline.cli.settings import job
-from pipeline.cli.wordings import show_wordings
+from pipeline.cli.wordings import hit_with_interval, show_wordings
 
 _HIT_HEADINGS = ("hit@1", "@3", "@5")  # of `RANKS`
 _SOURCES = 12  # whose strongest targets are shown
@@ -46,7 +46,8 @@ def _scores_table(relation: RelationScores) -> Table:
             f"{fit.root_penalty:.3g}",
             f"{figure(fit.r)} ± {figure(fit.r_std)}",
             figure(fit.r2),
-            *(_share(fit, k) for k in RANKS),
+            hit_with_interval(fit, INFLUENCED_TARGET),
+            *(figure(fit.hit(INFLUENCED_TARGET, k), 2) for k in RANKS[1:]),
         )
     notes = []
     known = next((rates for fit in relation.fits if (rates := fit.rates(INFLUENCED_TARGET))), None)
@@ -60,13 +61,6 @@ def _scores_table(relation: RelationScores) -> Table:
         notes.append("(!) the rank is not clear: do not read W")
     table.caption = "\n".join(notes)
     return table
-
-
-def _share(fit: FitScores, rank: int) -> str:
-    """A hit rate; hit@1 with its interval."""
-    share = figure(fit.hit(INFLUENCED_TARGET, rank), 2)
-    low, high = fit.hit_interval(INFLUENCED_TARGET, rank)
-    return share if rank > 1 or low is None else f"{share} ({brief_share(low)}–{brief_share(high)})"
 
 
 def _worth_table(relation: RelationScores) -> Table:

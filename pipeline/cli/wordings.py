@@ -71,13 +71,13 @@ def _figures(fit: FitScores | None) -> list[str]:
     back = None if fit.hits_as_fitted is None else fit.hits_as_fitted.hit(INFLUENCING_SOURCE, 1)
     return [
         figure(fit.r),
-        _share(fit, INFLUENCED_TARGET),
-        _share(fit, INFLUENCING_SOURCE),
+        hit_with_interval(fit, INFLUENCED_TARGET),
+        hit_with_interval(fit, INFLUENCING_SOURCE),
         figure(back, 2),
     ]
 
 
-def _share(fit: FitScores, direction: str) -> str:
+def hit_with_interval(fit: FitScores, direction: str) -> str:
     """hit@1 of a direction, with its interval where it has one."""
     share, (low, high) = figure(fit.hit(direction, 1), 2), fit.hit_interval(direction, 1)
     return share if low is None else f"{share} ({brief_share(low)}–{brief_share(high)})"

@@ -12,7 +12,6 @@ from lincorr.scores.faithfulness import BothAnswers, Faithfulness
 from lincorr.scores.moments import finite_mean
 from lincorr.scores.ranks import spearman
 from lincorr.scores.relation_scores import ColumnScore, FitScores, PathPoint
-from lincorr.solvers.centred import centred
 from lincorr.solvers.result import LinearMap, RidgePath
 from lincorr.solvers.spectrum import coefficients
 from pipeline.evaluate.basis import EvaluatedBasis
@@ -41,6 +40,7 @@ def score_fit(basis: EvaluatedBasis, name: str, fitted: LinearMap) -> FitScores:
     correlation = basis.problem.score(solution, basis.moments)
     r, cut = to_host(correlation.pearson()), diagnosis.cut
     rho, low, high, faithful = _of_predictions(basis, fitted)
+    hits, as_fitted = hit_rates(fitted, basis.inputs)
     columns = zip(basis.inputs.relation.target.texts, r, rho, strict=True)
     return FitScores(
         name=name,
@@ -68,9 +68,9 @@ def score_fit(basis: EvaluatedBasis, name: str, fitted: LinearMap) -> FitScores:
         **_all_outputs(basis, fitted, solution),
         **_controls(basis, diagnosis.root_penalty),
         r_by_target=tuple(ColumnScore(text, float(of_r), float(of_rho)) for text, of_r, of_rho in columns),
-        hits=hit_rates(centred(fitted), basis.inputs),
+        hits=hits,
         faithfulness=faithful,
-        hits_as_fitted=hit_rates(fitted, basis.inputs),
+        hits_as_fitted=as_fitted,
         path=tuple(_path(basis, fitted)),
     )
 

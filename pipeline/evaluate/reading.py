@@ -1,6 +1,6 @@
 """Read W against the truth: hit rates, the strongest links of well-known sources, and a block to draw.
 
-What is read is centred (see `lincorr.solvers.centred`): the callers centre a map once.
+What is read is centred (see `lincorr.solvers.centred`): callers centre the maps whose links are shown.
 """
 
 import math
@@ -14,6 +14,7 @@ from lincorr.arrays import Array, to_host
 from lincorr.scores.hits import Hits as FoundHits
 from lincorr.scores.hits import hits
 from lincorr.scores.relation_scores import Heatmap, HitRates, Hits, HubTable, Link, Shares, SourceLinks
+from lincorr.solvers.centred import centred_rows
 from lincorr.solvers.result import LinearMap
 from lincorr.solvers.spectrum import Problem
 from pipeline.evaluate.hubs import hubs_of
@@ -23,12 +24,15 @@ _STRONGEST = 5
 _HUBS = 12
 
 
-def hit_rates(fitted: LinearMap, inputs: FitInputs) -> Hits | None:
-    """Return hit@k both ways: a source's row of W, and a target's column among the domain's sources."""
+def hit_rates(fitted: LinearMap, inputs: FitInputs) -> tuple[Hits | None, Hits | None]:
+    """Return hit@k both ways: a source's row of W, and a target's column among the domain's sources.
+
+    Of a map as it is read, with its rows centred, and as it was fitted.
+    """
     if not inputs.relation.truth:
-        return None
-    sources = inputs.relation.source.ids.tolist()
-    return hits_both_ways(fitted.block(sources, fitted.target_ids.tolist()), inputs)
+        return None, None
+    domain = fitted.block(inputs.relation.source.ids.tolist(), fitted.target_ids.tolist())
+    return hits_both_ways(centred_rows(domain), inputs), hits_both_ways(domain, inputs)
 
 
 def hits_both_ways(domain: NDArray[np.floating], inputs: FitInputs) -> Hits:

@@ -36,6 +36,8 @@ def evaluate_relation(
 ) -> None:
     """Score every map of a relation and store the scores, unless they are there.
 
+    Its maps are those of these inputs (`require_maps`).
+
     Args:
         relations: of the run, of which some may serve as controls.
         token_texts: surface text of every token.
@@ -43,10 +45,9 @@ def evaluate_relation(
         shared: decomposed sources that other relations may use, too.
 
     Raises:
-        StoreDamaged, BadInput: rows or maps are missing, damaged, or fitted for other settings.
+        StoreDamaged, BadInput: rows or maps are missing or damaged.
     """
     name = inputs.relation.name
-    require_maps(store, inputs)
     for template in (inputs.source_template, inputs.target_template):
         store.shards.require_whole(template, inputs.test_rows)
     others = Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
@@ -115,9 +116,8 @@ def _scores(
     head = shared.head() if any(choice.method == "factored" for choice in inputs.choices.values()) else None
     maps = {name: store.maps.load(inputs.relation.name, name, head=head) for name in inputs.all_fits}
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
-    reading = "vocabulary-ridge" if "vocabulary-ridge" in maps else "domain-ridge"
-    shown_fits = [name for name in ("domain", reading) if name in maps]  # the paper's, and the best
-    read_out = {name: centred(maps[name]) for name in shown_fits}
+    read_out = {name: centred(maps[name]) for name in inputs.read_fits}
+    reading = inputs.read_fits[-1]
     texts = Texts.of(inputs, token_texts)
     return RelationScores(
         name=inputs.relation.name,

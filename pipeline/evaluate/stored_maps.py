@@ -11,7 +11,7 @@ from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.wordings import wordings_of
-from pipeline.fit.inputs import FIT_NAMES
+from pipeline.fit.inputs import basis_of
 from pipeline.prepare.prepare import RelationInputs, prepare_relations
 
 
@@ -29,7 +29,7 @@ class StoredMap:
         Raises:
             BadInput: every source is asked for, and the map has only the answers.
         """
-        if every and not self.name.startswith("vocabulary"):
+        if every and basis_of(self.name) != "vocabulary":
             raise BadInput(
                 f"--all-sources: the map {self.name!r} has no sources but the answers; leave it out, or name "
                 "a map of the full vocabulary (--map vocabulary-ridge)"
@@ -41,27 +41,26 @@ class StoredMap:
 def stored_maps(config: RunConfig, name: str | None) -> tuple[list[StoredMap], list[str]]:
     """Return the named map of every relation, by default the best-reading one, and every token's text.
 
-    Where a wording is to be chosen, the relation is read in the one that is chosen for the map.
+    Where a wording is to be chosen, the relation is read in the one that is chosen.
 
     Raises:
         BadInput: there is no such map.
     """
     store = LogitStore.open(config.store_url())
     relations, texts = prepare_relations(config)
-    found = [_stored(store, inputs, name) for inputs in relations]
     if config.wordings == "chosen":
         wordings = {one.relation: one for one in wordings_of(store, relations)}
-        found = [stored for stored in found if _is_chosen(stored, wordings)]
-    return found, texts
+        relations = tuple(inputs for inputs in relations if _is_chosen(inputs, wordings))
+    return [_stored(store, inputs, name) for inputs in relations], texts
 
 
-def _is_chosen(stored: StoredMap, wordings: Mapping[str, Wordings]) -> bool:
-    several = wordings.get(first_wording(stored.inputs.name))
-    return several is None or several.chosen == stored.inputs.name
+def _is_chosen(inputs: RelationInputs, wordings: Mapping[str, Wordings]) -> bool:
+    several = wordings.get(first_wording(inputs.name))
+    return several is None or several.chosen == inputs.name
 
 
 def _stored(store: LogitStore, inputs: RelationInputs, name: str | None) -> StoredMap:
-    stored = [n for n in FIT_NAMES if store.maps.inputs(inputs.name, n) is not None]
+    stored = store.maps.fits(inputs.name)
     if name is not None and name not in stored:
         raise BadInput(f"--map: {name!r} is not stored; there are {', '.join(stored) or 'none'}")
     if not stored:

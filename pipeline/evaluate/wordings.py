@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from lincorr.errors import BadInput
 from lincorr.relations.relation import first_wording
+from lincorr.scores.relation_scores import Figure
 from lincorr.scores.wordings import Wording, Wordings
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.fit.inputs import FIT_NAMES
+from pipeline.fit.inputs import basis_of
 from pipeline.prepare.prepare import RelationInputs
 
 
@@ -55,9 +56,10 @@ def _wordings(store: LogitStore, name: str, group: Sequence[RelationInputs]) -> 
 
 def _wording(store: LogitStore, relation: RelationInputs) -> Wording:
     source, target = relation.relation.source.template, relation.relation.target.template
-    stored = [fit for fit in FIT_NAMES if store.maps.inputs(relation.name, fit) is not None]
-    ridge = {fit.removesuffix("-ridge"): fit for fit in stored if fit.endswith("-ridge")}
+    ridge = {basis_of(fit): fit for fit in store.maps.fits(relation.name) if fit.endswith("-ridge")}
     if not ridge:
         raise BadInput(f"store: no map of {relation.name!r} is stored; run `lincorr fit` first")
-    loo_r = {basis: store.maps.diagnosis(relation.name, fit).loo_r for basis, fit in ridge.items()}
+    loo_r: dict[str, Figure] = {
+        basis: store.maps.diagnosis(relation.name, fit).loo_r for basis, fit in ridge.items()
+    }
     return Wording(relation.name, source.text, target.text, loo_r)

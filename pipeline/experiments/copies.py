@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.errors import LincorrError
+from lincorr.errors import BadInput, LincorrError
 from lincorr.model.device import visible_gpus
 from lincorr.model.files import ModelSpec, float32_bytes
 from lincorr.model.fingerprint import Fingerprint
@@ -26,7 +26,7 @@ from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.extract.shard import require_model
 from pipeline.fit.inputs import FitInputs
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.prepare import RelationInputs, is_named
 from pipeline.run import Run
 from pipeline.runtime.executor import Executor
 from pipeline.runtime.lock import sole_writer
@@ -131,6 +131,25 @@ def ask_copies(
         with run.narrator.progress(stage.capitalize(), per_relation * len(chosen), unit) as advance:
             copies = Copies(store, spec, run.inputs.fingerprint, executor, advance)
             return [ask(copies, inputs) for inputs in chosen]
+
+
+def judged_relations(run: Run) -> list[RelationInputs]:
+    """Return the relations that can be judged by a truth, and those that are asked for by name."""
+    return [one for one in run.inputs.relations if one.truth or is_named(run.config, one.name)]
+
+
+def require_truth(relations: Sequence[RelationInputs], judged: str) -> None:
+    """Refuse, with BadInput, relations without a known pair: nothing of what is `judged` can be judged."""
+    if not relations:
+        raise BadInput(
+            f"relations: no right target is known of any of them, so that no {judged} can be judged"
+        )
+    for relation in relations:
+        if not relation.truth:
+            raise BadInput(
+                f"relation {relation.name!r}: no right target is known, so that no {judged} can be judged; "
+                "give it a truth, or leave it out of relations"
+            )
 
 
 # --- in the workers -----------------------------------------------------------------------------------

@@ -25,13 +25,15 @@ from pipeline.experiments.copies import (
     Copies,
     ask_copies,
     enough_memory,
+    judged_relations,
     on_copy,
     open_maps,
     prompts_of,
+    require_truth,
 )
 from pipeline.experiments.edit_scores import Outcome, edit_scores
 from pipeline.fit.inputs import FitInputs, input_digest
-from pipeline.prepare.prepare import RelationInputs, is_named
+from pipeline.prepare.prepare import RelationInputs
 from pipeline.run import Run
 from pipeline.runtime.executor import Stage
 
@@ -108,7 +110,7 @@ def edit(run: Run, options: EditOptions) -> EditResults:
     Raises:
         BadInput: no edits can be made of a relation.
     """
-    relations = [one for one in run.inputs.relations if one.truth or is_named(run.config, one.name)]
+    relations = judged_relations(run)
     require_editable(relations, len(run.split()[1]))
     ask = partial(edit_relation, options, run.inputs.token_texts)
     edited = ask_copies(run, "edit", "edits", options.edits, ask, relations)
@@ -123,14 +125,7 @@ def require_editable(relations: Sequence[RelationInputs], n_held_out: int) -> No
     Raises:
         BadInput: no right target is known of any source, or too few subjects are held out.
     """
-    if not relations:
-        raise BadInput("relations: no right target is known of any of them, so that no edit can be judged")
-    for relation in relations:
-        if not relation.truth:
-            raise BadInput(
-                f"relation {relation.name!r}: no right target is known, so that no edit can be judged; give "
-                "it a truth, or leave it out of relations"
-            )
+    require_truth(relations, "edit")
     if n_held_out <= _UNRELATED:
         raise BadInput(
             f"subjects.count: {n_held_out} subjects are held out, and edits need more than {_UNRELATED}; "

@@ -16,7 +16,6 @@ A vector at the last token may reach the answer by being read out, whatever the 
 change, ``map-hidden``, is Δ without all that the targets' head rows see of it.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,9 +30,17 @@ from lincorr.scores.experiments import Flips, FlipScores
 from lincorr.solvers.result import HiddenMap
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.experiments import cached_experiment, flips_name
-from pipeline.experiments.copies import About, Copies, ask_copies, enough_memory, on_copy, open_maps
+from pipeline.experiments.copies import (
+    About,
+    Copies,
+    ask_copies,
+    enough_memory,
+    judged_relations,
+    on_copy,
+    open_maps,
+    require_truth,
+)
 from pipeline.fit.inputs import FitInputs, input_digest
-from pipeline.prepare.prepare import RelationInputs, is_named
 from pipeline.run import Run
 from pipeline.runtime.executor import Stage
 
@@ -117,21 +124,9 @@ def flips(run: Run, options: FlipOptions) -> list[FlipScores]:
     Raises:
         BadInput: a relation has no known pair, or no map through hidden states.
     """
-    relations = [one for one in run.inputs.relations if one.truth or is_named(run.config, one.name)]
-    require_truth(relations)
+    relations = judged_relations(run)
+    require_truth(relations, "flip")
     return ask_copies(run, "flips", "relations", 1, partial(flips_of, options), relations)
-
-
-def require_truth(relations: Sequence[RelationInputs]) -> None:
-    """Refuse relations without a known pair, with BadInput."""
-    if not relations:
-        raise BadInput("relations: no right target is known of any of them, so that no flip can be judged")
-    for relation in relations:
-        if not relation.truth:
-            raise BadInput(
-                f"relation {relation.name!r}: no right target is known, so that no flip can be judged; give "
-                "it a truth, or leave it out of relations"
-            )
 
 
 def flips_of(options: FlipOptions, copies: Copies, inputs: FitInputs) -> FlipScores:
@@ -140,7 +135,7 @@ def flips_of(options: FlipOptions, copies: Copies, inputs: FitInputs) -> FlipSco
     if FIT not in inputs.all_fits or inputs.choices["vocabulary"].method != "factored":
         raise BadInput(
             f"relation {relation.name!r}: flips need a map of the full vocabulary through hidden states "
-            f"({FIT}); set store.hidden to true, and fit.basis to vocabulary or both"
+            f"({FIT}); set store.hidden to true and fit.method to auto"
         )
     columns = (tuple(relation.source.ids.tolist()), tuple(relation.target.ids.tolist()))
     task = FlipTask(About.of(copies, inputs, [FIT]), columns, dict(relation.truth), options)

@@ -25,7 +25,6 @@ from lincorr.scores.experiments import (
     ResilienceResults,
 )
 from lincorr.scores.moments import Correlation, finite_mean
-from lincorr.solvers.centred import centred
 from lincorr.solvers.result import Factors, LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
@@ -157,7 +156,7 @@ def _relation(
                 scores=tuple(_scores(maps, stores, inputs, shared)),
                 cosine=same,
                 cosine_permuted=permuted,
-                hits=BothHits(*(hit_rates(centred(w), about) for w, about in zip(maps, inputs, strict=True))),
+                hits=BothHits(*(hit_rates(w, about)[0] for w, about in zip(maps, inputs, strict=True))),
             )
         )
     paper = reported(relation.name, _PAPER)

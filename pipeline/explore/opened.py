@@ -14,7 +14,6 @@ from pipeline.evaluate.wordings import wordings_of
 from pipeline.explore.paths import Paths
 from pipeline.explore.questions import MapName, Question, StoreName
 from pipeline.explore.weights import ReadMap
-from pipeline.fit.inputs import FIT_NAMES
 from pipeline.prepare.prepare import RelationInputs, prepare_relations
 
 _MAPS = 8  # that stay in memory
@@ -43,7 +42,7 @@ class OpenedStore:
     def __init__(self, config: RunConfig) -> None:
         self._store = LogitStore.open(config.store_url())
         found, self.texts = prepare_relations(config)
-        self.fits = {one.name: self._stored_fits(one.name) for one in found}
+        self.fits = {one.name: self._store.maps.fits(one.name) for one in found}
         fitted = [one for one in found if self.fits[one.name]]
         self.chosen = _chosen(self._store, fitted)
         self.relations = {
@@ -132,9 +131,6 @@ class OpenedStore:
         if question.fit.startswith("domain"):
             return False
         return not question.target or self.read(question.relation, question.fit, None).wide is not None
-
-    def _stored_fits(self, relation: str) -> list[str]:
-        return [fit for fit in FIT_NAMES if self._store.maps.inputs(relation, fit) is not None]
 
     def _load(self, relation: str, fit: str) -> ReadMap:
         head = self.paths.head()

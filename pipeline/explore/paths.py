@@ -10,7 +10,7 @@ from pipeline.config import RunConfig
 from pipeline.explore.questions import Path
 from pipeline.explore.solutions import Solutions
 from pipeline.explore.weights import ReadMap
-from pipeline.fit.inputs import Basis, FitInputs, input_digest
+from pipeline.fit.inputs import Basis, FitInputs, basis_of, input_digest
 from pipeline.fit.problem import set_up
 from pipeline.fit.sources import SourceCache
 from pipeline.run import Run
@@ -49,7 +49,7 @@ class Paths:
         if isinstance(self._inputs, str):
             return self._inputs
         inputs = self._inputs.get(relation)
-        basis = _basis(fit)
+        basis = basis_of(fit)
         if inputs is None or basis not in inputs.choices:
             return "these settings do not have this fit"
         choice = inputs.choices[basis]
@@ -92,8 +92,4 @@ class Paths:
         """
         if (reason := self.why_not(relation, fit)) is not None:
             raise BadInput(f"penalty: {reason}")
-        return self._solutions(relation, _basis(fit)).at(root_penalty)
-
-
-def _basis(fit: str) -> Basis:
-    return "domain" if fit.startswith("domain") else "vocabulary"
+        return self._solutions(relation, basis_of(fit)).at(root_penalty)

@@ -66,6 +66,13 @@ class FitInputs:
         return [name for name in FIT_NAMES if name in names]
 
     @property
+    def read_fits(self) -> list[str]:
+        """Names of the fits whose W is read: the paper's, where there is one, and the one that reads best."""
+        names = self.all_fits
+        reading = "vocabulary-ridge" if "vocabulary-ridge" in names else "domain-ridge"
+        return [name for name in ("domain", reading) if name in names]
+
+    @property
     def source_template(self) -> str:
         """Name of the source's template."""
         return self.relation.relation.source.template.name

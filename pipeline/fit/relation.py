@@ -81,14 +81,8 @@ def _fit_paths(store: LogitStore, inputs: FitInputs, basis: Basis, shared: Sourc
 def _left_out(problem: Problem, root_penalty: float, path: RidgePath) -> float:
     """Return the leave-one-out r by which wordings are compared (see `Diagnosis.loo_r`)."""
     if isinstance(problem, Direct | Factored):
-        return float(
-            np.mean(
-                [
-                    problem.leave_one_out_scores([root_penalty])[0],
-                    centred_problem(problem).leave_one_out_scores([root_penalty])[0],
-                ]
-            )
-        )
+        scored = (problem, centred_problem(problem))
+        return sum(one.leave_one_out_scores([root_penalty])[0] for one in scored) / 2
     return path.score(root_penalty)
 
 

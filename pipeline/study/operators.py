@@ -48,7 +48,7 @@ def groups_of(inputs: Sequence[FitInputs]) -> list[Group]:
     first = {name: first_wording(name, names) for name in names}
     firsts = [one for one in inputs if first[one.relation.name] == one.relation.name]
     found: list[Group] = []
-    for fit in dict.fromkeys(fit for one in inputs for fit in read_fits(one)):
+    for fit in dict.fromkeys(fit for one in inputs for fit in one.read_fits):
         having = [one for one in firsts if fit in one.all_fits]
         alike = _alike(having, fit, targets=True)
         found += [Group(_answers_of(some), ANSWERS, fit, some) for some in alike]
@@ -72,18 +72,11 @@ def _answers_of(members: Sequence[FitInputs]) -> str:
     return f"{first} and {len(more)} more" if more else first
 
 
-def read_fits(inputs: FitInputs) -> list[str]:
-    """Return the fits whose W is read: the paper's, and the one that reads best."""
-    names = inputs.all_fits
-    reading = "vocabulary-ridge" if "vocabulary-ridge" in names else "domain-ridge"
-    return [name for name in ("domain", reading) if name in names]
-
-
 def has_maps(store: LogitStore, inputs: FitInputs) -> bool:
     """Whether the maps of a relation that are read are stored, and fitted to these inputs."""
     return all(
         store.maps.inputs(inputs.relation.name, fit) == input_digest(store, inputs, basis_of(fit))
-        for fit in read_fits(inputs)
+        for fit in inputs.read_fits
     )
 
 

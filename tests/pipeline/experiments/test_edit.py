@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
@@ -32,10 +31,9 @@ from pipeline.evaluate.generalisation import (
 from pipeline.experiments import edit as editing
 from pipeline.experiments.edit import require_editable
 from pipeline.experiments.edit_scores import Outcome, auc, edit_scores
-from tests.plots import blank_plots
+from tests.pipeline.experiments.finished import TEXTS, finished_run
 from tests.scores import edit_scores_of, scored
 
-TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 EDITS = 6
 
 
@@ -48,21 +46,8 @@ def flags(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str
         "target": {"template": "country", "answers": list(COUNTRIES)},
     }
     truth = [list(pair) for pair in zip(CITIES[:4], COUNTRIES[:4], strict=True)]
-    (folder / "toy.yaml").write_text(
-        yaml.safe_dump({"templates": TEXTS, "relations": {"toy": sides | {"truth": truth}, "blind": sides}})
-    )
-    options = {
-        "--model": toy_model,
-        "--catalogue": folder / "toy.yaml",
-        "--relations": "toy,blind",
-        "--subjects-count": 60,
-        "--store": folder / "run.zarr",
-        "--cluster-kind": "serial",
-    }
-    made = [str(part) for option in options.items() for part in option]
-    with blank_plots():
-        assert main(["run", *made, "--json"]) == 0
-    return [*made, "--relations", "toy"]
+    relations = {"toy": sides | {"truth": truth}, "blind": sides}
+    return finished_run(folder, toy_model, relations, "toy", "blind")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lincorr.readout import Readout
@@ -17,9 +16,7 @@ from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, toy_relation
 from pipeline.cli.main import main
 from pipeline.experiments.flips import CHANGES, Cases, FlipOptions, choose_cases, directions_of, layers_of
-from tests.plots import blank_plots
-
-TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
+from tests.pipeline.experiments.finished import TEXTS, finished_run
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +38,7 @@ def flags(toy_model: Path, own: dict[str, str], tmp_path_factory: pytest.TempPat
         "toy": toy_relation("city", "country") | {"truth": [list(pair) for pair in own.items()]},
         "unknown": {key: part for key, part in toy_relation("city", "country").items() if key != "truth"},
     }
-    (folder / "toy.yaml").write_text(yaml.safe_dump({"templates": TEXTS, "relations": relations}))
-    options = {
-        "--model": toy_model,
-        "--catalogue": folder / "toy.yaml",
-        "--relations": "toy",
-        "--subjects-count": 60,
-        "--store": folder / "run.zarr",
-        "--cluster-kind": "serial",
-    }
-    made = [str(part) for option in options.items() for part in option]
-    with blank_plots():
-        assert main(["run", *made, "--json"]) == 0
-    return made
+    return finished_run(folder, toy_model, relations, "toy")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-import yaml
 from scipy.stats import pearsonr
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -22,9 +21,7 @@ from pipeline.evaluate.experiments import stored_gradients
 from pipeline.experiments import gradients as measured
 from pipeline.experiments.copies import pearson
 from pipeline.experiments.gradients import Correlations, GradientOptions, gradient_scores
-from tests.plots import blank_plots
-
-TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
+from tests.pipeline.experiments.finished import TEXTS, finished_run
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +37,7 @@ def flags(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str
             "target": {"template": "city", "answers": list(CITIES)},
         },
     }
-    (folder / "toy.yaml").write_text(yaml.safe_dump({"templates": TEXTS, "relations": relations}))
-    options = {
-        "--model": toy_model,
-        "--catalogue": folder / "toy.yaml",
-        "--relations": "toy",
-        "--subjects-count": 60,
-        "--store": folder / "run.zarr",
-        "--cluster-kind": "serial",
-    }
-    made = [str(part) for option in options.items() for part in option]
-    with blank_plots():
-        assert main(["run", *made, "--relations", "toy,same", "--json"]) == 0
-    return made
+    return finished_run(folder, toy_model, relations, "toy", "same")
 
 
 @pytest.fixture

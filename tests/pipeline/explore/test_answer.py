@@ -153,7 +153,7 @@ def test_the_chosen_wording_comes_first(config, monkeypatch):
     names = [(one.relation, one.chosen) for one in OpenedStore(config).name().maps]
     assert names == [("toy", False)]  # it has one wording
     monkeypatch.setattr("pipeline.explore.opened.prepare_relations", lambda _: _two_wordings(config))
-    monkeypatch.setattr(MapStore, "inputs", lambda *_: "digest")
+    monkeypatch.setattr(MapStore, "fits", lambda *_: ["vocabulary-ridge"])
     monkeypatch.setattr("pipeline.explore.opened.wordings_of", lambda *_: [Wordings("toy", (), "toy.2")])
     names = [(one.relation, one.chosen) for one in OpenedStore(config).name().maps]
     assert names == [("toy.2", True), ("toy", False)]
