@@ -195,7 +195,11 @@ def open_executor(
     if warning := exposure_note(settings):
         tell(warning)
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
-    with variables_restored(), dask.config.set(inherited), _client(settings, workers, inherited) as client:
+    with (
+        variables_restored(),
+        dask.config.set(inherited),
+        _client(settings, workers, inherited, tell) as client,
+    ):
         client.register_plugin(WorkerLimits(threads))
         executor = DaskExecutor(client, settings.maximum or workers)
         tell(f"Dask dashboard: {executor.dashboard}")
@@ -219,7 +223,9 @@ def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int,
 
 
 @contextmanager
-def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) -> Iterator[Client]:
+def _client(
+    settings: ClusterSettings, workers: int, inherited: dict[str, Any], tell: Callable[[str], None]
+) -> Iterator[Client]:
     if settings.kind == "address":
         # A lost scheduler is reported in one line of ours, not in Dask's tracebacks.
         with silence_logging_cmgr(logging.CRITICAL), connect(settings.address or "") as client:
@@ -229,7 +235,7 @@ def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) 
         "local": lambda: open_local(settings, workers),
         "gpus": lambda: open_gpus(settings, workers),
         "ssh": lambda: open_ssh(settings),
-        "slurm": lambda: open_slurm(settings, inherited),
+        "slurm": lambda: open_slurm(settings, inherited, tell),
         "kubernetes": lambda: open_kubernetes(settings, inherited),
     }
     # Other kinds may wait long for their machines.
