@@ -1,4 +1,4 @@
-"""A SLURM of this machine's own, in a folder and on ports of its own: Debian's programs, two nodes, nothing in /etc."""
+"""A real SLURM of Debian's programs, in a folder and on ports of its own, with two nodes; nothing in /etc."""
 
 import os
 import shutil

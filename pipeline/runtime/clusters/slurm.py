@@ -19,6 +19,10 @@ from pipeline.runtime.clusters.slurm_time import lifetime
 from pipeline.runtime.clusters.worker_settings import GPU, inheritance
 from pipeline.runtime.executor import TASKS_AT_ONCE
 
+# Dask cancels the job of a worker that is away for 15 seconds: less than the imports of one that its nanny
+# starts again. Whether a job has ended is SLURM's to say.
+_NEVER = "1000 days"
+
 
 def slurm_threads(settings: ClusterSettings) -> int:
     """Return the threads of a worker: its share of the job's cores."""
@@ -45,7 +49,7 @@ def open_slurm(
         opened = cluster_class(**slurm_options(settings, inherited))
     except (OSError, ValueError, RuntimeError) as problem:
         raise BadInput(f"cluster.kind: SLURM accepts no jobs ({problem})") from problem
-    with opened as cluster:
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": _NEVER}), opened as cluster:
         refuse_what_slurm_refuses(cluster.job_script())
         if settings.maximum is None:
             cluster.scale(settings.workers or max(1, settings.gpus or 1))

@@ -1,6 +1,6 @@
 """Jobs of a run in SLURM's queue: what ended is submitted again, and what waits is told.
 
-dask-jobqueue submits a job once. One that ends, by its time limit, `scancel` or a lost node, stays in its books.
+dask-jobqueue submits a job once, and keeps one that ended, by its time limit or `scancel`, in its books.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 _LOOK = 5.0  # seconds between two looks at the queue while no worker has come, and
-_LOOK_CALMLY = 20.0  # while some work: every look is a request to a controller that all users share
+_LOOK_CALMLY = 15.0  # while some work: every look is a request to a controller that all users share
 _TELL = 60.0  # seconds between two lines about jobs that wait
 
 _ALIVE = {"CONFIGURING", "PENDING", "RESIZING", "RUNNING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "STOPPED"}
@@ -53,7 +53,7 @@ class Jobs:
     async def _submit_again(
         self, ids: Mapping[str, str | None], queue: Mapping[str, tuple[str, str]]
     ) -> None:
-        """Replace jobs that ended, or were not taken, by new ones of other names: a lost worker keeps its own."""
+        """Replace jobs that ended or were not taken; the new names differ, as a lost worker may keep its."""
         cluster = self._cluster
         states = {name: queue[job][0] if job in queue else "gone" for name, job in ids.items() if job}
         states |= {name: "not taken" for name, job in ids.items() if not job}

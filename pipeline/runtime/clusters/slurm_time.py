@@ -9,7 +9,7 @@ _HOURS = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+)")  # [[hours:]minutes:]seconds
 
 
 def seconds_of(walltime: str) -> int | None:
-    """Return the seconds of a time limit as `sbatch --time` takes it, None if it is none or cannot be read."""
+    """Return the seconds of a time limit as `sbatch --time` takes it, None if it is none or unreadable."""
     if match := _DAYS.fullmatch(walltime):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -1,5 +1,6 @@
-"""Runs on a real SLURM of the test's own: jobs that are refused, wait, end too early, and that Ctrl-C takes along."""
+"""Runs on a real SLURM of the test's own: jobs that are refused, wait, end too early or are interrupted."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -131,7 +132,7 @@ def run(home: Path, toy_model: Path) -> Callable[..., subprocess.Popen[str]]:
             "model": toy_model,
             "catalogue": catalogue,
             "relations": "toy",
-            "subjects-count": 150,
+            "subjects-count": 60,
             "store": store,
             "store-shard-rows": 1,
             "cluster-batch-tokens": 128,
@@ -189,11 +190,13 @@ def test_a_run_through_jobs_outlives_scancel_and_has_the_bits_of_a_run_here(run,
     at = done(there)
     out, err = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, err
-    assert at < 300, "the run was over before its jobs were cancelled"
+    assert at < 120, "the run was over before its jobs were cancelled"
     assert "is submitted again" in out + err
     assert queue() == []
     assert {line.split()[0] for line in queue("--states=all")} > first
-    assert run("run", here, report_folder=home / "here", cluster_kind="serial").wait(2 * PATIENCE) == 0
+    undisturbed = run("run", here, report_folder=home / "here", cluster_kind="serial")
+    undisturbed.communicate(timeout=2 * PATIENCE)
+    assert undisturbed.returncode == 0
     for name in ("logits/city", "logits/country", "hidden/city"):
         assert array(here, name).tobytes() == array(there, name).tobytes(), name
     for path in sorted(here.glob("maps/**/c/**")):
@@ -284,3 +287,47 @@ def test_a_queue_that_never_starts_is_told_each_minute(run, home):
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "SLURM: no worker for 1 min; 1 job PENDING (BeginTime)" in out + err
+
+
+# GPUs
+
+NVML = """\
+class NVMLError(Exception): ...
+class NVMLError_NotSupported(NVMLError): ...
+class memory: total = 2**34
+def nvmlInit(): ...
+def nvmlDeviceGetCount(): return 4
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetMemoryInfo(handle): return memory
+def nvmlDeviceGetCpuAffinity(handle, words): return [1] * words
+def nvmlDeviceGetMigMode(handle): raise NVMLError_NotSupported
+"""
+
+
+@pytest.mark.slow
+def test_a_job_with_two_gpus_has_a_worker_for_each(home, monkeypatch):
+    """The real dask-cuda on make-believe GPUs."""
+    package = importlib.util.find_spec("dask_cuda")
+    if package is None or package.origin is None:
+        pytest.skip("dask-cuda is not installed")
+    stubs = home / "stubs"
+    (stubs / "cuda/core").mkdir(parents=True)
+    (stubs / "pynvml.py").write_text(NVML)
+    (stubs / "cuda/core/__init__.py").write_text("class Device:\n    def set_current(self): ...\n")
+    path = [str(stubs), str(Path(package.origin).parents[1]), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setenv("DASK_DISTRIBUTED__DIAGNOSTICS__NVML", "False")
+
+    def where(_: int) -> tuple[str, str]:
+        time.sleep(0.3)
+        return os.environ["SLURM_JOB_ID"], os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0]
+
+    with open_executor(with_(gpus=2, workers=2, cpus=2), model_bytes=1, tell=lambda _: None) as executor:
+        assert isinstance(executor, DaskExecutor)
+        executor._client.wait_for_workers(2, timeout=PATIENCE)
+        workers = executor._client.scheduler_info()["workers"].values()
+        assert [worker["resources"] for worker in workers] == [{"GPU": 1}] * 2
+        assert [worker["nthreads"] for worker in workers] == [2, 2]
+        places = set(executor.run(Stage("where", where, range(20), overlapping=True, on_device=True)))
+    assert len({job for job, _ in places}) == 1
+    assert {gpu for _, gpu in places} == {"0", "1"}
