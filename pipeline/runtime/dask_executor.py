@@ -23,6 +23,7 @@ from pipeline.runtime.clusters.gpus import count_gpus, open_gpus
 from pipeline.runtime.clusters.kubernetes import open_kubernetes
 from pipeline.runtime.clusters.local import open_local
 from pipeline.runtime.clusters.slurm import open_slurm, slurm_threads
+from pipeline.runtime.clusters.slurm_time import Drain
 from pipeline.runtime.clusters.ssh import open_ssh
 from pipeline.runtime.clusters.tls import tls_settings
 from pipeline.runtime.clusters.worker_settings import (
@@ -103,6 +104,8 @@ class DaskExecutor:
                 results[position[future.key]] = result
                 waiting.done(position[future.key])
                 on_result(result)
+            done.clear()  # a worker that drains waits until nobody holds its results
+            del future
             if time.monotonic() - counted > _COUNT_WORKERS:
                 window, counted = self._window(per_worker), time.monotonic()
             submit_up_to(window)
@@ -246,6 +249,8 @@ def _client(
         if settings.maximum is not None:
             cluster.adapt(minimum=settings.minimum or 1, maximum=settings.maximum)
         with Client(cluster) as client, _quiet_if_interrupted():
+            if settings.kind == "slurm":
+                client.register_plugin(Drain())
             yield client
 
 

@@ -15,7 +15,7 @@ from pipeline.config import ClusterSettings
 from pipeline.runtime.clusters.missing import missing
 from pipeline.runtime.clusters.slurm_jobs import jobs_kept
 from pipeline.runtime.clusters.slurm_refusals import refuse_what_slurm_refuses
-from pipeline.runtime.clusters.slurm_time import lifetime
+from pipeline.runtime.clusters.slurm_time import drain_lines
 from pipeline.runtime.clusters.worker_settings import GPU, inheritance
 from pipeline.runtime.executor import TASKS_AT_ONCE
 
@@ -78,8 +78,8 @@ def slurm_options(settings: ClusterSettings, inherited: dict[str, Any]) -> dict[
     while `job_cpu` is what is requested of SLURM.
     """
     workers = settings.gpus or 1
-    # As settings rather than options, since dask-cuda's command has none for them.
-    inherited = inherited | lifetime(settings.walltime or dask.config.get("jobqueue.slurm.walltime", None))
+    walltime = settings.walltime or dask.config.get("jobqueue.slurm.walltime", None)
+    exports = [f"export {name}={value}" for name, value in inheritance(inherited).items()]
     options: dict[str, Any] = {
         "cores": TASKS_AT_ONCE * workers,
         "processes": workers,
@@ -88,7 +88,7 @@ def slurm_options(settings: ClusterSettings, inherited: dict[str, Any]) -> dict[
         "queue": settings.queue,
         "walltime": settings.walltime,
         "job_extra_directives": list(settings.directives),
-        "job_script_prologue": [f"export {name}={value}" for name, value in inheritance(inherited).items()],
+        "job_script_prologue": exports + drain_lines(walltime),
         "worker_extra_args": ["--no-dashboard"],
         "scheduler_options": {"host": settings.host, "dashboard_address": f"{settings.host}:0"},
         "security": Security() if settings.tls else None,

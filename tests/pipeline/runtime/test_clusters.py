@@ -170,7 +170,8 @@ def test_a_job_script_is_a_shell_script(slurm, tmp_path):
     subprocess.run(["bash", "-n", tmp_path / "job.sh"], check=True)
 
 
-def test_a_machine_without_slurm_is_refused():
+def test_a_machine_without_slurm_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
     with (
         pytest.raises(BadInput, match=r"^cluster\.kind: slurm needs the command sbatch"),

@@ -15,8 +15,9 @@ import pytest
 
 from lincorr.errors import BadInput
 from pipeline.config import ClusterSettings
+from pipeline.runtime.clusters.slurm import _jobqueue
 from pipeline.runtime.clusters.slurm_refusals import refusal, setting_of
-from pipeline.runtime.clusters.slurm_time import lifetime, seconds_of
+from pipeline.runtime.clusters.slurm_time import drain_lines, seconds_of
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Stage
 from tests.pipeline.cli.toy import write_catalogue
@@ -24,6 +25,7 @@ from tests.pipeline.conftest import PATIENCE
 from tests.slurm import queue, slurm, wait_until
 from tests.stores import array
 
+SCRIPT = Path(__file__).parents[3] / "deploy/slurm/run.sbatch"
 JOB = ClusterSettings(
     kind="slurm",
     host="127.0.0.1",
@@ -75,12 +77,12 @@ def test_time_limits_are_read_as_sbatch_reads_them(walltime, seconds):
     assert seconds_of(walltime) == seconds
 
 
-def test_a_worker_stops_before_its_job():
-    for walltime, shortest, longest in (("04:00:00", 13600, 14000), ("00:01:00", 40, 50)):
-        settings = {name.rsplit(".")[-1]: int(value[:-1]) for name, value in lifetime(walltime).items()}
-        assert shortest < settings["duration"] - settings["stagger"]
-        assert settings["duration"] + settings["stagger"] < longest
-    assert lifetime("0") == lifetime(None) == {}
+def test_a_worker_drains_before_its_job_ends():
+    for walltime, limit, shortest in (("04:00:00", 14400, 13800), ("00:01:00", 60, 40)):
+        shell = "; ".join([*drain_lines(walltime), "echo $(( LINCORR_DRAIN_AT - $(date +%s) ))"])
+        after = int(subprocess.check_output(["bash", "-c", shell]))
+        assert shortest - 1 <= after < (shortest + limit) / 2
+    assert drain_lines("0") == drain_lines(None) == []
 
 
 # Refusals
@@ -224,6 +226,7 @@ class Tasks:
         self.told: list[str] = []
         self.file = folder / "ended"
         self.file.touch()
+        _jobqueue()  # can be imported in the main thread only
         self._thread = threading.Thread(target=self._run, args=(settings, count, seconds))
         self._thread.start()
 
@@ -331,3 +334,44 @@ def test_a_job_with_two_gpus_has_a_worker_for_each(home, monkeypatch):
         places = set(executor.run(Stage("where", where, range(20), overlapping=True, on_device=True)))
     assert len({job for job, _ in places}) == 1
     assert {gpu for _, gpu in places} == {"0", "1"}
+
+
+# The run itself as a job
+
+ACTIVATE = """\
+PATH={home}/venv/bin:$PATH
+export OMP_NUM_THREADS=1
+"""
+CONFIG = """\
+model: {model}
+catalogue: {home}/toy.yaml
+relations: [toy]
+subjects: {{count: 20}}
+store: {home}/run.zarr
+cluster: {{kind: slurm, host: 127.0.0.1, queue: cpu, walltime: "00:05:00", memory: 2GB, cpus: 1}}
+"""
+
+
+@pytest.mark.slow
+def test_the_batch_script_runs_as_it_is_and_its_jobs_end_with_it(home, toy_model, monkeypatch):
+    write_catalogue(home / "toy.yaml")
+    (home / "run.yaml").write_text(CONFIG.format(home=home, model=toy_model))
+    (home / "venv/bin").mkdir(parents=True)
+    (home / "venv/bin/activate").write_text(ACTIVATE.format(home=home))
+    command = home / "venv/bin/lincorr"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pipeline "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("LINCORR_VENV", str(home / "venv"))
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[2]))
+    submit = ["sbatch", "--parsable", str(SCRIPT), "run.yaml"]
+
+    def job() -> str:
+        return subprocess.run(submit, check=True, capture_output=True, text=True).stdout.strip()
+
+    first = job()
+    wait_until(lambda: len(queue()) == 2, "the run submits no job", PATIENCE)
+    subprocess.run(["scancel", first], check=True)
+    wait_until(lambda: not queue(), "the workers' job is left", 60)
+    log = home / f"lincorr-{job()}.log"
+    wait_until(lambda: not queue(), "the run does not end", 2 * PATIENCE)
+    assert (home / "run-report/report.html").exists(), log.read_text()
