@@ -272,7 +272,7 @@ def test_tasks_of_a_node_that_goes_down_run_on_another(home):
     try:
         tasks.finish(80)
     finally:
-        subprocess.run(["scontrol", "update", "nodename=n1", "state=resume"], check=True)
+        subprocess.run(["scontrol", "update", "nodename=n1", "state=resume"])  # it may be back already
 
 
 @pytest.mark.slow
