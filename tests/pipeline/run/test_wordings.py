@@ -8,11 +8,12 @@ import yaml
 from scipy.stats import pearsonr
 from sklearn.linear_model import Ridge
 
-from lincorr.testing import toy_relation
+from lincorr.testing import CITIES, COUNTRIES, toy_relation
 from pipeline.cli.main import main
 from tests.commands import flags_of, json_of
 from tests.pipeline.run.runner import Runner, runner
 from tests.plots import blank_plots
+from tests.stores import array
 
 TEMPLATES = {"home": "{} lives in the city of", "land": "{} lives in the country of"}
 PARAPHRASES = {
@@ -88,7 +89,8 @@ def test_the_truth_has_no_part_in_the_choice(worded: Runner, run: Runner) -> Non
     declared["relations"]["toy"]["truth"] = [[source, pairs[i - 1][1]] for i, (source, _) in enumerate(pairs)]
     path.write_text(yaml.safe_dump(declared))
     changed = run("run", wordings="chosen")
-    assert changed["wordings"] == worded.document["wordings"]
+    [after], [before] = changed["wordings"], worded.document["wordings"]
+    assert after | {"pooled": None} == before | {"pooled": None}
     hits = [fit["hits"] for fit in changed["relations"][0]["fits"]]
     assert hits != [fit["hits"] for fit in worded.document["relations"][0]["fits"]]
 
@@ -103,6 +105,22 @@ def test_all_wordings_or_only_the_first_can_be_read_from_the_same_store(
     first = json_of("evaluate", *flags_of(worded.flags | {"wordings": "paper", "report-folder": report}))
     assert [relation["name"] for relation in first["relations"]] == ["toy"]
     assert "wordings" not in first
+
+
+def test_all_wordings_are_read_together(worded: Runner) -> None:
+    [found] = worded.document["wordings"]
+    url = str(worded.flags["store"])
+    cities, countries = ([t.strip() for t in array(url, f"columns/{side}/text")] for side in ("home", "land"))
+    ids = [array(url, f"columns/{side}/id").tolist() for side in ("home", "land")]
+    total = np.zeros((len(cities), len(countries)))
+    for name in NAMES:
+        block = worded.store.maps.load(name, "vocabulary-ridge").block(*ids).astype(float)
+        block -= block.mean(axis=1, keepdims=True)
+        total += block / np.sqrt((block**2).sum())
+    right = dict(zip(CITIES, COUNTRIES, strict=True))
+    at_1 = np.mean([right[city] == countries[row.argmax()] for city, row in zip(cities, total, strict=True)])
+    rates = found["pooled"]["influenced target"]
+    assert (rates["1"], rates["of"]) == (pytest.approx(at_1), len(CITIES))
 
 
 def test_a_word_is_shown_in_the_chosen_wording(worded: Runner) -> None:
