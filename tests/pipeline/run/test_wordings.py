@@ -10,6 +10,8 @@ from sklearn.linear_model import Ridge
 
 from lincorr.testing import CITIES, COUNTRIES, toy_relation
 from pipeline.cli.main import main
+from pipeline.cli.settings import settings_of
+from pipeline.explore.paths import Paths
 from tests.commands import flags_of, json_of
 from tests.pipeline.run.runner import Runner, runner
 from tests.plots import blank_plots
@@ -128,6 +130,13 @@ def test_a_word_is_shown_in_the_chosen_wording(worded: Runner) -> None:
     for fit in ("domain", "vocabulary-ridge"):
         [shown] = json_of("show", "Rome", *flags_of(worded.flags), f"--map={fit}")
         assert shown["relation"] == found["chosen"]
+
+
+def test_every_wording_can_be_followed_along_its_path(worded: Runner) -> None:
+    config = settings_of(None, {"store.path": str(worded.flags["store"])})
+    assert config.wordings == "chosen"
+    paths = Paths(config, worded.store)
+    assert [paths.why_not(name, "vocabulary-ridge") for name in NAMES] == [None] * 3
 
 
 def test_a_choice_needs_its_maps(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
