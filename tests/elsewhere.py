@@ -1,12 +1,11 @@
 """What Windows and macOS lack, taken away from a process and from the workers that it spawns."""
 
 import os
-import sys
 from pathlib import Path
 
-# Imported by every process that has its folder on PYTHONPATH, before anything else. Libraries that were built for
-# this system may need what theirs for another do not: our own code alone is kept from /proc and from modules.
-SITE = '''
+# Imported by every process that has its folder on PYTHONPATH, before anything else. Libraries that were built
+# for this system need what theirs for another do not: our own code alone is kept from /proc and from modules.
+SITE = """
 import builtins, io, os, signal, sys, warnings
 
 for name in ("fork", "forkpty", "sched_getaffinity", "getloadavg",
@@ -40,11 +39,11 @@ def without_tracker():
 
 tracker.ensure_running = without_tracker
 warnings.filterwarnings("error", category=EncodingWarning, module=r"(lincorr|pipeline)\\b")
-'''
+"""
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return this environment for a process that lacks what other systems lack; its files go into `folder`."""
+    """Return this environment for a process without what others lack; its files go into `folder`."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(SITE)
     paths = [str(folder), os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[1])]

@@ -27,7 +27,7 @@ with blank_plots():
 
 
 def test_a_run_needs_nothing_of_linux(tmp_path: Path, toy_model: Path) -> None:
-    """Everything imports; `local` extracts half of the subjects, `serial` the others, from and into any folder."""
+    """Everything imports; `local` extracts half of the subjects, `serial` the others and the rest."""
     folder = tmp_path / "my runs é"
     model = folder / "a model"
     shutil.copytree(toy_model, model)

@@ -34,7 +34,7 @@ def interrupts_wait() -> Iterator[None]:
 
 @contextmanager
 def _blocked() -> Iterator[None]:
-    """New threads and processes inherit the mask; a library's older thread may still take the signal for us."""
+    """New threads and processes inherit the mask; a library's older thread may still take a signal."""
     resource_tracker.ensure_running()  # whatever thread multiprocessing starts it in hears the signal again
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
