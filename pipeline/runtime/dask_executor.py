@@ -23,6 +23,7 @@ from pipeline.runtime.clusters.gpus import count_gpus, open_gpus
 from pipeline.runtime.clusters.kubernetes import open_kubernetes
 from pipeline.runtime.clusters.local import open_local
 from pipeline.runtime.clusters.slurm import open_slurm, slurm_threads
+from pipeline.runtime.clusters.slurm_time import Drain
 from pipeline.runtime.clusters.ssh import open_ssh
 from pipeline.runtime.clusters.tls import tls_settings
 from pipeline.runtime.clusters.worker_settings import (
@@ -103,6 +104,8 @@ class DaskExecutor:
                 results[position[future.key]] = result
                 waiting.done(position[future.key])
                 on_result(result)
+            done.clear()  # a worker that drains waits until nobody holds its results
+            del future
             if time.monotonic() - counted > _COUNT_WORKERS:
                 window, counted = self._window(per_worker), time.monotonic()
             submit_up_to(window)
@@ -195,7 +198,11 @@ def open_executor(
     if warning := exposure_note(settings):
         tell(warning)
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
-    with variables_restored(), dask.config.set(inherited), _client(settings, workers, inherited) as client:
+    with (
+        variables_restored(),
+        dask.config.set(inherited),
+        _client(settings, workers, inherited, tell) as client,
+    ):
         client.register_plugin(WorkerLimits(threads))
         executor = DaskExecutor(client, settings.maximum or workers)
         tell(f"Dask dashboard: {executor.dashboard}")
@@ -219,7 +226,9 @@ def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int,
 
 
 @contextmanager
-def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) -> Iterator[Client]:
+def _client(
+    settings: ClusterSettings, workers: int, inherited: dict[str, Any], tell: Callable[[str], None]
+) -> Iterator[Client]:
     if settings.kind == "address":
         # A lost scheduler is reported in one line of ours, not in Dask's tracebacks.
         with silence_logging_cmgr(logging.CRITICAL), connect(settings.address or "") as client:
@@ -229,7 +238,7 @@ def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) 
         "local": lambda: open_local(settings, workers),
         "gpus": lambda: open_gpus(settings, workers),
         "ssh": lambda: open_ssh(settings),
-        "slurm": lambda: open_slurm(settings, inherited),
+        "slurm": lambda: open_slurm(settings, inherited, tell),
         "kubernetes": lambda: open_kubernetes(settings, inherited),
     }
     # Other kinds may wait long for their machines.
@@ -240,6 +249,8 @@ def _client(settings: ClusterSettings, workers: int, inherited: dict[str, Any]) 
         if settings.maximum is not None:
             cluster.adapt(minimum=settings.minimum or 1, maximum=settings.maximum)
         with Client(cluster) as client, _quiet_if_interrupted():
+            if settings.kind == "slurm":
+                client.register_plugin(Drain())
             yield client
 
 

@@ -149,7 +149,7 @@ def test_a_slurm_job_asks_for_gpus_and_starts_a_worker_for_each(slurm):
         "#SBATCH --gres=gpu:2",
     ):
         assert line in script.splitlines()
-    assert "-m dask_cuda.cli worker tcp://10.0.0.1:8786" in script
+    assert "-m dask_cuda.cli tcp://10.0.0.1:8786" in script
     assert "--nthreads 2" in script
     assert "--resources GPU=1" in script
     assert "export DASK_INTERNAL_INHERIT_CONFIG=" in script
@@ -170,7 +170,8 @@ def test_a_job_script_is_a_shell_script(slurm, tmp_path):
     subprocess.run(["bash", "-n", tmp_path / "job.sh"], check=True)
 
 
-def test_a_machine_without_slurm_is_refused():
+def test_a_machine_without_slurm_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
     with (
         pytest.raises(BadInput, match=r"^cluster\.kind: slurm needs the command sbatch"),

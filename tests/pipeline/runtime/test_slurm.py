@@ -1,0 +1,377 @@
+"""Runs on a real SLURM of the test's own: jobs that are refused, wait, end too early or are interrupted."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lincorr.errors import BadInput
+from pipeline.config import ClusterSettings
+from pipeline.runtime.clusters.slurm import _jobqueue
+from pipeline.runtime.clusters.slurm_refusals import refusal, setting_of
+from pipeline.runtime.clusters.slurm_time import drain_lines, seconds_of
+from pipeline.runtime.dask_executor import DaskExecutor, open_executor
+from pipeline.runtime.executor import Stage
+from tests.pipeline.cli.toy import write_catalogue
+from tests.pipeline.conftest import PATIENCE
+from tests.slurm import queue, slurm, wait_until
+from tests.stores import array
+
+SCRIPT = Path(__file__).parents[3] / "deploy/slurm/run.sbatch"
+JOB = ClusterSettings(
+    kind="slurm",
+    host="127.0.0.1",
+    queue="cpu",
+    walltime="00:05:00",
+    memory="2GB",
+    cpus=1,
+    workers=1,
+    threads=1,
+)
+
+
+@pytest.fixture(scope="module")
+def controller() -> Iterator[Path]:
+    with slurm() as folder:
+        yield folder
+
+
+@pytest.fixture
+def home(controller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which jobs leave their logs; no job is left behind in the queue."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    wait_until(lambda: not queue(), f"jobs are left: {queue()}")
+
+
+def with_(**changes: Any) -> ClusterSettings:
+    return JOB.model_copy(update=changes)
+
+
+# Time limits
+
+
+@pytest.mark.parametrize(
+    ("walltime", "seconds"),
+    [
+        ("30", 1800),
+        ("30:20", 1820),
+        ("04:00:00", 14400),
+        ("2-0", 172800),
+        ("1-12:30", 131400),
+        ("1-0:0:5", 86405),
+        ("0", None),
+        ("UNLIMITED", None),
+        ("soon", None),
+    ],
+)
+def test_time_limits_are_read_as_sbatch_reads_them(walltime, seconds):
+    assert seconds_of(walltime) == seconds
+
+
+def test_a_worker_drains_before_its_job_ends():
+    for walltime, limit, shortest in (("04:00:00", 14400, 13800), ("00:01:00", 60, 40)):
+        shell = "; ".join([*drain_lines(walltime), "echo $(( LINCORR_DRAIN_AT - $(date +%s) ))"])
+        after = int(subprocess.check_output(["bash", "-c", shell]))
+        assert shortest - 1 <= after < (shortest + limit) / 2
+    assert drain_lines("0") == drain_lines(None) == []
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "said"),
+    [
+        ({"queue": "gone"}, "queue", "invalid partition specified: gone"),
+        ({"queue": "paid"}, "directives", "account"),
+        ({"queue": "short", "walltime": "10:00:00"}, "walltime", "time limit"),
+        ({"walltime": "soon"}, "walltime", "--time"),
+        ({"gpus": 9}, "cpus, cluster.memory or cluster.gpus", "node configuration"),
+        ({"memory": "900GB"}, "cpus, cluster.memory or cluster.gpus", "node configuration"),
+        ({"directives": ("--gres=fpga:1",)}, "gpus", "gres"),
+        ({"directives": ("--constraint=a100",)}, "directives", "feature"),
+        ({"directives": ("--nonsense",)}, "directives", "unrecognized option"),
+    ],
+)
+def test_what_slurm_refuses_is_one_line_that_names_the_setting(changes, name, said, home):
+    with (
+        pytest.raises(BadInput, match=rf"^cluster\.{name}: SLURM takes no such job") as caught,
+        open_executor(with_(**changes), model_bytes=1, tell=lambda _: None),
+    ):
+        pass
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert queue("--states=all") == []
+
+
+def test_a_controller_that_is_away_is_named():
+    said = refusal(
+        "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n"
+    )
+    assert setting_of(said) == "cluster.kind"
+    assert said.startswith("Batch job submission failed: Unable")
+
+
+# A run through jobs
+
+
+@pytest.fixture
+def run(home: Path, toy_model: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start a verb of the command line on the toy model."""
+    catalogue = write_catalogue(home / "toy.yaml")
+
+    def run(verb: str, store: Path, **flags: object) -> subprocess.Popen[str]:
+        options = {
+            "model": toy_model,
+            "catalogue": catalogue,
+            "relations": "toy",
+            "subjects-count": 60,
+            "store": store,
+            "store-shard-rows": 1,
+            "cluster-batch-tokens": 128,
+            "cluster-threads": 1,
+        } | {name.replace("_", "-"): value for name, value in flags.items()}
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline",
+            verb,
+            *(f"--{name}={value}" for name, value in options.items()),
+        ]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    return run
+
+
+def slurm_flags(**changes: object) -> dict[str, object]:
+    """The flags of `JOB`."""
+    settings = JOB.model_dump(exclude_defaults=True) | changes
+    return {f"cluster_{name}": value for name, value in settings.items()}
+
+
+def done(store: Path) -> int:
+    return sum(1 for _ in store.glob("done/*/c/*/0"))
+
+
+def test_ctrl_c_while_jobs_wait_ends_them_too(run, home):
+    process = run("extract", home / "run.zarr", **slurm_flags(directives="--begin=now+1hour"))
+    wait_until(
+        lambda: queue("--states=pending") or process.poll() is not None, "nothing is submitted", PATIENCE
+    )
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1].startswith("error: interrupted; what was done is stored")
+    assert queue() == []
+
+
+@pytest.mark.slow
+def test_a_run_through_jobs_outlives_scancel_and_has_the_bits_of_a_run_here(run, home):
+    here, there = home / "here.zarr", home / "there.zarr"
+    process = run("run", there, report_folder=home / "there", **slurm_flags(workers=2))
+    wait_until(lambda: done(there) or process.poll() is not None, "no record", PATIENCE)
+    first = {line.split()[0] for line in queue()}
+    subprocess.run(["scancel", "--me", "--signal=KILL", "--full"], check=True)
+    at = done(there)
+    out, err = process.communicate(timeout=2 * PATIENCE)
+    assert process.returncode == 0, err
+    assert at < 120, "the run was over before its jobs were cancelled"
+    assert "is submitted again" in out + err
+    assert queue() == []
+    assert {line.split()[0] for line in queue("--states=all")} > first
+    undisturbed = run("run", here, report_folder=home / "here", cluster_kind="serial")
+    undisturbed.communicate(timeout=2 * PATIENCE)
+    assert undisturbed.returncode == 0
+    for name in ("logits/city", "logits/country", "hidden/city"):
+        assert array(here, name).tobytes() == array(there, name).tobytes(), name
+    for path in sorted(here.glob("maps/**/c/**")):
+        if path.is_file():
+            assert path.read_bytes() == (there / path.relative_to(here)).read_bytes(), path
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_mid_run_leaves_no_job(run, home):
+    process = run("extract", home / "run.zarr", **slurm_flags(workers=2))
+    wait_until(lambda: done(home / "run.zarr") or process.poll() is not None, "no record", PATIENCE)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    wait_until(lambda: not queue(), "jobs are left", 10)
+
+
+# Tasks on jobs that end
+
+
+class Tasks:
+    """A stage of tasks that sleep, run in a thread; each leaves a line when it has ended."""
+
+    def __init__(self, settings: ClusterSettings, folder: Path, count: int, seconds: float) -> None:
+        self.told: list[str] = []
+        self.file = folder / "ended"
+        self.file.touch()
+        _jobqueue()  # can be imported in the main thread only
+        self._thread = threading.Thread(target=self._run, args=(settings, count, seconds))
+        self._thread.start()
+
+    def _run(self, settings: ClusterSettings, count: int, seconds: float) -> None:
+        path = str(self.file)
+
+        def sleep(task: int) -> int:
+            time.sleep(seconds)
+            with open(path, "a") as file:
+                file.write(f"{task} {os.environ['SLURM_JOB_ID']}\n")
+            return task
+
+        with open_executor(settings, model_bytes=1, tell=self.told.append) as executor:
+            assert isinstance(executor, DaskExecutor)
+            self.results = executor.run(Stage("sleep", sleep, range(count), overlapping=True))
+
+    def ended(self) -> list[list[str]]:
+        """Task and job of every task that ended."""
+        return [line.split() for line in self.file.read_text().splitlines()]
+
+    def finish(self, count: int) -> None:
+        """Wait for all."""
+        self._thread.join(3 * PATIENCE)
+        assert not self._thread.is_alive(), self.told
+        assert self.results == list(range(count))
+
+
+@pytest.mark.slow
+def test_a_job_drains_before_its_time_limit_and_the_next_goes_on(home):
+    tasks = Tasks(with_(walltime="00:01:00"), home, 80, 2.0)
+    tasks.finish(80)
+    jobs = [job for _, job in tasks.ended()]
+    assert len(jobs) == 80, "a task was cut off, and ran twice"
+    assert len(set(jobs)) >= 2
+    assert not any("TIMEOUT" in line for line in queue("--states=all"))
+
+
+@pytest.mark.slow
+def test_tasks_of_a_node_that_goes_down_run_on_another(home):
+    tasks = Tasks(with_(workers=2, cpus=4), home, 80, 1.0)
+    wait_until(lambda: len({job for _, job in tasks.ended()}) == 2, "two nodes do not work", PATIENCE)
+    subprocess.run(["scontrol", "update", "nodename=n1", "state=down", "reason=test"], check=True)
+    try:
+        tasks.finish(80)
+    finally:
+        subprocess.run(["scontrol", "update", "nodename=n1", "state=resume"], check=True)
+
+
+@pytest.mark.slow
+def test_an_adaptive_cluster_of_jobs_grows_with_the_work(home):
+    tasks = Tasks(with_(workers=None, minimum=1, maximum=3), home, 60, 2.0)
+    wait_until(lambda: len({job for _, job in tasks.ended()}) > 1, "it does not grow", 2 * PATIENCE)
+    tasks.finish(60)
+
+
+@pytest.mark.slow
+def test_a_queue_that_never_starts_is_told_each_minute(run, home):
+    process = run("extract", home / "run.zarr", **slurm_flags(directives="--begin=now+1hour"))
+    time.sleep(75)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    assert "SLURM: no worker for 1 min; 1 job PENDING (BeginTime)" in out + err
+
+
+# GPUs
+
+NVML = """\
+class NVMLError(Exception): ...
+class NVMLError_NotSupported(NVMLError): ...
+class memory: total = 2**34
+def nvmlInit(): ...
+def nvmlDeviceGetCount(): return 4
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetMemoryInfo(handle): return memory
+def nvmlDeviceGetCpuAffinity(handle, words): return [1] * words
+def nvmlDeviceGetMigMode(handle): raise NVMLError_NotSupported
+"""
+
+
+@pytest.mark.slow
+def test_a_job_with_two_gpus_has_a_worker_for_each(home, monkeypatch):
+    """The real dask-cuda on make-believe GPUs."""
+    package = importlib.util.find_spec("dask_cuda")
+    if package is None or package.origin is None:
+        pytest.skip("dask-cuda is not installed")
+    stubs = home / "stubs"
+    (stubs / "cuda/core").mkdir(parents=True)
+    (stubs / "pynvml.py").write_text(NVML)
+    (stubs / "cuda/core/__init__.py").write_text("class Device:\n    def set_current(self): ...\n")
+    path = [str(stubs), str(Path(package.origin).parents[1]), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setenv("DASK_DISTRIBUTED__DIAGNOSTICS__NVML", "False")
+
+    def where(_: int) -> tuple[str, str]:
+        time.sleep(0.3)
+        return os.environ["SLURM_JOB_ID"], os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0]
+
+    with open_executor(with_(gpus=2, workers=2, cpus=2), model_bytes=1, tell=lambda _: None) as executor:
+        assert isinstance(executor, DaskExecutor)
+        executor._client.wait_for_workers(2, timeout=PATIENCE)
+        workers = executor._client.scheduler_info()["workers"].values()
+        assert [worker["resources"] for worker in workers] == [{"GPU": 1}] * 2
+        assert [worker["nthreads"] for worker in workers] == [2, 2]
+        places = set(executor.run(Stage("where", where, range(20), overlapping=True, on_device=True)))
+    assert len({job for job, _ in places}) == 1
+    assert {gpu for _, gpu in places} == {"0", "1"}
+
+
+# The run itself as a job
+
+ACTIVATE = """\
+PATH={home}/venv/bin:$PATH
+export OMP_NUM_THREADS=1
+"""
+CONFIG = """\
+model: {model}
+catalogue: {home}/toy.yaml
+relations: [toy]
+subjects: {{count: 20}}
+store: {home}/run.zarr
+cluster: {{kind: slurm, host: 127.0.0.1, queue: cpu, walltime: "00:05:00", memory: 2GB, cpus: 1}}
+"""
+
+
+@pytest.mark.slow
+def test_the_batch_script_runs_as_it_is_and_its_jobs_end_with_it(home, toy_model, monkeypatch):
+    write_catalogue(home / "toy.yaml")
+    (home / "run.yaml").write_text(CONFIG.format(home=home, model=toy_model))
+    (home / "venv/bin").mkdir(parents=True)
+    (home / "venv/bin/activate").write_text(ACTIVATE.format(home=home))
+    command = home / "venv/bin/lincorr"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pipeline "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("LINCORR_VENV", str(home / "venv"))
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[2]))
+    submit = ["sbatch", "--parsable", str(SCRIPT), "run.yaml"]
+
+    def job() -> str:
+        return subprocess.run(submit, check=True, capture_output=True, text=True).stdout.strip()
+
+    first = job()
+    wait_until(lambda: len(queue()) == 2, "the run submits no job", PATIENCE)
+    subprocess.run(["scancel", first], check=True)
+    wait_until(lambda: not queue(), "the workers' job is left", 60)
+    log = home / f"lincorr-{job()}.log"
+    wait_until(lambda: not queue(), "the run does not end", 2 * PATIENCE)
+    assert (home / "run-report/report.html").exists(), log.read_text()
