@@ -14,7 +14,7 @@ from lincorr.store.store import LogitStore
 from pipeline.evaluate.asked import asked_digest, asked_scores
 from pipeline.evaluate.basis import EvaluatedBasis, Others
 from pipeline.evaluate.controls import OtherPrompt, identity_r, other_prompt, unrelated_pair
-from pipeline.evaluate.fit_scores import score_fit
+from pipeline.evaluate.fit_scores import score_fits
 from pipeline.evaluate.reading import Texts, heatmap, hubs, strongest
 from pipeline.fit.inputs import FitInputs, basis_of, input_digest
 from pipeline.fit.sources import SourceCache
@@ -129,7 +129,13 @@ def _scores(
         unrelated_pair=_other(others.pair),
         identity=identity_r(store, inputs),
         warnings=tuple(_warnings(inputs, maps)),
-        fits=tuple(score_fit(bases[basis_of(name)], name, fitted) for name, fitted in maps.items()),
+        fits=tuple(
+            scores
+            for basis, evaluated in bases.items()
+            for scores in score_fits(
+                evaluated, {name: fitted for name, fitted in maps.items() if basis_of(name) == basis}
+            )
+        ),
         strongest=tuple(strongest(read_out, inputs, token, texts) for token in shown),
         hubs={name: hubs(fitted, inputs, texts) for name, fitted in read_out.items()},
         heatmap=heatmap(reading, read_out[reading], inputs, shown, texts),
