@@ -55,6 +55,7 @@ class Run:
         self.narrator = narrator or Narrator(quiet=True)
         self.seconds: dict[str, float] = {}
         self.idle: float | None = None  # share of extraction in which the device did not compute
+        self._sources: SourceCache | None = None  # of the last verb: the next one decomposes nothing again
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -82,6 +83,7 @@ class Run:
     def extract(self) -> list[Receipt]:
         """Make every forward pass that the store is missing; return the receipts."""
         url = self.plan().store
+        self._sources = None  # of rows that may be repaired now
         with self.timed("extract"), sole_writer(url, tell=self.narrator.tell_once):
             exists = LogitStore.exists(url)
             if exists:
@@ -211,8 +213,10 @@ class Run:
         needed = evaluation_bytes(choices)
         device = own_device(self.config.fit.device, needed, self.narrator.tell_once) if needed else "cpu"
         if device != "cpu":
-            self.narrator.tell("Fits in memory are done on the GPU")
-        return SourceCache(store, device)
+            self.narrator.tell_once("Fits in memory are done on the GPU")
+        if self._sources is None or self._sources.device != device:
+            self._sources = SourceCache(store, device)
+        return self._sources
 
     @contextmanager
     def executor(self, worker_bytes: int, gpus: int, *, keep_memory: bool) -> Iterator[Executor]:

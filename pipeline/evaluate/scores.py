@@ -21,7 +21,7 @@ from pipeline.fit.sources import SourceCache
 from pipeline.prepare.prepare import RelationInputs
 
 _FEW_ROWS = 100
-
+_KEPT_SHARE = 8  # of the memory of a task, one part for rows that figure after figure reads again
 
 _INTERPOLATES = 0.9  # a rank of this share of the rows: W follows their noise
 
@@ -48,15 +48,16 @@ def evaluate_relation(
         StoreDamaged, BadInput: rows or maps are missing or damaged.
     """
     name = inputs.relation.name
-    for template in (inputs.source_template, inputs.target_template):
-        store.shards.require_whole(template, inputs.test_rows)
-    others = Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
+    with store.shards.kept(inputs.memory_bytes // _KEPT_SHARE):
+        for template in (inputs.source_template, inputs.target_template):
+            store.shards.require_whole(template, inputs.test_rows)
+        others = Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
 
-    def compute() -> RelationScores:
-        return _scores(store, inputs, others, token_texts, n_sources, shared or SourceCache(store))
+        def compute() -> RelationScores:
+            return _scores(store, inputs, others, token_texts, n_sources, shared or SourceCache(store))
 
-    depends_on = _depends_on(store, inputs, others, n_sources)
-    cached(store.maps, name, RelationScores, depends_on, compute)
+        depends_on = _depends_on(store, inputs, others, n_sources)
+        cached(store.maps, name, RelationScores, depends_on, compute)
 
 
 def require_maps(store: LogitStore, inputs: FitInputs) -> None:
