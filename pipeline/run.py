@@ -62,6 +62,11 @@ class Run:
         """Subjects, columns and sizes."""
         return prepare(self.config, self.narrator.tell)
 
+    @cached_property
+    def fit_bytes(self) -> int:
+        """Bytes that a fit may hold when the first verb asks: what that one keeps changes no choice after it."""
+        return fit_memory(self.config.fit, self.config.cluster)
+
     # --- the verbs --------------------------------------------------------------------------------
 
     def run(self) -> tuple[Results, Path]:
@@ -118,9 +123,7 @@ class Run:
         with (
             self.timed("fit"),
             sole_writer(store.url, tell=self.narrator.tell_once),
-            self.executor_on_demand(
-                fit_memory(settings, self.config.cluster), gpus, keep_memory=False
-            ) as executor,
+            self.executor_on_demand(self.fit_bytes, gpus, keep_memory=False) as executor,
         ):
             relations = list(self.fit_inputs(store, self.inputs.relations))
             shared = self.source_cache(store, relations)
@@ -205,7 +208,7 @@ class Run:
         """
         require_identity(store, self.config, self.inputs)
         relations = self.read(store) if relations is None else relations
-        return fit_inputs(store, self.config, self.inputs, self.split(), relations)
+        return fit_inputs(store, self.config, self.inputs, self.split(), relations, self.fit_bytes)
 
     def source_cache(self, store: LogitStore, relations: Sequence[FitInputs]) -> SourceCache:
         """Return the cache of sources that are decomposed without workers: on a GPU of this process."""

@@ -236,7 +236,7 @@ class Shards:
 
     @contextmanager
     def kept(self, most_bytes: int) -> Iterator[None]:
-        """Keep what is read inside, checked and read-only, for who reads it again; `most_bytes` of it at most.
+        """Keep what is read inside, checked and read-only, for who reads it again: `most_bytes` at most.
 
         Who reads the same rows for many figures has their files opened once. Nobody may write meanwhile.
         """
