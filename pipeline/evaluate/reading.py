@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import Array, to_host
 from lincorr.scores.hits import Hits as FoundHits
-from lincorr.scores.hits import hits
+from lincorr.scores.hits import hit_shares, hits
 from lincorr.scores.relation_scores import Heatmap, HitRates, Hits, HubTable, Link, Shares, SourceLinks
 from lincorr.solvers.centred import centred_rows
 from lincorr.solvers.result import LinearMap
@@ -51,7 +51,7 @@ def hits_of_solution(
     position = {token: i for i, token in enumerate(fitted.source_ids.tolist())}
     rows = np.array([position[token] for token in inputs.relation.truth], dtype=np.int64)
     by_source, _ = truth_positions(inputs.relation)
-    return hits(to_host(problem.rows(solution, rows)), dict(enumerate(by_source.values()))).at
+    return hit_shares(to_host(problem.rows(solution, rows)), dict(enumerate(by_source.values())))
 
 
 def truth_positions(relation: RelationInputs) -> tuple[dict[int, list[int]], dict[int, list[int]]]:

@@ -12,10 +12,12 @@ from lincorr.model.checks import (
     check_trunk,
     require_numbers,
 )
-from lincorr.model.files import ModelSpec
+from lincorr.model.device import threads_in_use
+from lincorr.model.files import ModelSpec, converted_folder
 from lincorr.model.fingerprint import Fingerprint
 from lincorr.model.load import shared_model
 from lincorr.model.precision import bfloat16_speedup
+from lincorr.model.tuned import remembered
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.prompts.subjects import Subjects
 from lincorr.prompts.trees import Batch
@@ -104,11 +106,7 @@ def check_model(task: CheckTask) -> ModelCheck:
     check = check_readout(model)
     on_gpu = model.device.startswith("cuda")
     rows = shard_rows(task.shard_rows, on_gpu=on_gpu)
-    tokens = task.batch_tokens or tune_batch_tokens(
-        model.try_pass if check.passed else model.try_whole_pass,
-        most=rows * model.TRIAL_LENGTH,
-        memory_bytes=trial_bytes(),
-    )
+    tokens = task.batch_tokens or _tuned(model, task, rows, by_states=check.passed)
     ends_only = check.passed and check_ends(model).passed
     passes = _passes(model, task, tokens, rows, ends_only=ends_only) if check.passed else "whole"
     return ModelCheck(
@@ -124,6 +122,26 @@ def check_model(task: CheckTask) -> ModelCheck:
         shard_rows=rows,
         difference=check.difference,
         bfloat16_speedup=bfloat16_speedup(model),
+    )
+
+
+def _tuned(model: "LanguageModel", task: CheckTask, shard_rows: int, *, by_states: bool) -> int:
+    """Return how many tokens a pass should have, tried out once for a converted model on this machine."""
+    most, memory = shard_rows * model.TRIAL_LENGTH, trial_bytes()
+    trial = model.try_pass if by_states else model.try_whole_pass
+    facts = {
+        "model": task.fingerprint.short,
+        "device": model.device,
+        "dtype": model.dtype,
+        "by_states": by_states,
+        "threads": threads_in_use(),
+        "memory": memory.bit_length(),
+        "most": most,
+    }
+    return remembered(
+        converted_folder(task.model),
+        facts,
+        lambda: tune_batch_tokens(trial, most=most, memory_bytes=memory),
     )
 
 
