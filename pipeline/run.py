@@ -55,11 +55,17 @@ class Run:
         self.narrator = narrator or Narrator(quiet=True)
         self.seconds: dict[str, float] = {}
         self.idle: float | None = None  # share of extraction in which the device did not compute
+        self._sources: SourceCache | None = None  # of the last verb: the next one decomposes nothing again
 
     @cached_property
     def inputs(self) -> Inputs:
         """Subjects, columns and sizes."""
         return prepare(self.config, self.narrator.tell)
+
+    @cached_property
+    def fit_bytes(self) -> int:
+        """Bytes that a fit may hold when the first verb asks: what that one keeps changes no choice after it."""
+        return fit_memory(self.config.fit, self.config.cluster)
 
     # --- the verbs --------------------------------------------------------------------------------
 
@@ -82,6 +88,7 @@ class Run:
     def extract(self) -> list[Receipt]:
         """Make every forward pass that the store is missing; return the receipts."""
         url = self.plan().store
+        self._sources = None  # of rows that may be repaired now
         with self.timed("extract"), sole_writer(url, tell=self.narrator.tell_once):
             exists = LogitStore.exists(url)
             if exists:
@@ -116,9 +123,7 @@ class Run:
         with (
             self.timed("fit"),
             sole_writer(store.url, tell=self.narrator.tell_once),
-            self.executor_on_demand(
-                fit_memory(settings, self.config.cluster), gpus, keep_memory=False
-            ) as executor,
+            self.executor_on_demand(self.fit_bytes, gpus, keep_memory=False) as executor,
         ):
             relations = list(self.fit_inputs(store, self.inputs.relations))
             shared = self.source_cache(store, relations)
@@ -203,7 +208,7 @@ class Run:
         """
         require_identity(store, self.config, self.inputs)
         relations = self.read(store) if relations is None else relations
-        return fit_inputs(store, self.config, self.inputs, self.split(), relations)
+        return fit_inputs(store, self.config, self.inputs, self.split(), relations, self.fit_bytes)
 
     def source_cache(self, store: LogitStore, relations: Sequence[FitInputs]) -> SourceCache:
         """Return the cache of sources that are decomposed without workers: on a GPU of this process."""
@@ -211,8 +216,10 @@ class Run:
         needed = evaluation_bytes(choices)
         device = own_device(self.config.fit.device, needed, self.narrator.tell_once) if needed else "cpu"
         if device != "cpu":
-            self.narrator.tell("Fits in memory are done on the GPU")
-        return SourceCache(store, device)
+            self.narrator.tell_once("Fits in memory are done on the GPU")
+        if self._sources is None or self._sources.device != device:
+            self._sources = SourceCache(store, device)
+        return self._sources
 
     @contextmanager
     def executor(self, worker_bytes: int, gpus: int, *, keep_memory: bool) -> Iterator[Executor]:

@@ -19,6 +19,7 @@ _ROUNDING = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 _PROMPTS = 8
 _LENGTH = 6
 _COLUMNS = 1024  # of the vocabulary, drawn: all of it for every row of a batch would take gigabytes
+_CHAIN = TreeShape(parents=tuple(range(-1, _LENGTH - 1)), ends=(2, _LENGTH - 1))
 _TREE = TreeShape(parents=(-1, 0, 1, 2, 3, 2, 5, 6), ends=(4, 7, 2))
 _TRUNK = TreeShape(parents=(-1, 0, 1, 0, 2, 4, 3, 6), ends=(5, 7), trunk=(0, 0, 0, 0))
 
@@ -72,11 +73,21 @@ def check_trunk(model: "LanguageModel") -> Check:
     return _check_shape(model, replace(_TRUNK, trunk=tuple(trunk.tolist())))
 
 
-def check_batches(model: "LanguageModel", batches: Iterable[Batch], bound: float) -> Check:
+def check_ends(model: "LanguageModel") -> Check:
+    """Compare hidden states whose last feed-forward network is computed only where prompts end."""
+    if not model.reads_ends_only:
+        return _FAILED
+    return _check_shape(model, _CHAIN, ends_only=True)
+
+
+def check_batches(
+    model: "LanguageModel", batches: Iterable[Batch], bound: float, *, ends_only: bool = False
+) -> Check:
     """Compare the logits of prompt trees, in batches as they are, with those of their plain prompts.
 
     Args:
         bound: accepted difference, in standard deviations of a prompt's logits.
+        ends_only: how trees are computed (see `LanguageModel.hidden`).
     """
     columns = np.random.default_rng(0).integers(model.vocabulary_size, size=_COLUMNS)
     head = model.part_of_readout(columns)
@@ -84,7 +95,8 @@ def check_batches(model: "LanguageModel", batches: Iterable[Batch], bound: float
     for batch in batches:
         count = len(batch.rows)
         try:
-            _, logits = model.hidden_and_logits(batch.ids, batch.shape, [head] * len(batch.shape.ends))
+            heads = [head] * len(batch.shape.ends)
+            _, logits = model.hidden_and_logits(batch.ids, batch.shape, heads, ends_only=ends_only)
         except Exception:  # whatever a model raises that accepts no 4-D mask, no positions or no cache
             return _FAILED
         for prompts, ours in zip(batch.shape.prompts(batch.ids[:count]), logits, strict=True):
@@ -117,10 +129,10 @@ def require_numbers(model: "LanguageModel") -> None:
     )
 
 
-def _check_shape(model: "LanguageModel", shape: TreeShape) -> Check:
+def _check_shape(model: "LanguageModel", shape: TreeShape, *, ends_only: bool = False) -> Check:
     own = model.random_prompts(_PROMPTS, shape.own_tokens)
     try:
-        together = model.hidden(own, shape)
+        together = model.hidden(own, shape, ends_only=ends_only)
     except Exception:  # as above
         return _FAILED
     alone = [model.hidden(prompts) for prompts in shape.prompts(own)]

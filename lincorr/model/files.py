@@ -80,6 +80,16 @@ def needs_conversion(spec: ModelSpec) -> bool:
     return gguf is not None and not conversion_folder(gguf, spec.cache).is_dir()
 
 
+def converted_folder(spec: ModelSpec) -> Path | None:
+    """Return the folder of a GGUF file's conversion; None where a model needs none.
+
+    Raises:
+        BadInput: there is no such GGUF file or package.
+    """
+    gguf = gguf_file(spec.source)
+    return None if gguf is None else conversion_folder(gguf, spec.cache)
+
+
 def config_folder(spec: ModelSpec) -> Path:
     """Return a local folder with a model's configuration; of a hub id no weights are downloaded.
 

@@ -114,7 +114,7 @@ def _write_converted(gguf: Path, folder: Path) -> None:
         _require_one_file(reader, gguf)
         # Alone in a folder: transformers would read what lies beside it, or ask whether to run code of it.
         with tempfile.TemporaryDirectory() as alone:
-            (Path(alone) / gguf.name).symlink_to(gguf.resolve())
+            _put(gguf, Path(alone))
             options = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
             model, loading = transformers.AutoModelForCausalLM.from_pretrained(
                 alone,
@@ -135,6 +135,13 @@ def _write_converted(gguf: Path, folder: Path) -> None:
     del model.config.quantization_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _put(file: Path, folder: Path) -> None:
+    try:
+        (folder / file.name).symlink_to(file.resolve())
+    except OSError:  # Windows lets few users make links
+        shutil.copyfile(file, folder / file.name)
 
 
 def _require_one_file(reader: Any, path: Path) -> None:

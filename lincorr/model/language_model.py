@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError
+from lincorr.model.last_layer import LastFeedForward
 from lincorr.model.parts import find_decoder, find_readout
 from lincorr.model.reach import RotaryState, reach
 from lincorr.model.transfer import Transfer
@@ -69,6 +70,7 @@ class LanguageModel:
         self._trees = TreeInputs(self.decoder, device)
         self._reach = reach(model.config)
         self._rotary = RotaryState(model)
+        self._last_feed_forward = LastFeedForward(next(iter(self._layers()[-1:]), None))
         accepted = inspect.signature(model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
@@ -78,35 +80,46 @@ class LanguageModel:
         return int(self.readout.weight.shape[0])
 
     @property
+    def reads_ends_only(self) -> bool:
+        """Whether the last layer's feed-forward network is known, so that passes can be made `ends_only`."""
+        return self._last_feed_forward.known
+
+    @property
     def width(self) -> int:
         """Size of the hidden state that enters the output head."""
         return int(self.readout.weight.shape[1])
 
     @torch.inference_mode()
-    def hidden(self, ids: NDArray[np.int64], shape: TreeShape | None = None) -> NDArray[np.float32]:
+    def hidden(
+        self, ids: NDArray[np.int64], shape: TreeShape | None = None, *, ends_only: bool = False
+    ) -> NDArray[np.float32]:
         """Return the states that enter the head at the end of every prompt, float32.
 
         Args:
             ids: (batch, T) token ids of prompts, or of prompt trees of one `shape` with k ends.
+            ends_only: whether trees' last feed-forward network is computed only where their prompts end.
 
         Returns:
             (batch, width), or (batch, k, width) for trees.
         """
-        return _host(self._decode(ids)[:, -1] if shape is None else self._end_states(ids, shape))
+        if shape is None:
+            return _host(self._decode(ids)[:, -1])
+        return _host(self._end_states(ids, shape, ends_only=ends_only))
 
     def hidden_and_logits(
-        self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Reads]
+        self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Reads], *, ends_only: bool = False
     ) -> tuple[NDArray[np.float32], Logits]:
         """Return hidden states (batch, k, width) of trees, and logits (batch, columns) of each end, float32.
 
         Args:
             ids: (batch, T) the trees' own token ids, without the trunk's.
             readouts: k parts of this model's own head, one for each end (see `part_of_readout`).
+            ends_only: as of `hidden`.
         """
-        return self._begin(ids, shape, readouts)()
+        return self._begin(ids, shape, readouts, ends_only=ends_only)()
 
     def passes(
-        self, batches: Iterable[Batch], readouts: Sequence[Reads]
+        self, batches: Iterable[Batch], readouts: Sequence[Reads], *, ends_only: bool = False
     ) -> Iterator[tuple[Batch, NDArray[np.float32], Logits]]:
         """Run the forward passes of batches; yield each with its hidden states and logits.
 
@@ -123,7 +136,8 @@ class LanguageModel:
             while waiting:
                 next_one = waiting.popleft()
                 try:
-                    in_flight.append((next_one, self._begin(next_one.ids, next_one.shape, readouts)))
+                    begun = self._begin(next_one.ids, next_one.shape, readouts, ends_only=ends_only)
+                    in_flight.append((next_one, begun))
                 except RuntimeError as problem:
                     waiting.extendleft(reversed(_smaller(next_one, problem)))
                     continue
@@ -151,10 +165,8 @@ class LanguageModel:
         Raises:
             LincorrError: they are not found.
         """
-        wanted = self.model.config.get_text_config().num_hidden_layers
-        for module in self.model.modules():  # whatever the architecture calls its list of layers
-            if isinstance(module, torch.nn.ModuleList) and len(module) == wanted:
-                return list(module)
+        if found := self._layers():
+            return found
         raise LincorrError("model: its decoder has no list of layers, so that none can be selected")
 
     def layer_weights(self, last: int | None = None) -> list[torch.nn.Parameter]:
@@ -217,27 +229,34 @@ class LanguageModel:
     def _tensor(self, ids: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids)).to(self.device)
 
+    def _layers(self) -> list[torch.nn.Module]:
+        wanted = getattr(self.model.config.get_text_config(), "num_hidden_layers", None)
+        for module in self.model.modules():  # whatever the architecture calls its list of layers
+            if isinstance(module, torch.nn.ModuleList) and len(module) == wanted:
+                return list(module)
+        return []
+
     @torch.inference_mode()
     def _begin(
-        self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Reads]
+        self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Reads], *, ends_only: bool
     ) -> Callable[[], tuple[NDArray[np.float32], Logits]]:
         """Start a forward pass; what is returned waits for its hidden states and logits."""
-        states = self._end_states(ids, shape).float()
+        states = self._end_states(ids, shape, ends_only=ends_only).float()
         logits = [self._transfer.start(head.logits(states[:, end])) for end, head in enumerate(readouts)]
         hidden = self._transfer.start(states)
         return lambda: (hidden(), [one() for one in logits])
 
-    def _end_states(self, ids: NDArray[np.int64], shape: TreeShape) -> torch.Tensor:
+    def _end_states(self, ids: NDArray[np.int64], shape: TreeShape, *, ends_only: bool) -> torch.Tensor:
         """Run the decoder on trees: the states (batch, k, width) where their prompts end.
 
         A tree beyond the decoder's reach is computed prompt by prompt, as its rule for one prompt is.
         """
         if len(shape.parents) > self._reach:
             return torch.stack([self._decode(prompts)[:, -1] for prompts in shape.prompts(ids)], dim=1)
-        if shape.is_chain:
-            return self._decode(ids)[:, list(shape.ends)]
-        states = self._decode(ids, **self._trees.of(shape, len(ids)))
-        return states[:, [end - len(shape.trunk) for end in shape.ends]]
+        ends = [end - len(shape.trunk) for end in shape.ends]
+        extra = {} if shape.is_chain else self._trees.of(shape, len(ids))
+        with self._last_feed_forward.only_at(ends if ends_only else ()):
+            return self._decode(ids, **extra)[:, ends]
 
     def _decode(self, ids: NDArray[np.int64], **extra: Any) -> torch.Tensor:
         """Run the decoder: (batch, T, width)."""

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
+from weakref import WeakKeyDictionary
 
 Tokenizer = Any  # a Hugging Face tokenizer; transformers publishes no type for all of them
 
 TokenClass = Literal["text", "blank", "byte", "added", "special"]
 TOKEN_CLASSES: tuple[TokenClass, ...] = get_args(TokenClass)
+
+_texts: WeakKeyDictionary[Tokenizer, tuple[int, list[str]]] = WeakKeyDictionary()  # with their number
 
 REPLACEMENT = "\ufffd"  # what undecodable bytes decode to
 
@@ -45,8 +48,16 @@ def token_texts(tokenizer: Tokenizer) -> list[str]:
     """Return the surface text of every token, by id, with its leading space; "" for ids in a gap.
 
     Each token is decoded after an anchor token, since SentencePiece decoders drop the leading space
-    of whatever comes first.
+    of whatever comes first. A tokenizer's texts are decoded once: a run asks for them several times.
     """
+    known, texts = _texts.get(tokenizer, (0, []))
+    if known != len(tokenizer):
+        texts = _decoded(tokenizer)
+        _texts[tokenizer] = (len(tokenizer), texts)
+    return list(texts)
+
+
+def _decoded(tokenizer: Tokenizer) -> list[str]:
     anchor = encode(tokenizer, "a")[0]
     ids = token_ids(tokenizer)
     pairs = [[anchor, token] for token in ids]

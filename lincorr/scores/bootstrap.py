@@ -10,12 +10,14 @@ independent of each other. Hit rates have the same over the sources (or targets)
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace, to_host
-from lincorr.scores.moments import Correlation
+from lincorr.scores.moments import varies
 
 SHUFFLES = 8  # one alone is off by as much as their standard deviation: outputs vary together
 SAMPLED_OUTPUTS = 512  # all of 49,152 would take minutes for 25,000 held-out rows: each is sorted twice
@@ -35,6 +37,46 @@ def row_counts(n: int, replicates: int = REPLICATES, *, seed: int = 0) -> NDArra
     return counts
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicatedTruth:
+    """The sums of true outputs in every replicate, against which several maps' predictions are scored.
+
+    Attributes:
+        counts: (replicates, n) of `row_counts`.
+        unit: (n, q) truths about their mean, in units of their own deviation: else the sums would cancel.
+        known: (q,) which of them vary.
+        mean, square: (replicates, q) means of `unit` and of its square.
+    """
+
+    counts: NDArray[np.uint16]
+    unit: Array
+    known: Array
+    mean: Array
+    square: Array
+
+    @classmethod
+    def of(cls, true: Array, counts: NDArray[np.uint16]) -> "ReplicatedTruth":
+        """Take float64 truths (n, q) and the counts (replicates, n) of `row_counts`."""
+        known, unit = _in_units(true)
+        mean, square = _means(counts, lambda rows: [unit[rows, :], unit[rows, :] ** 2])
+        return cls(counts, unit, known, mean, square)
+
+    def pearson(self, predicted: Array) -> Array:
+        """Return r of every replicate and column, as `replicated_pearson` does."""
+        xp = namespace(predicted)
+        varying, unit = _in_units(predicted)
+
+        def parts(rows: slice) -> list[Array]:
+            x = unit[rows, :]
+            return [x, x * x, x * self.unit[rows, :]]
+
+        x, xx, xy = _means(self.counts, parts)
+        variance_x, variance_y = xx - x * x, self.square - self.mean * self.mean
+        known = (variance_x > _NOTHING) & (variance_y > _NOTHING) & varying & self.known
+        safe = xp.where(known, variance_x * variance_y, xp.ones_like(xx))
+        return xp.where(known, (xy - x * self.mean) / xp.sqrt(safe), xp.full_like(xy, math.nan))
+
+
 def replicated_pearson(predicted: Array, true: Array, counts: NDArray[np.uint16]) -> Array:
     """Return r of every replicate and column.
 
@@ -45,24 +87,30 @@ def replicated_pearson(predicted: Array, true: Array, counts: NDArray[np.uint16]
     Returns:
         (replicates, q) float64; NaN where a replicate's predictions or truths do not vary.
     """
-    xp = namespace(predicted, true)
-    whole = Correlation.of(predicted, true)
-    known = ~xp.isnan(whole.pearson())
-    n, q = predicted.shape
-    # in units of each column's own deviation, about its own mean: else the sums would cancel
-    one = xp.ones_like(whole.xx)
-    unit_x, unit_y = (xp.sqrt(xp.where(known, moment / n, one)) for moment in (whole.xx, whole.yy))
-    sums = xp.zeros((counts.shape[0], 5 * q), dtype=xp.float64)
+    return ReplicatedTruth.of(true, counts).pearson(predicted)
+
+
+def _in_units(values: Array) -> tuple[Array, Array]:
+    """Return which columns vary, and all (n, q) about their mean, those in units of their own deviation."""
+    xp = namespace(values)
+    known = varies(values)
+    centred = values - xp.mean(values, axis=0)
+    square = xp.mean(centred * centred, axis=0)
+    return known, centred / xp.sqrt(xp.where(known, square, xp.ones_like(square)))
+
+
+def _means(counts: NDArray[np.uint16], parts: Callable[[slice], list[Array]]) -> list[Array]:
+    """Return each replicate's means (replicates, q) of the quantities whose rows (rows, q) `parts` makes."""
+    n = counts.shape[1]
+    sums: Array = 0.0
+    made: list[Array] = []
     for start in range(0, n, _BLOCK_ROWS):
         rows = slice(start, min(start + _BLOCK_ROWS, n))
-        x, y = (predicted[rows, :] - whole.mean_x) / unit_x, (true[rows, :] - whole.mean_y) / unit_y
-        weights = xp.asarray(counts[:, rows].astype(np.float64))
-        sums = sums + weights @ xp.concat([x, y, x * x, y * y, x * y], axis=1)
-    x, y, xx, yy, xy = (sums[:, part * q : (part + 1) * q] / n for part in range(5))
-    variance_x, variance_y = xx - x * x, yy - y * y
-    varies = (variance_x > _NOTHING) & (variance_y > _NOTHING) & known
-    safe = xp.where(varies, variance_x * variance_y, xp.ones_like(xx))
-    return xp.where(varies, (xy - x * y) / xp.sqrt(safe), xp.full_like(xy, math.nan))
+        made = parts(rows)
+        xp = namespace(*made)
+        sums = sums + xp.asarray(counts[:, rows].astype(np.float64)) @ xp.concat(made, axis=1)
+    q = made[0].shape[1]
+    return [sums[:, i * q : (i + 1) * q] / n for i in range(len(made))]
 
 
 def mean_interval(replicated: Array, level: float = LEVEL) -> tuple[float, float]:

@@ -42,16 +42,33 @@ def hits(
     if not truth:
         nothing = dict.fromkeys(ks, math.nan)
         return Hits(nothing, nothing, 0, nothing, nothing)
-    ranks = np.array([_rank(weights[row], list(right)) for row, right in truth.items()])
+    found = _found(weights, truth, ks)
     rights = [len(set(right)) for right in truth.values()]
-    found = ranks[:, None] < np.array(ks)
     ends = (dict(zip(ks, end.tolist(), strict=True)) for end in share_intervals(found))
     return Hits(
         dict(zip(ks, found.mean(axis=0).tolist(), strict=True)),
         {k: float(np.mean([_chance(weights.shape[1], right, k) for right in rights])) for k in ks},
-        len(ranks),
+        len(found),
         *ends,
     )
+
+
+def hit_shares(
+    weights: NDArray[np.floating], truth: Mapping[int, Sequence[int]], ks: Sequence[int] = (1, 3, 5)
+) -> dict[int, float]:
+    """Return k -> hit@k alone, as `hits` does: many a solution of a path is not worth its intervals."""
+    if not truth:
+        return dict.fromkeys(ks, math.nan)
+    return dict(zip(ks, _found(weights, truth, ks).mean(axis=0).tolist(), strict=True))
+
+
+def _found(
+    weights: NDArray[np.floating], truth: Mapping[int, Sequence[int]], ks: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Return whether a right column is among the k largest weights, (rows with a truth, ks)."""
+    ranks = np.array([_rank(weights[row], list(right)) for row, right in truth.items()])
+    found: NDArray[np.bool_] = ranks[:, None] < np.array(ks)
+    return found
 
 
 def _rank(weights: NDArray[np.floating], right: list[int]) -> int:

@@ -166,6 +166,23 @@ class CrossMoments:
             merge.products(self.xy, other.xy, rows_x, columns_y),
         )
 
+    def through(self, turn: Array, readout: Array, offset: Array | None = None) -> "CrossMoments":
+        """Return the moments of ``x @ turn`` and of the outputs ``y @ readout.T + offset``.
+
+        Args:
+            turn: (k, j).
+            readout, offset: (q, m) and (q,).
+        """
+        mean_y = readout @ self.mean_y
+        return CrossMoments(
+            self.count,
+            self.mean_x @ turn,
+            mean_y if offset is None else mean_y + offset,
+            turn.T @ self.xx @ turn,
+            readout @ self.yy @ readout.T,
+            turn.T @ self.xy @ readout.T,
+        )
+
     def correlation(
         self,
         weights: Array,
@@ -238,6 +255,14 @@ class Truth:
             products = _forms(self.readout, found.T @ self.centred)
         varying = self.varying & (squares > _NOTHING * n * mean**2)
         return finite_mean(_ratio(products, squares, self.squares, varying))
+
+
+def varies(values: Array) -> Array:
+    """Return which columns (q,) of float64 values (n, q) vary by more than rounding."""
+    xp = namespace(values)
+    mean = xp.mean(values, axis=0)
+    found = values - mean
+    return xp.sum(found * found, axis=0) > _NOTHING * values.shape[0] * mean**2
 
 
 def _forms(readout: Array, moment: Array) -> Array:

@@ -3,13 +3,38 @@
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
 from lincorr.arrays import Array, namespace, scattered
-from lincorr.scores.moments import Correlation
+from lincorr.scores.moments import Correlation, varies
 
 _FEWEST = 3  # pairs of values for which a rank correlation is reported
+
+
+@dataclass(frozen=True, slots=True)
+class RankedTruth:
+    """True outputs and their ranks, against which the predictions of several maps are ranked.
+
+    Attributes:
+        ranks: (n, q) of `average_ranks`.
+        varying: (q,) which outputs vary; the ranks of others would be those of rounding errors.
+    """
+
+    ranks: Array
+    varying: Array
+
+    @classmethod
+    def of(cls, true: Array) -> "RankedTruth":
+        """Rank float64 outputs (n, q)."""
+        return cls(average_ranks(true), varies(true))
+
+    def spearman(self, predicted: Array) -> Array:
+        """Return Spearman's rho per column of predictions (n, q), as `spearman` does."""
+        xp = namespace(predicted)
+        rho = Correlation.of(average_ranks(predicted), self.ranks).pearson()
+        return xp.where(self.varying & varies(predicted), rho, xp.full_like(rho, math.nan))
 
 
 def spearman(predicted: Array, true: Array) -> Array:
@@ -23,12 +48,7 @@ def spearman(predicted: Array, true: Array) -> Array:
     Returns:
         (q,) float64; NaN where predictions or truths do not vary.
     """
-    xp = namespace(predicted, true)
-    rho = Correlation.of(average_ranks(predicted), average_ranks(true)).pearson()
-    varies = ~xp.isnan(
-        Correlation.of(predicted, true).pearson()
-    )  # else the ranks would be those of rounding errors
-    return xp.where(varies, rho, xp.full_like(rho, math.nan))
+    return RankedTruth.of(true).spearman(predicted)
 
 
 def average_ranks(values: Array) -> Array:
@@ -41,7 +61,8 @@ def average_ranks(values: Array) -> Array:
         (n, q) float64.
     """
     xp = namespace(values)
-    columns = [values[:, j] for j in range(values.shape[1])]
+    turned = xp.asarray(values.T, copy=True)  # a column in one piece: sorting reads it many times
+    columns = [turned[j, :] for j in range(values.shape[1])]
     with ThreadPoolExecutor() as pool:  # sorting lets other threads run
         return xp.stack(list(pool.map(_column_ranks, columns))).T
 
@@ -51,6 +72,8 @@ def _column_ranks(column: Array) -> Array:
     order = xp.argsort(column, stable=False)
     ordered = xp.take(column, order, axis=0)
     differs = xp.concat([xp.ones_like(order[:1], dtype=xp.bool), ordered[1:] != ordered[:-1]])
+    if bool(xp.all(differs)):  # as it is with most logits: each has its place
+        return scattered(xp.astype(xp.arange(1, n + 1), xp.float64), order)
     (first,) = xp.nonzero(differs)  # of equal values
     last = xp.concat([first[1:], xp.full_like(first[:1], n)])
     group = xp.cumulative_sum(xp.astype(differs, xp.int64)) - 1

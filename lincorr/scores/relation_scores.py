@@ -77,6 +77,11 @@ class Hits:
         rates = self.rates(direction)
         return None if rates is None else rates.at(rank)
 
+    def hit_interval(self, direction: str, rank: int) -> tuple[Figure, Figure]:
+        """Both ends of the 95 % interval of `hit`; None where it has none."""
+        rates = self.rates(direction)
+        return (None, None) if rates is None else rates.interval(rank)
+
 
 class WithHits:
     """A fit whose hit rates may be known."""
@@ -94,8 +99,7 @@ class WithHits:
 
     def hit_interval(self, direction: str, rank: int) -> tuple[Figure, Figure]:
         """Both ends of the 95 % interval of `hit`; None where it has none."""
-        rates = self.rates(direction)
-        return (None, None) if rates is None else rates.interval(rank)
+        return (None, None) if self.hits is None else self.hits.hit_interval(direction, rank)
 
     def chance(self, direction: str, rank: int) -> Figure:
         """The share of `hit` to expect of weights in random order."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lincorr.scores.relation_scores import Figure
+from lincorr.scores.relation_scores import Figure, Hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,13 @@ class Wordings:
         relation: its name in the first wording.
         wordings: the first one is the paper's, or that of whoever declared the relation.
         chosen: name of the wording with the best mean leave-one-out r. The truth has no part in it.
+        pooled: hit rates of all wordings' best-reading maps together; None where they are not known.
     """
 
     relation: str
     wordings: tuple[Wording, ...]
     chosen: str
+    pooled: Hits | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

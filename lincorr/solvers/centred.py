@@ -6,6 +6,7 @@ one number to all target logits of a subject changes no answer, and adding any v
 ranked otherwise without it. A *column*, which compares sources with each other, is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -41,6 +42,19 @@ def centred(fitted: LinearMap) -> LinearMap:
 def centred_rows(weights: Array) -> Array:
     """Return weights or logits (p, q) less each row's mean."""
     return weights - namespace(weights).mean(weights, axis=1, keepdims=True)
+
+
+def pooled_rows(blocks: Sequence[Floats]) -> Floats:
+    """Return the mean of several maps' weights (p, q), each centred and divided by its Frobenius norm.
+
+    A map of larger weights says no more than another one; zeros add nothing.
+    """
+    centred_blocks = [centred_rows(block) for block in blocks]
+    norms = [np.linalg.norm(block) or 1.0 for block in centred_blocks]
+    pooled: Floats = np.mean(
+        [block / norm for block, norm in zip(centred_blocks, norms, strict=True)], axis=0
+    )
+    return pooled
 
 
 def centred_problem(problem: Direct | Factored) -> Direct | Factored:

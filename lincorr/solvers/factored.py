@@ -87,16 +87,17 @@ class Factored(FromSpectrum):
         rows = like(head.scaled, coefficients)
         return rows @ (self.from_coordinates @ coefficients) @ self.readout.T
 
+    @property
+    def offset(self) -> Array | None:
+        """(q,) the target head's bias, scale included; None where it has none."""
+        bias = self.target_head.bias
+        return None if bias is None else like(bias * self.target_head.scale, self.targets)
+
     def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
         """Score a solution on the moments of source and target hidden states."""
         weights = self.to_coordinates @ coefficients
-        bias = self.target_head.bias
-        return moments.correlation(
-            weights,
-            self.target_mean - self.source_mean @ weights,
-            self.readout,
-            None if bias is None else like(bias * self.target_head.scale, coefficients),
-        )
+        intercept = self.target_mean - self.source_mean @ weights
+        return moments.correlation(weights, intercept, self.readout, self.offset)
 
     def for_targets(self, target_head: Readout, target_ids: NDArray[np.int64]) -> "Factored":
         """Return the same problem for other target tokens: nothing is decomposed again."""

@@ -1,7 +1,7 @@
 """What every number in a store depends on: fixed when it is made, and compared before it is extended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args, get_origin
 
 from lincorr.errors import BadInput
@@ -30,6 +30,7 @@ class Identity:
         passes: how forward passes are made: "trunk" (prompts merged where they begin alike, with their common
             beginning computed once), "trees" (merged only), "plain" (one template at a time), or "whole"
             (one template at a time, with the model's own head).
+        ends_only: whether a pass computes the last layer's feed-forward network only where prompts end.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Identity:
     batch_tokens: int
     passes: Passes
     tokens: str = ""
+    ends_only: bool = False
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Identity":
@@ -56,7 +58,7 @@ class Identity:
         Raises:
             KeyError, TypeError, ValueError: a field is missing, or is not what can be written.
         """
-        kept = [field for field in fields(cls) if field.name != "tokens" or field.name in stored]
+        kept = [field for field in fields(cls) if field.default is MISSING or field.name in stored]
         for field in kept:
             if not _can_be(stored[field.name], field.type):
                 raise ValueError(f"{field.name} is {stored[field.name]!r}")

@@ -71,9 +71,8 @@ def is_writable(url: str) -> bool:
     if is_remote(url):
         return True
     folder = Path(url).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return os.access(folder, os.W_OK)
+    found = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    return found is not None and os.access(found, os.W_OK)  # on Windows, a drive may not exist
 
 
 class SharedObject:

@@ -6,7 +6,8 @@ is damaged, and is repaired by writing it again.
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -41,6 +42,8 @@ class Shards:
 
     def __init__(self, hierarchy: Hierarchy) -> None:
         self._hierarchy = hierarchy
+        self._kept: dict[tuple[str, int, bytes], NDArray[np.floating]] | None = None
+        self._free = 0  # bytes that may still be kept
 
     @property
     def count(self) -> int:
@@ -231,8 +234,33 @@ class Shards:
                 result[mine] = block[inside]
         return np.empty((0, array.shape[1]), dtype=array.dtype) if result is None else result
 
+    @contextmanager
+    def kept(self, most_bytes: int) -> Iterator[None]:
+        """Keep what is read inside, checked and read-only, for who reads it again: `most_bytes` at most.
+
+        Who reads the same rows for many figures has their files opened once. Nobody may write meanwhile.
+        """
+        self._kept, self._free = {}, most_bytes
+        try:
+            yield
+        finally:
+            self._kept = None
+
     def _verified(self, kind: Kind, name: str, shard: int, record: NDArray[np.int64]) -> NDArray[np.floating]:
         """The rows that a record speaks of, checked against it."""
+        if self._kept is None:
+            return self._read(kind, name, shard, record)
+        key = (f"{kind}/{name}", shard, record.tobytes())
+        found = self._kept.get(key)
+        if found is None:
+            found = self._read(kind, name, shard, record)
+            if found.nbytes <= self._free:
+                found.flags.writeable = False
+                self._kept[key] = found
+                self._free -= found.nbytes
+        return found
+
+    def _read(self, kind: Kind, name: str, shard: int, record: NDArray[np.int64]) -> NDArray[np.floating]:
         where = self._where(name, shard)
         if record[0] == 0:
             raise StoreDamaged(f"{where} is not extracted; run `lincorr extract`")

@@ -10,6 +10,7 @@ from lincorr.scores.relation_scores import (
     INFLUENCED_TARGET,
     INFLUENCING_SOURCE,
     FitScores,
+    Hits,
     RelationScores,
 )
 from lincorr.scores.wordings import Wordings
@@ -44,11 +45,16 @@ def _table(wordings: Wordings, relations: Mapping[str, RelationScores]) -> Table
         ]
         label = f"{number} ({', '.join(roles)})" if roles else str(number)
         table.add_row(label, figure(wording.mean_loo_r), *_figures(found))
+    if wordings.pooled is not None:
+        table.add_section()
+        rates = [hit_with_interval(wordings.pooled, way) for way in DIRECTIONS]
+        table.add_row("all together", "", "", *rates, "")
     _add_ceiling(table, chosen)
     table.caption = (
         "chosen by leave-one-out r (LOO, mean of the ridge fits), not by the truth. target@1: the strongest "
-        "of a source's weights is right; source@1: of a target's; as fitted: the latter uncentred. Asked "
-        "outright, the model itself is right that often, after the best of some prompts"
+        "of a source's weights is right; source@1: of a target's; as fitted: the latter uncentred. All "
+        "together: the mean of the wordings' maps. Asked outright, the model itself is right that often, "
+        "after the best of some prompts"
     )
     return table
 
@@ -77,7 +83,7 @@ def _figures(fit: FitScores | None) -> list[str]:
     ]
 
 
-def hit_with_interval(fit: FitScores, direction: str) -> str:
+def hit_with_interval(fit: FitScores | Hits, direction: str) -> str:
     """hit@1 of a direction, with its interval where it has one."""
     share, (low, high) = figure(fit.hit(direction, 1), 2), fit.hit_interval(direction, 1)
     return share if low is None else f"{share} ({brief_share(low)}–{brief_share(high)})"

@@ -11,6 +11,7 @@ from lincorr.solvers.centred import centred_rows
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
 from pipeline.fit.inputs import FitInputs
+from pipeline.prepare.prepare import RelationInputs
 
 
 def asked_digest(store: LogitStore, inputs: FitInputs) -> list[str] | None:
@@ -31,14 +32,14 @@ def asked_scores(store: LogitStore, inputs: FitInputs) -> tuple[AskedScores, ...
     if asked is None or asked_digest(store, inputs) is None:
         return None
     answers = store.asked.load(asked.name).astype(np.float64)
-    return tuple(_scores(*pair, inputs) for pair in zip(asked.questions, answers, strict=True))
+    return tuple(_scores(*pair, inputs.relation) for pair in zip(asked.questions, answers, strict=True))
 
 
-def _scores(question: Question, answers: NDArray[np.float64], inputs: FitInputs) -> AskedScores:
+def _scores(question: Question, answers: NDArray[np.float64], relation: RelationInputs) -> AskedScores:
     """Score the answers (p, q) to one question; the sources of its examples are left out."""
     told = {source for source, _ in question.examples}
-    kept = [name not in told for name in inputs.relation.source.names]
-    left, answers = _where(inputs, kept), answers[kept]
+    kept = [name not in told for name in relation.source.names]
+    left, answers = _where(relation, kept), answers[kept]
     return AskedScores(
         asked=question.asked,
         examples=question.examples,
@@ -47,10 +48,9 @@ def _scores(question: Question, answers: NDArray[np.float64], inputs: FitInputs)
     )
 
 
-def _where(inputs: FitInputs, flags: list[bool]) -> FitInputs:
-    """Return the inputs of a relation that has the flagged sources alone."""
-    relation = inputs.relation
+def _where(relation: RelationInputs, flags: list[bool]) -> RelationInputs:
+    """Return the relation with the flagged sources alone."""
     source = relation.source.where(flags)
     known = set(source.ids.tolist())
     truth = {token: right for token, right in relation.truth.items() if token in known}
-    return replace(inputs, relation=replace(relation, source=source, truth=truth))
+    return replace(relation, source=source, truth=truth)

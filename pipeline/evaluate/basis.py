@@ -10,7 +10,14 @@ from lincorr.scores.moments import CrossMoments
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.spectrum import Problem
 from lincorr.store.store import LogitStore
-from pipeline.evaluate.controls import OtherPrompt, OtherTargets, WithTargets, exchangeable, mean_logit_r
+from pipeline.evaluate.controls import (
+    OtherPrompt,
+    OtherTargets,
+    ShuffledTargets,
+    WithTargets,
+    exchangeable,
+    mean_logit_r,
+)
 from pipeline.evaluate.predictions import HeldOut
 from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.problem import held_out_moments, set_up
@@ -47,6 +54,11 @@ class EvaluatedBasis:
     @cached_property
     def exchangeable(self) -> WithTargets | None:
         return exchangeable(self.store, self.inputs, self.basis, self.problem)
+
+    @cached_property
+    def shuffled(self) -> ShuffledTargets | None:
+        problem = self.exchangeable
+        return None if problem is None else ShuffledTargets(problem, self.moments)
 
     @cached_property
     def moments(self) -> CrossMoments:

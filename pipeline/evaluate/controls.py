@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, like, namespace
+from lincorr.arrays import like, namespace
 from lincorr.relations.relation import Side
 from lincorr.scores.bootstrap import SHUFFLES
 from lincorr.scores.moments import Correlation, CrossMoments, finite_mean
@@ -121,17 +121,43 @@ def exchangeable(store: LogitStore, inputs: FitInputs, source: Basis, problem: P
     return Direct(problem.source_ids, ids, decomposed, centred, projected, problem.target_mean)
 
 
-def shuffled_r(
-    problem: WithTargets, root_penalty: float, moments: CrossMoments, *, seed: int = 0
-) -> tuple[float, float]:
-    """Return the mean held-out r of fits to permuted targets: mean and standard deviation over shuffles."""
-    xp = namespace(problem.targets)
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(SHUFFLES):
-        order = like(rng.permutation(problem.targets.shape[0]), problem.targets)
-        found.append(_mean_r(problem, xp.take(problem.targets, order, axis=0), root_penalty, moments))
-    return float(np.mean(found)), float(np.std(found))
+class ShuffledTargets:
+    """Permuted targets of the fitted subjects, projected once for all maps of a source."""
+
+    def __init__(self, problem: WithTargets, moments: CrossMoments, *, seed: int = 0) -> None:
+        """Take a problem and the moments of its held-out rows."""
+        self._problem, self._moments = _in_outputs(problem, moments)
+        targets, project = self._problem.targets, self._problem.spectrum.project
+        xp, rng = namespace(targets), np.random.default_rng(seed)
+        orders = (like(rng.permutation(targets.shape[0]), targets) for _ in range(SHUFFLES))
+        self._projected = [project(xp.take(targets, order, axis=0)) for order in orders]
+
+    def r(self, root_penalty: float) -> tuple[float, float]:
+        """Return the mean held-out r of fits to them: mean and standard deviation over shuffles."""
+        found = []
+        for projected in self._projected:
+            shuffled = replace(self._problem, projected=projected)  # its targets are not read again
+            scored = shuffled.score(coefficients(shuffled, root_penalty), self._moments)
+            found.append(finite_mean(scored.pearson()))
+        return float(np.mean(found)), float(np.std(found))
+
+
+def _in_outputs(problem: WithTargets, moments: CrossMoments) -> tuple[WithTargets, CrossMoments]:
+    """State a problem through hidden states in its outputs, if these are fewer: less is to be projected."""
+    if not isinstance(problem, Factored) or len(problem.target_ids) >= problem.targets.shape[1]:
+        return problem, moments
+    stated = moments.through(problem.to_coordinates, problem.readout, problem.offset)
+    turned = problem.readout.T
+    mean, offset = problem.target_mean @ turned, problem.offset
+    direct = Direct(
+        source_ids=problem.source_ids,
+        target_ids=problem.target_ids,
+        spectrum=problem.spectrum,
+        targets=problem.targets @ turned,
+        projected=problem.projected @ turned,
+        target_mean=mean if offset is None else mean + offset,
+    )
+    return direct, stated
 
 
 class OtherTargets:
@@ -159,11 +185,6 @@ class OtherTargets:
             exchanged = problem.with_targets(targets, self._ids)
         solution = coefficients(exchanged, root_penalty)
         return finite_mean(exchanged.score(solution, self._moments).pearson())
-
-
-def _mean_r(problem: WithTargets, targets: Array, root_penalty: float, moments: CrossMoments) -> float:
-    exchanged = problem.with_centred(targets)
-    return finite_mean(exchanged.score(coefficients(exchanged, root_penalty), moments).pearson())
 
 
 def identity_r(store: LogitStore, inputs: FitInputs) -> IdentityScore:

@@ -11,7 +11,7 @@ from lincorr.scores.relation_scores import RelationScores
 from lincorr.scores.results import ModelFacts, Results, SubjectFacts
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.evaluate.wordings import wordings_of
+from pipeline.evaluate.pooled import wordings_read
 from pipeline.fit.inputs import Split
 from pipeline.prepare.prepare import Inputs, RelationInputs
 from pipeline.runtime.machine import cores
@@ -67,7 +67,7 @@ def results_of(
         notes=tuple(inputs.notes),
         audit=store.audit(),
         relations=tuple(store.maps.load_scores(relation.name, RelationScores) for relation in relations),
-        wordings=wordings_of(store, inputs.relations) or None,
+        wordings=wordings_read(store, inputs.relations) or None,
     )
 
 

@@ -1,21 +1,20 @@
 """Score one map on held-out subjects, with controls for what its r is worth."""
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lincorr.arrays import Array, to_host
-from lincorr.scores.bootstrap import SAMPLED_OUTPUTS, mean_interval, replicated_pearson, row_counts
+from lincorr.scores.bootstrap import SAMPLED_OUTPUTS, ReplicatedTruth, mean_interval, row_counts
 from lincorr.scores.faithfulness import BothAnswers, Faithfulness
 from lincorr.scores.moments import finite_mean
-from lincorr.scores.ranks import spearman
+from lincorr.scores.ranks import RankedTruth
 from lincorr.scores.relation_scores import ColumnScore, FitScores, PathPoint
 from lincorr.solvers.result import LinearMap, RidgePath
 from lincorr.solvers.spectrum import coefficients
 from pipeline.evaluate.basis import EvaluatedBasis
-from pipeline.evaluate.controls import shuffled_r
 from pipeline.evaluate.predictions import Floats
 from pipeline.evaluate.reading import hit_rates, hits_of_solution
 
@@ -29,17 +28,25 @@ _LABELS = {
 }
 
 
-def score_fit(basis: EvaluatedBasis, name: str, fitted: LinearMap) -> FitScores:
-    """Score one map, and its controls, on held-out rows.
+def score_fits(basis: EvaluatedBasis, maps: Mapping[str, LinearMap]) -> list[FitScores]:
+    """Score the maps of one basis by name, and their controls, on held-out rows.
 
     Raises:
         StoreDamaged: a row is missing or damaged.
     """
+    fitted = list(maps.values())
+    found = zip(maps.items(), _of_predictions(basis, fitted), _of_sampled(basis, fitted), strict=True)
+    return [_score_fit(basis, name, one, answers, sampled) for (name, one), answers, sampled in found]
+
+
+def _score_fit(
+    basis: EvaluatedBasis, name: str, fitted: LinearMap, answers: "_OfAnswers", sampled: "_OfSampled | None"
+) -> FitScores:
     diagnosis = fitted.diagnosis
     solution = coefficients(basis.problem, diagnosis.root_penalty)
     correlation = basis.problem.score(solution, basis.moments)
     r, cut = to_host(correlation.pearson()), diagnosis.cut
-    rho, low, high, faithful = _of_predictions(basis, fitted)
+    rho, low, high, faithful = answers
     hits, as_fitted = hit_rates(fitted, basis.inputs)
     columns = zip(basis.inputs.relation.target.texts, r, rho, strict=True)
     return FitScores(
@@ -65,7 +72,7 @@ def score_fit(basis: EvaluatedBasis, name: str, fitted: LinearMap) -> FitScores:
         r_high=high,
         r2=finite_mean(correlation.r2()),
         spearman=finite_mean(rho),
-        **_all_outputs(basis, fitted, solution),
+        **_all_outputs(basis, solution, sampled),
         **_controls(basis, diagnosis.root_penalty),
         r_by_target=tuple(ColumnScore(text, float(of_r), float(of_rho)) for text, of_r, of_rho in columns),
         hits=hits,
@@ -75,50 +82,87 @@ def score_fit(basis: EvaluatedBasis, name: str, fitted: LinearMap) -> FitScores:
     )
 
 
-def _of_predictions(basis: EvaluatedBasis, fitted: LinearMap) -> tuple[Floats, float, float, Faithfulness]:
-    """Return what moments cannot give: rho of each answer, the interval of the mean r, and faithfulness."""
-    rho, replicated, answers = [], [], BothAnswers()
-    for predicted, true in basis.rows.answers(fitted):
-        rho.append(spearman(predicted, true))
-        replicated.append(replicated_pearson(predicted, true, basis.counts))
-        answers.add(predicted, true)
-    low, high = mean_interval(np.concatenate(replicated, axis=1))
-    return np.concatenate(rho), low, high, answers.score(basis.counts)
+class _OfAnswers(NamedTuple):
+    """What moments cannot give: rho of each answer, the interval of the mean r, and faithfulness."""
+
+    rho: Floats
+    low: float
+    high: float
+    faithful: Faithfulness
 
 
-def _all_outputs(basis: EvaluatedBasis, fitted: LinearMap, solution: Array) -> dict[str, Any]:
-    """Return scores with every token of the vocabulary as output.
+def _of_predictions(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> list[_OfAnswers]:
+    """Score the predictions of all maps, a panel of answers at a time; truths are ranked once for all."""
+    rho: list[list[Floats]] = [[] for _ in maps]
+    replicated: list[list[Floats]] = [[] for _ in maps]
+    answers = [BothAnswers() for _ in maps]
+    for true, predictions in basis.rows.answers(maps):
+        ranked, drawn = RankedTruth.of(true), ReplicatedTruth.of(true, basis.counts)
+        for i, predicted in enumerate(predictions):
+            rho[i].append(ranked.spearman(predicted))
+            replicated[i].append(drawn.pearson(predicted))
+            answers[i].add(predicted, true)
+    return [
+        _OfAnswers(np.concatenate(one), *mean_interval(np.concatenate(r, axis=1)), both.score(basis.counts))
+        for one, r, both in zip(rho, replicated, answers, strict=True)
+    ]
 
-    They are the mean r, rho over a fixed sample of outputs, and faithfulness over a fixed sample of subjects.
-    """
+
+class _OfSampled(NamedTuple):
+    """Scores with every token as output, of samples: rho of some outputs, faithfulness to some subjects."""
+
+    outputs: int
+    spearman: float
+    faithful: Faithfulness
+
+
+def _of_sampled(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> Sequence[_OfSampled | None]:
+    """Score fixed samples for all maps; None for each where not every token can be an output."""
     if basis.everything is None:
-        return {"r_all": None, "spearman_sample": None, "sampled_outputs": None}
+        return [None for _ in maps]
     tokens = basis.inputs.n_tokens
     size = min(SAMPLED_OUTPUTS, tokens)
     sample = np.sort(np.random.default_rng(0).choice(tokens, size=size, replace=False))
-    rho = [spearman(predicted, true) for predicted, true in basis.rows.outputs(fitted, sample)]
+    rho: list[list[Floats]] = [[] for _ in maps]
+    for true, predictions in basis.rows.outputs(maps, sample):
+        ranked = RankedTruth.of(true)
+        for found, predicted in zip(rho, predictions, strict=True):
+            found.append(ranked.spearman(predicted))
+    return [
+        _OfSampled(size, finite_mean(np.concatenate(found)), faithful)
+        for found, faithful in zip(rho, _faithfulness_all(basis, maps), strict=True)
+    ]
+
+
+def _faithfulness_all(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> list[Faithfulness]:
+    rows = np.random.default_rng(0).permutation(len(basis.inputs.test_rows))[:SAMPLED_SUBJECTS]
+    answers = [BothAnswers() for _ in maps]
+    for true, predictions in basis.rows.outputs(maps, np.arange(basis.inputs.n_tokens), rows):
+        for both, predicted in zip(answers, predictions, strict=True):
+            both.add(predicted, true)
+    counts = row_counts(len(rows))
+    return [both.score(counts) for both in answers]
+
+
+def _all_outputs(basis: EvaluatedBasis, solution: Array, sampled: _OfSampled | None) -> dict[str, Any]:
+    """Return scores with every token of the vocabulary as output."""
+    if basis.everything is None or sampled is None:
+        return {"r_all": None, "spearman_sample": None, "sampled_outputs": None}
     return {
         "r_all": finite_mean(basis.everything.score(solution, basis.moments).pearson()),
-        "spearman_sample": finite_mean(np.concatenate(rho)),
-        "sampled_outputs": size,
-        "faithfulness_all": _faithfulness_all(basis, fitted),
+        "spearman_sample": sampled.spearman,
+        "sampled_outputs": sampled.outputs,
+        "faithfulness_all": sampled.faithful,
     }
-
-
-def _faithfulness_all(basis: EvaluatedBasis, fitted: LinearMap) -> Faithfulness:
-    rows = np.random.default_rng(0).permutation(len(basis.inputs.test_rows))[:SAMPLED_SUBJECTS]
-    answers = BothAnswers()
-    for predicted, true in basis.rows.outputs(fitted, np.arange(basis.inputs.n_tokens), rows):
-        answers.add(predicted, true)
-    return answers.score(row_counts(len(rows)))
 
 
 def _controls(basis: EvaluatedBasis, root_penalty: float) -> dict[str, Any]:
     """Return what r a map of this penalty reaches without the relation (see `pipeline.evaluate.controls`)."""
     problem = basis.exchangeable
     shuffled, shuffled_std, after_other, unrelated = math.nan, math.nan, None, None
+    if basis.shuffled is not None:
+        shuffled, shuffled_std = basis.shuffled.r(root_penalty)
     if problem is not None:
-        shuffled, shuffled_std = shuffled_r(problem, root_penalty, basis.moments)
         if basis.other_targets is not None:
             after_other = basis.other_targets.r(problem, root_penalty)
         if basis.unrelated_targets is not None:

@@ -1,12 +1,13 @@
 """Held-out predictions of a map and the true logits: every row, a few columns at a time."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.solvers.result import LinearMap
+from lincorr.readout import Readout
+from lincorr.solvers.result import HiddenMap, LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import Basis, FitInputs
 
@@ -42,36 +43,50 @@ class HeldOut:
         h1, h2 = (store.hidden(name, rows) for name in (inputs.source_template, inputs.target_template))
         return cls(store, inputs, source, (h1, h2))
 
-    def answers(self, fitted: LinearMap) -> Iterator[tuple[Floats, Floats]]:
-        """Yield predictions and truths (n, `PANEL` at most) of the target's answers, in order."""
+    def answers(self, maps: Sequence[LinearMap]) -> Iterator[tuple[Floats, list[Floats]]]:
+        """Yield truths (n, `PANEL` at most) of the target's answers, in order, and each map's predictions."""
+        ids, rows, inputs = self.inputs.relation.target.ids, self.inputs.test_rows, self.inputs
         if self.states is not None:
-            yield from self.outputs(fitted, fitted.target_ids)
+            yield from self.outputs(maps, ids)
             return
-        rows, inputs = self.inputs.test_rows, self.inputs
-        blocks = logit_blocks(self.store, inputs.source_template, fitted.source_ids, rows)
-        predicted = np.concatenate([fitted.predict(block) for block in blocks])
-        true = self.store.logits(inputs.target_template, fitted.target_ids, rows)
-        for start in range(0, predicted.shape[1], PANEL):
+        blocks = logit_blocks(self.store, inputs.source_template, inputs.source_ids(self.source), rows)
+        by_block = [[fitted.predict(block) for fitted in maps] for block in blocks]
+        predicted = [np.concatenate(parts) for parts in zip(*by_block, strict=True)]
+        true = self.store.logits(inputs.target_template, ids, rows)
+        for start in range(0, len(ids), PANEL):
             panel = slice(start, start + PANEL)
-            yield predicted[:, panel], true[:, panel].astype(np.float64)
+            yield true[:, panel].astype(np.float64), [one[:, panel] for one in predicted]
 
     def outputs(
-        self, fitted: LinearMap, token_ids: NDArray[np.int64], rows: NDArray[np.int64] | None = None
-    ) -> Iterator[tuple[Floats, Floats]]:
-        """Yield predictions and truths of any tokens, of a map through hidden states.
+        self, maps: Sequence[LinearMap], token_ids: NDArray[np.int64], rows: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[Floats, list[Floats]]]:
+        """Yield truths of any tokens, and the predictions of each map, which goes through hidden states.
 
         Args:
             rows: positions among the held-out rows; None is all.
         """
         assert self.states is not None
-        assert fitted.hidden is not None
         some = slice(None) if rows is None else rows
         source, target = (states[some].astype(np.float64) for states in self.states)
-        predicted = source @ fitted.hidden.weights + fitted.hidden.intercept
+        hidden = [fitted.hidden for fitted in maps if fitted.hidden is not None]
+        few = len(token_ids) < len(source)  # tokens: their rows of the head are moved, else the states
+        moved = [] if few else [source @ one.weights + one.intercept for one in hidden]
         head = self.store.readout()
         for start in range(0, len(token_ids), PANEL):
             columns = head.columns(token_ids[start : start + PANEL]).as_float64()
-            yield columns.logits(predicted), columns.logits(target)
+            if few:
+                predicted = [_before(columns, one).logits(source) for one in hidden]
+            else:
+                predicted = [columns.logits(states) for states in moved]
+            yield columns.logits(target), predicted
+
+
+def _before(head: Readout, hidden: HiddenMap) -> Readout:
+    """Return the head that reads predictions from source states: ``(h W + b) Eᵀ = h (E Wᵀ)ᵀ + E b``."""
+    bias = head.weight @ hidden.intercept
+    return replace(
+        head, weight=head.weight @ hidden.weights.T, bias=bias if head.bias is None else bias + head.bias
+    )
 
 
 def logit_blocks(

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import Array, to_host
 from lincorr.scores.hits import Hits as FoundHits
-from lincorr.scores.hits import hits
+from lincorr.scores.hits import hit_shares, hits
 from lincorr.scores.relation_scores import Heatmap, HitRates, Hits, HubTable, Link, Shares, SourceLinks
 from lincorr.solvers.centred import centred_rows
 from lincorr.solvers.result import LinearMap
 from lincorr.solvers.spectrum import Problem
 from pipeline.evaluate.hubs import hubs_of
 from pipeline.fit.inputs import FitInputs
+from pipeline.prepare.prepare import RelationInputs
 
 _STRONGEST = 5
 _HUBS = 12
@@ -32,12 +33,12 @@ def hit_rates(fitted: LinearMap, inputs: FitInputs) -> tuple[Hits | None, Hits |
     if not inputs.relation.truth:
         return None, None
     domain = fitted.block(inputs.relation.source.ids.tolist(), fitted.target_ids.tolist())
-    return hits_both_ways(centred_rows(domain), inputs), hits_both_ways(domain, inputs)
+    return hits_both_ways(centred_rows(domain), inputs.relation), hits_both_ways(domain, inputs.relation)
 
 
-def hits_both_ways(domain: NDArray[np.floating], inputs: FitInputs) -> Hits:
+def hits_both_ways(domain: NDArray[np.floating], relation: RelationInputs) -> Hits:
     """Return the same of W (p, q) between a relation's answers."""
-    by_source, by_target = truth_positions(inputs)
+    by_source, by_target = truth_positions(relation)
     return Hits(_rates(hits(domain, by_source)), _rates(hits(domain.T, by_target)))
 
 
@@ -49,15 +50,15 @@ def hits_of_solution(
         return {}
     position = {token: i for i, token in enumerate(fitted.source_ids.tolist())}
     rows = np.array([position[token] for token in inputs.relation.truth], dtype=np.int64)
-    by_source, _ = truth_positions(inputs)
-    return hits(to_host(problem.rows(solution, rows)), dict(enumerate(by_source.values()))).at
+    by_source, _ = truth_positions(inputs.relation)
+    return hit_shares(to_host(problem.rows(solution, rows)), dict(enumerate(by_source.values())))
 
 
-def truth_positions(inputs: FitInputs) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+def truth_positions(relation: RelationInputs) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
     """Return the truth in positions of the domain's columns: by source and by target."""
-    row = {token: i for i, token in enumerate(inputs.relation.source.ids.tolist())}
-    column = {token: i for i, token in enumerate(inputs.relation.target.ids.tolist())}
-    by_source = {row[token]: [column[t] for t in targets] for token, targets in inputs.relation.truth.items()}
+    row = {token: i for i, token in enumerate(relation.source.ids.tolist())}
+    column = {token: i for i, token in enumerate(relation.target.ids.tolist())}
+    by_source = {row[token]: [column[t] for t in targets] for token, targets in relation.truth.items()}
     by_target: dict[int, list[int]] = {}
     for source, targets in by_source.items():
         for target in targets:

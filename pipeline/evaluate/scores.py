@@ -14,14 +14,14 @@ from lincorr.store.store import LogitStore
 from pipeline.evaluate.asked import asked_digest, asked_scores
 from pipeline.evaluate.basis import EvaluatedBasis, Others
 from pipeline.evaluate.controls import OtherPrompt, identity_r, other_prompt, unrelated_pair
-from pipeline.evaluate.fit_scores import score_fit
+from pipeline.evaluate.fit_scores import score_fits
 from pipeline.evaluate.reading import Texts, heatmap, hubs, strongest
 from pipeline.fit.inputs import FitInputs, basis_of, input_digest
 from pipeline.fit.sources import SourceCache
 from pipeline.prepare.prepare import RelationInputs
 
 _FEW_ROWS = 100
-
+_KEPT_SHARE = 8  # of the memory of a task, one part for rows that figure after figure reads again
 
 _INTERPOLATES = 0.9  # a rank of this share of the rows: W follows their noise
 
@@ -48,15 +48,16 @@ def evaluate_relation(
         StoreDamaged, BadInput: rows or maps are missing or damaged.
     """
     name = inputs.relation.name
-    for template in (inputs.source_template, inputs.target_template):
-        store.shards.require_whole(template, inputs.test_rows)
-    others = Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
+    with store.shards.kept(inputs.memory_bytes // _KEPT_SHARE):
+        for template in (inputs.source_template, inputs.target_template):
+            store.shards.require_whole(template, inputs.test_rows)
+        others = Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
 
-    def compute() -> RelationScores:
-        return _scores(store, inputs, others, token_texts, n_sources, shared or SourceCache(store))
+        def compute() -> RelationScores:
+            return _scores(store, inputs, others, token_texts, n_sources, shared or SourceCache(store))
 
-    depends_on = _depends_on(store, inputs, others, n_sources)
-    cached(store.maps, name, RelationScores, depends_on, compute)
+        depends_on = _depends_on(store, inputs, others, n_sources)
+        cached(store.maps, name, RelationScores, depends_on, compute)
 
 
 def require_maps(store: LogitStore, inputs: FitInputs) -> None:
@@ -129,7 +130,13 @@ def _scores(
         unrelated_pair=_other(others.pair),
         identity=identity_r(store, inputs),
         warnings=tuple(_warnings(inputs, maps)),
-        fits=tuple(score_fit(bases[basis_of(name)], name, fitted) for name, fitted in maps.items()),
+        fits=tuple(
+            scores
+            for basis, evaluated in bases.items()
+            for scores in score_fits(
+                evaluated, {name: fitted for name, fitted in maps.items() if basis_of(name) == basis}
+            )
+        ),
         strongest=tuple(strongest(read_out, inputs, token, texts) for token in shown),
         hubs={name: hubs(fitted, inputs, texts) for name, fitted in read_out.items()},
         heatmap=heatmap(reading, read_out[reading], inputs, shown, texts),

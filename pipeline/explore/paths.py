@@ -72,7 +72,8 @@ class Paths:
         """The inputs of each relation's fits, or why there are none."""
         try:
             run = Run(self._config)
-            return {inputs.relation.name: inputs for inputs in run.fit_inputs(self._store)}
+            every = run.inputs.relations  # also wordings that are not chosen can be looked up
+            return {inputs.relation.name: inputs for inputs in run.fit_inputs(self._store, every)}
         except LincorrError as problem:
             return in_one_line(problem)
 

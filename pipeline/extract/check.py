@@ -4,10 +4,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lincorr.model.checks import check_batches, check_readout, check_trees, check_trunk, require_numbers
-from lincorr.model.files import ModelSpec
+from lincorr.model.checks import (
+    check_batches,
+    check_ends,
+    check_readout,
+    check_trees,
+    check_trunk,
+    require_numbers,
+)
+from lincorr.model.device import threads_in_use
+from lincorr.model.files import ModelSpec, converted_folder
 from lincorr.model.fingerprint import Fingerprint
 from lincorr.model.load import shared_model
+from lincorr.model.precision import bfloat16_speedup
+from lincorr.model.tuned import remembered
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.prompts.subjects import Subjects
 from lincorr.prompts.trees import Batch
@@ -34,8 +44,10 @@ class ModelCheck:
         head: the read-out, described.
         linear: whether logits are a linear function of hidden states.
         passes: the forward-pass strategy that reproduces plain prompts.
+        ends_only: whether they compute the last feed-forward network only where prompts end.
         batch_tokens, shard_rows: as set, or as tried out.
         difference: largest difference between read-out and the model's own logits.
+        bfloat16_speedup: how many times as fast its products would be in bfloat16.
     """
 
     vocabulary_size: int
@@ -45,9 +57,11 @@ class ModelCheck:
     head: str
     linear: bool
     passes: Passes
+    ends_only: bool
     batch_tokens: int
     shard_rows: int
     difference: float
+    bfloat16_speedup: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +106,9 @@ def check_model(task: CheckTask) -> ModelCheck:
     check = check_readout(model)
     on_gpu = model.device.startswith("cuda")
     rows = shard_rows(task.shard_rows, on_gpu=on_gpu)
-    tokens = task.batch_tokens or tune_batch_tokens(
-        model.try_pass if check.passed else model.try_whole_pass,
-        most=rows * model.TRIAL_LENGTH,
-        memory_bytes=trial_bytes(),
-    )
-    passes = _passes(model, task, tokens, rows) if check.passed else "whole"
+    tokens = task.batch_tokens or _tuned(model, task, rows, by_states=check.passed)
+    ends_only = check.passed and check_ends(model).passed
+    passes = _passes(model, task, tokens, rows, ends_only=ends_only) if check.passed else "whole"
     return ModelCheck(
         vocabulary_size=model.vocabulary_size,
         width=model.width,
@@ -106,13 +117,37 @@ def check_model(task: CheckTask) -> ModelCheck:
         head=model.readout.describe(),
         linear=passes != "whole" and model.readout.kind == "linear",
         passes=passes,
+        ends_only=ends_only,
         batch_tokens=tokens,
         shard_rows=rows,
         difference=check.difference,
+        bfloat16_speedup=bfloat16_speedup(model),
     )
 
 
-def _passes(model: "LanguageModel", task: CheckTask, batch_tokens: int, shard_rows: int) -> Passes:
+def _tuned(model: "LanguageModel", task: CheckTask, shard_rows: int, *, by_states: bool) -> int:
+    """Return how many tokens a pass should have, tried out once for a converted model on this machine."""
+    most, memory = shard_rows * model.TRIAL_LENGTH, trial_bytes()
+    trial = model.try_pass if by_states else model.try_whole_pass
+    facts = {
+        "model": task.fingerprint.short,
+        "device": model.device,
+        "dtype": model.dtype,
+        "by_states": by_states,
+        "threads": threads_in_use(),
+        "memory": memory.bit_length(),
+        "most": most,
+    }
+    return remembered(
+        converted_folder(task.model),
+        facts,
+        lambda: tune_batch_tokens(trial, most=most, memory_bytes=memory),
+    )
+
+
+def _passes(
+    model: "LanguageModel", task: CheckTask, batch_tokens: int, shard_rows: int, *, ends_only: bool
+) -> Passes:
     """Return the fastest strategy that reproduces random prompts, and the run's own in batches as theirs."""
     bound = audit_bound(model.dtype)
     for passes in _fastest_first(model):
@@ -121,7 +156,7 @@ def _passes(model: "LanguageModel", task: CheckTask, batch_tokens: int, shard_ro
             templates = list(group.values())
             prompts = prompts_of(model.tokenizer, templates, task.subjects)
             batches += tree_batches(prompts, templates, task.subjects, passes, batch_tokens, shard_rows)
-        if check_batches(model, batches, bound).passed:
+        if check_batches(model, batches, bound, ends_only=ends_only).passed:
             return passes
     return "whole"
 

@@ -103,7 +103,7 @@ def forward(
         readouts: Sequence[Reads] = [model.part_of_readout(ids) for ids in columns]
         if totals:
             readouts = model.readouts_with_totals(columns)
-        for batch, found, read in model.passes(work.batches, readouts):
+        for batch, found, read in model.passes(work.batches, readouts, ends_only=identity.ends_only):
             count = len(batch.rows)
             if states is not None:
                 states[:, batch.rows] = found[:count].swapaxes(0, 1)

@@ -13,7 +13,6 @@ from lincorr.errors import LincorrError
 from lincorr.solvers.choose import Choice
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.plan.memory import fit_memory
 from pipeline.plan.workload import Basis as Basis
 from pipeline.plan.workload import choices
 from pipeline.prepare.prepare import Inputs, RelationInputs
@@ -93,11 +92,13 @@ def fit_inputs(
     inputs: Inputs,
     split: Split,
     relations: Sequence[RelationInputs],
+    memory_bytes: int,
 ) -> Iterator[FitInputs]:
     """Yield the inputs of each relation's fits; relations that share a source prompt follow each other.
 
     Args:
         relations: of the configuration's templates.
+        memory_bytes: what a task may hold, on which the choice of solvers depends.
 
     Raises:
         LincorrError: a subject or template is not in the store.
@@ -107,8 +108,7 @@ def fit_inputs(
     fit, test = split
     settings, identity = config.fit, store.identity
     inputs = replace(inputs, relations=tuple(relations))
-    memory_bytes = fit_memory(settings, config.cluster)
-    chosen = choices(config, inputs, n_fit=len(fit), hidden=identity.hidden, linear=identity.linear)
+    chosen = choices(config, inputs, memory_bytes, len(fit), hidden=identity.hidden, linear=identity.linear)
     for relation in _by_source(inputs.relations):
         yield FitInputs(
             relation=relation,

@@ -49,7 +49,7 @@ class SourceCache:
 
     def __init__(self, store: LogitStore, device: str = "cpu") -> None:
         self._store = store
-        self._device = device
+        self.device = device
         self._eps = float(np.finfo(store.identity.precision).eps)
         self._head: Readout | None = None
         self._coordinates: _Latest[Coordinates] = _Latest()
@@ -111,7 +111,7 @@ class SourceCache:
         return self.head().columns(ids)
 
     def _put(self, array: NDArray[np.floating]) -> Array:
-        return to_device(as_float64(array), self._device)
+        return to_device(as_float64(array), self.device)
 
 
 def _key(template: str, ids: Ids, rows: Ids, rcond: float | None) -> bytes:

@@ -321,11 +321,12 @@ def choose_fits(
 
 
 def choices(
-    config: RunConfig, inputs: Inputs, *, n_fit: int, hidden: bool, linear: bool
+    config: RunConfig, inputs: Inputs, memory_bytes: int, n_fit: int, *, hidden: bool, linear: bool
 ) -> dict[tuple[str, Basis], Choice]:
     """Choose a solver for every fit of prepared inputs: (relation, basis) -> solver, reason and cost.
 
     Args:
+        memory_bytes: what a task may hold.
         n_fit: rows to fit.
         hidden: whether the store has hidden states; linear: whether logits are linear in them.
 
@@ -343,7 +344,6 @@ def choices(
         linear=linear,
         itemsize=np.dtype(config.store.precision).itemsize,
     )
-    memory_bytes = fit_memory(config.fit, config.cluster)
     fits = choose_fits(config.fit, relation_counts(inputs.relations), run, memory_bytes)
     return {name: choice for name, (_, choice) in fits.items()}
 

@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -19,17 +19,25 @@ def interrupts_wait() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    resource_tracker.ensure_running()  # whatever thread multiprocessing starts it in hears the signal again
     came: list[Any] = []
     before = signal.signal(signal.SIGINT, lambda *event: came.append(event))
-    # New threads and processes inherit the mask; a library's older thread may still take the signal for us.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with _blocked() if hasattr(signal, "pthread_sigmask") else nullcontext():  # Windows has no masks
+            yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
     if came:
         if callable(before):
             before(*came[0])
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """New threads and processes inherit the mask; a library's older thread may still take a signal."""
+    resource_tracker.ensure_running()  # whatever thread multiprocessing starts it in hears the signal again
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

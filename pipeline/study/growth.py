@@ -128,7 +128,7 @@ def _score(
             root_penalty=solution.root_penalty,
             r=solution.mean_r,
             r_std=solution.std_r,
-            hits=hits_both_ways(centred_rows(one.weights(solution)), inputs)
+            hits=hits_both_ways(centred_rows(one.weights(solution)), inputs.relation)
             if inputs.relation.truth
             else None,
         )

@@ -134,7 +134,8 @@ def _hits(maps: ExchangedMaps, number: int) -> list[Hits | None]:
     known = [one for one in maps.members if one.relation.truth]
     found = dict(zip((one.relation.name for one in known), maps.read(number, known), strict=True))
     return [
-        hits_both_ways(found[one.relation.name], one) if one.relation.truth else None for one in maps.members
+        hits_both_ways(found[one.relation.name], one.relation) if one.relation.truth else None
+        for one in maps.members
     ]
 
 

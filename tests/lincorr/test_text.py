@@ -94,7 +94,7 @@ HOSTILE = {"a\0b": "NUL", "a\ud800b": "surrogate", MISSING_TEXT: "missing"}
 @pytest.mark.parametrize(
     ("reader", "text"),  # a text file that is UTF-8 has no surrogates
     [(r, text) for r in READERS for text in HOSTILE if r is not read_subjects or "\ud800" not in text],
-    ids=ascii,
+    ids=lambda part: ascii(getattr(part, "__name__", part)),
 )
 def test_a_list_names_the_entry_that_cannot_be(tmp_path, reader, text):
     path = tmp_path / "list.json"

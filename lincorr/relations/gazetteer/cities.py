@@ -54,19 +54,18 @@ def cities() -> tuple[City, ...]:
         spelt = spellings((tidy(record["name"]), *further.pop(record["name"], ())))
         names = tuple(name for name in spelt if name not in taken)
         taken.update(names)
-        if names:
-            city = _city(record, names)
-            if city.capital or city.population >= TRUTH_POPULATION:
-                found.append(city)
+        homes = tuple(_homes(record))
+        capital = any(name in homes[0].capitals for name in names)
+        if names and (capital or record["population"] >= TRUTH_POPULATION):
+            found.append(_city(record, names, homes, capital=capital))
     return tuple(found)
 
 
-def _city(record: Mapping[str, Any], names: Words) -> City:
-    homes = tuple(_homes(record))
+def _city(record: Mapping[str, Any], names: Words, homes: tuple[Country, ...], *, capital: bool) -> City:
     return City(
         names=names,
         population=record["population"],
-        capital=any(name in homes[0].capitals for name in names),
+        capital=capital,
         countries=distinct(name for home in homes for name in home.names),
         continents=_continents(record),
         languages=homes[0].languages,

@@ -18,6 +18,8 @@ def spellings(names: Iterable[str]) -> Words:
     """The names, each followed by its spelling without accents, as English text has it."""
 
     def plain(name: str) -> str:
+        if name.isascii():  # as most are, of tens of thousands
+            return name
         letters = unicodedata.normalize("NFKD", name.translate(_LETTERS))
         return "".join(letter for letter in letters if not unicodedata.combining(letter))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lincorr.model import gguf
+from tests.lincorr.model.toy_gguf import save_toy_gguf
 
 
 def test_what_a_killed_conversion_left_is_removed_by_the_next_and_one_under_way_is_not(
@@ -29,3 +30,15 @@ def test_what_a_killed_conversion_left_is_removed_by_the_next_and_one_under_way_
     monkeypatch.setattr(gguf, "_write_converted", write)
     assert gguf.convert(file, cache / "small") == cache / "small"
     assert sorted(path.name for path in cache.iterdir()) == ["other", "small"]
+
+
+def test_a_conversion_needs_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows lets few users make them."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("a required privilege is not held by the client")
+
+    monkeypatch.setattr("os.symlink", refused)
+    file = save_toy_gguf(tmp_path / "small model.gguf")
+    folder = gguf.convert(file, tmp_path / "cache" / "small")
+    assert (folder / "model.safetensors").exists()

@@ -97,14 +97,15 @@ def states_and_logits(
 BRANCHES = [[subject, 40, 41, *end] for subject in range(5) for end in ([42, 43], [44], [])]
 
 
+@pytest.mark.parametrize("ends_only", [False, True])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_trees_give_the_logits_of_their_prompts(name: str) -> None:
+def test_trees_give_the_logits_of_their_prompts(name: str, ends_only: bool) -> None:
     model = language_model(name)
     assert check_trees(model).passed
     trees = [merge_prompts(BRANCHES[start : start + 3]) for start in range(0, len(BRANCHES), 3)]
     (batch,) = batches(trees, 1000, len(trees))
     head = model.part_of_readout(None)
-    _, logits = model.hidden_and_logits(batch.ids, batch.shape, [head, head, head])
+    _, logits = model.hidden_and_logits(batch.ids, batch.shape, [head, head, head], ends_only=ends_only)
     with torch.inference_mode():
         own = [model.model(torch.tensor([prompt])).logits[0, -1, : len(TOKENIZER)] for prompt in BRANCHES]
     found = np.stack(logits, axis=1).reshape(len(BRANCHES), -1)

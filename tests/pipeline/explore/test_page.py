@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from pipeline.explore.page import reply_to
 from tests.pipeline.explore.conftest import EVIL
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.common.exceptions import (  # noqa: E402
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
@@ -65,8 +70,9 @@ class Page:
     def until(self, seen: Callable[[], Any]) -> Any:
         limit = time.monotonic() + _PATIENCE
         while time.monotonic() < limit:
-            if found := seen():
-                return found
+            with suppress(NoSuchElementException, StaleElementReferenceException):  # it is being redrawn
+                if found := seen():
+                    return found
             time.sleep(0.02)
         raise AssertionError(f"not seen; the log: {self.browser.get_log('browser')}")
 
@@ -154,8 +160,8 @@ def test_it_works_by_keyboard_alone(page):
     assert page.focused.get_attribute("id") == "word"
     page.press("Japan", Keys.TAB)  # in place of what was there: a Tab selects it
     assert page.focused.get_attribute("id") == "targets"
-    page.after(lambda: page.press(Keys.ARROW_RIGHT))  # a radio button: sources
-    assert page.heading() == "Strongest sources of ·Japan"
+    page.press(Keys.ARROW_RIGHT)  # a radio button: sources; the answer to the word may still be coming
+    page.until(lambda: page.heading() == "Strongest sources of ·Japan")
     order = []
     while page.focused.tag_name != "button" or page.focused.find_elements(By.XPATH, "ancestor::form"):
         page.press(Keys.TAB)

@@ -141,7 +141,7 @@ def test_a_new_store_is_checked_on_its_own_prompts(run, tmp_path, monkeypatch, c
 def test_a_model_of_which_no_shortcut_holds_has_its_own_logits_stored_and_no_states(
     run, tmp_path, toy_model, monkeypatch
 ):
-    monkeypatch.setattr("pipeline.extract.check.check_batches", lambda *_: Check(1.0, 0.0))
+    monkeypatch.setattr("pipeline.extract.check.check_batches", lambda *_, **__: Check(1.0, 0.0))
     assert run(toy_model, SHORT) == 0
     identity = LogitStore.open(str(tmp_path / "run.zarr")).identity
     assert (identity.passes, identity.hidden, identity.linear) == ("whole", False, False)

@@ -67,7 +67,7 @@ def right(reference, ids) -> np.ndarray:
 
 @pytest.mark.parametrize("passes", ["trunk", "trees", "plain", "whole"])
 def test_answers_are_the_models_own_logits(passes, run, right, monkeypatch):
-    monkeypatch.setattr("pipeline.extract.check._passes", lambda *_: passes)
+    monkeypatch.setattr("pipeline.extract.check._passes", lambda *_, **__: passes)
     assert with_prompts(run)("extract", subjects_count=20)["asked"] == 4 * len(CITIES)
     np.testing.assert_allclose(run.store.asked.load("toy"), right, atol=1e-4)
     assert run.store.verify() == []
@@ -147,7 +147,7 @@ LONG = ["Italy Norway", "Peru of India", "Japan in Peru in Peru", *COUNTRIES[1:4
 
 @pytest.mark.parametrize("passes", ["trunk", "trees", "plain", "whole"])
 def test_answers_of_several_tokens_are_sums_of_log_probabilities(passes, run, reference, monkeypatch):
-    monkeypatch.setattr("pipeline.extract.check._passes", lambda *_: passes)
+    monkeypatch.setattr("pipeline.extract.check._passes", lambda *_, **__: passes)
     target = {"template": "country", "answers": LONG}
     with_prompts(run, target=target, truth=[list(pair) for pair in zip(CITIES, LONG, strict=False)])
     run("extract", subjects_count=20, multi_token="true")

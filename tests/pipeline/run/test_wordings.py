@@ -8,11 +8,14 @@ import yaml
 from scipy.stats import pearsonr
 from sklearn.linear_model import Ridge
 
-from lincorr.testing import toy_relation
+from lincorr.testing import CITIES, COUNTRIES, toy_relation
 from pipeline.cli.main import main
+from pipeline.cli.settings import settings_of
+from pipeline.explore.paths import Paths
 from tests.commands import flags_of, json_of
 from tests.pipeline.run.runner import Runner, runner
 from tests.plots import blank_plots
+from tests.stores import array
 
 TEMPLATES = {"home": "{} lives in the city of", "land": "{} lives in the country of"}
 PARAPHRASES = {
@@ -88,7 +91,8 @@ def test_the_truth_has_no_part_in_the_choice(worded: Runner, run: Runner) -> Non
     declared["relations"]["toy"]["truth"] = [[source, pairs[i - 1][1]] for i, (source, _) in enumerate(pairs)]
     path.write_text(yaml.safe_dump(declared))
     changed = run("run", wordings="chosen")
-    assert changed["wordings"] == worded.document["wordings"]
+    [after], [before] = changed["wordings"], worded.document["wordings"]
+    assert after | {"pooled": None} == before | {"pooled": None}
     hits = [fit["hits"] for fit in changed["relations"][0]["fits"]]
     assert hits != [fit["hits"] for fit in worded.document["relations"][0]["fits"]]
 
@@ -105,11 +109,34 @@ def test_all_wordings_or_only_the_first_can_be_read_from_the_same_store(
     assert "wordings" not in first
 
 
+def test_all_wordings_are_read_together(worded: Runner) -> None:
+    [found] = worded.document["wordings"]
+    url = str(worded.flags["store"])
+    cities, countries = ([t.strip() for t in array(url, f"columns/{side}/text")] for side in ("home", "land"))
+    ids = [array(url, f"columns/{side}/id").tolist() for side in ("home", "land")]
+    total = np.zeros((len(cities), len(countries)))
+    for name in NAMES:
+        block = worded.store.maps.load(name, "vocabulary-ridge").block(*ids).astype(float)
+        block -= block.mean(axis=1, keepdims=True)
+        total += block / np.sqrt((block**2).sum())
+    right = dict(zip(CITIES, COUNTRIES, strict=True))
+    at_1 = np.mean([right[city] == countries[row.argmax()] for city, row in zip(cities, total, strict=True)])
+    rates = found["pooled"]["influenced target"]
+    assert (rates["1"], rates["of"]) == (pytest.approx(at_1), len(CITIES))
+
+
 def test_a_word_is_shown_in_the_chosen_wording(worded: Runner) -> None:
     [found] = worded.document["wordings"]
     for fit in ("domain", "vocabulary-ridge"):
         [shown] = json_of("show", "Rome", *flags_of(worded.flags), f"--map={fit}")
         assert shown["relation"] == found["chosen"]
+
+
+def test_every_wording_can_be_followed_along_its_path(worded: Runner) -> None:
+    config = settings_of(None, {"store.path": str(worded.flags["store"])})
+    assert config.wordings == "chosen"
+    paths = Paths(config, worded.store)
+    assert [paths.why_not(name, "vocabulary-ridge") for name in NAMES] == [None] * 3
 
 
 def test_a_choice_needs_its_maps(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Stage
 from tests.pipeline.cli.toy import write_catalogue
 from tests.pipeline.conftest import PATIENCE
+from tests.pipeline.runtime.four_gpus import environment
 from tests.slurm import queue, slurm, wait_until
 from tests.stores import array
 
@@ -294,32 +295,14 @@ def test_a_queue_that_never_starts_is_told_each_minute(run, home):
 
 # GPUs
 
-NVML = """\
-class NVMLError(Exception): ...
-class NVMLError_NotSupported(NVMLError): ...
-class memory: total = 2**34
-def nvmlInit(): ...
-def nvmlDeviceGetCount(): return 4
-def nvmlDeviceGetHandleByIndex(index): return index
-def nvmlDeviceGetMemoryInfo(handle): return memory
-def nvmlDeviceGetCpuAffinity(handle, words): return [1] * words
-def nvmlDeviceGetMigMode(handle): raise NVMLError_NotSupported
-"""
-
 
 @pytest.mark.slow
 def test_a_job_with_two_gpus_has_a_worker_for_each(home, monkeypatch):
     """The real dask-cuda on make-believe GPUs."""
-    package = importlib.util.find_spec("dask_cuda")
-    if package is None or package.origin is None:
-        pytest.skip("dask-cuda is not installed")
-    stubs = home / "stubs"
-    (stubs / "cuda/core").mkdir(parents=True)
-    (stubs / "pynvml.py").write_text(NVML)
-    (stubs / "cuda/core/__init__.py").write_text("class Device:\n    def set_current(self): ...\n")
-    path = [str(stubs), str(Path(package.origin).parents[1]), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
-    monkeypatch.setenv("DASK_DISTRIBUTED__DIAGNOSTICS__NVML", "False")
+    if importlib.util.find_spec("dask_cuda") is None:
+        pytest.skip("dask-cuda is not installed; pip install --no-deps dask-cuda")
+    for name, value in environment(home / "stubs", None).items():
+        monkeypatch.setenv(name, value)
 
     def where(_: int) -> tuple[str, str]:
         time.sleep(0.3)

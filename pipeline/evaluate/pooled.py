@@ -1,0 +1,47 @@
+"""A relation's wordings read together: no one is chosen, and what they have in common remains."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lincorr.scores.relation_scores import Hits
+from lincorr.scores.wordings import Wordings
+from lincorr.solvers.centred import pooled_rows
+from lincorr.store.store import LogitStore
+from pipeline.evaluate.reading import hits_both_ways
+from pipeline.evaluate.wordings import wordings_of
+from pipeline.prepare.prepare import RelationInputs
+
+
+def wordings_read(store: LogitStore, relations: Sequence[RelationInputs]) -> tuple[Wordings, ...]:
+    """Return the wordings of every relation that was fitted in several, and what all of them say together.
+
+    Raises:
+        BadInput: a map is missing.
+    """
+    inputs = {relation.name: relation for relation in relations}
+    return tuple(
+        replace(found, pooled=_pooled_hits(store, [inputs[name] for name in found.names]))
+        for found in wordings_of(store, relations)
+    )
+
+
+def _pooled_hits(store: LogitStore, wordings: Sequence[RelationInputs]) -> Hits | None:
+    """Return the hit rates of the mean of the wordings' best-reading maps, between their answers.
+
+    None where no pair is known, or where the wordings have other answers.
+    """
+    first = wordings[0]
+    sources, targets = first.source.ids, first.target.ids
+    same = all(
+        np.array_equal(one.source.ids, sources) and np.array_equal(one.target.ids, targets)
+        for one in wordings
+    )
+    if not first.truth or not same:
+        return None
+    fit = [fit for fit in store.maps.fits(first.name) if fit.endswith("-ridge")][-1]
+    maps = (store.maps.load(one.name, fit) for one in wordings)
+    return hits_both_ways(
+        pooled_rows([fitted.block(sources.tolist(), targets.tolist()) for fitted in maps]), first
+    )

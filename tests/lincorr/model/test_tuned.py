@@ -1,0 +1,49 @@
+"""A batch size that was tried out is used again, for the same model and machine only."""
+
+from pathlib import Path
+
+import pytest
+
+from lincorr.model.tuned import remembered
+
+
+def never() -> int:
+    raise AssertionError("it was tried out again")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "model.Q4-0123"
+    made.mkdir()
+    return made
+
+
+def test_a_size_is_tried_out_once(folder: Path) -> None:
+    assert remembered(folder, {"threads": 1}, lambda: 256) == 256
+    assert remembered(folder, {"threads": 1}, never) == 256
+    assert remembered(folder, {"threads": 2}, lambda: 512) == 512  # another fact, another size
+    assert remembered(folder, {"threads": 1}, never) == 256
+
+
+def test_another_machine_tries_for_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remembered(folder, {}, lambda: 256)
+    monkeypatch.setattr("platform.node", lambda: "another")
+    assert remembered(folder, {}, lambda: 1024) == 1024
+
+
+@pytest.mark.parametrize("broken", ["", "[]", '{"', "{}"])
+def test_a_broken_file_is_written_anew(folder: Path, broken: str) -> None:
+    remembered(folder, {}, lambda: 256)
+    (file,) = folder.parent.glob("*.json")
+    file.write_text(broken)
+    assert remembered(folder, {}, lambda: 512) == 512
+    assert remembered(folder, {}, never) == 512
+
+
+def test_nothing_is_written_for_models_of_others(tmp_path: Path) -> None:
+    assert remembered(None, {}, lambda: 256) == 256
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
+    assert remembered(tmp_path / "absent" / "model", {}, lambda: 256) == 256
