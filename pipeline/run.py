@@ -64,7 +64,7 @@ class Run:
 
     @cached_property
     def fit_bytes(self) -> int:
-        """Bytes that a fit may hold when the first verb asks: what that one keeps changes no choice after it."""
+        """Bytes that a fit may hold, by the first verb that asks: what is kept later changes no choice."""
         return fit_memory(self.config.fit, self.config.cluster)
 
     # --- the verbs --------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ class OpenRelation:
         found = choices(
             config,
             replace(chosen, relations=(self.relation,)),
-            n_fit=len(fit),
+            fit_memory(config.fit),
+            len(fit),
             hidden=True,
             linear=self.store.identity.linear,
         )

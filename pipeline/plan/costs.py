@@ -133,37 +133,55 @@ def set_up_cost(s: FitSizes, choice: Choice) -> Cost:
 
 
 def evaluation_cost(s: FitSizes, choice: Choice) -> Cost:
-    """Return the cost of scoring the maps of a source, its path and its controls."""
+    """Return the cost of scoring the maps of a source, its path and its controls.
+
+    Its bytes are those that are asked for; rows that fit into a part of memory are read from files once.
+    """
     n, t, p, q, d = (float(size) for size in (s.n, s.t, s.p, s.q, s.d))
-    bootstrap = 2.0 * REPLICATES * t * 5 * q
-    shuffles = SHUFFLES + s.others
-    ranked = 2 * t * q
+    bootstrap = 2.0 * REPLICATES * t * q * (2 + 3 * _MAPS)  # what is true is drawn and ranked once
+    ranked = t * q * (1 + _MAPS)
     data = _data_bytes(s, choice) * s.n_subjects
     controls = 1.5 * s.others * data  # both sides of held-out rows, one of the others
     if choice.method == "factored":
         one = 2 * d**3 + 6 * d**3 + 6 * q * d**2  # solve and score
-        exchanged = one + 2 * n * d**2
         every = 6 * d**3 + 6 * s.vocabulary * d**2
-        predicted = 4 * t * d**2 + 4 * t * d * (q + SAMPLED_OUTPUTS)
-        products = 6 * t * d**2 * (1 + s.others)
-        products += _MAPS * (one + every + predicted + bootstrap + shuffles * exchanged) + _PENALTIES * one
-        sampled = 2 * t * SAMPLED_OUTPUTS
+        products = 6 * t * d**2 * (1 + s.others) + bootstrap + _shuffled(s, one)
+        products += sum(
+            2 * t * d * tokens * (1 + _MAPS) + 2 * d**2 * min(tokens, t) * _MAPS
+            for tokens in (q, SAMPLED_OUTPUTS)
+        )
+        products += _MAPS * (one + every + s.others * (one + 2 * n * d**2)) + _PENALTIES * one
+        sampled = t * SAMPLED_OUTPUTS * (1 + _MAPS)
         means = 2.0 * s.n_subjects * (s.d + s.kept_q) * s.itemsize  # of logits, from hidden states
         reads = 2 * data + means + controls + 4.0 * s.vocabulary * d  # moments, predictions; the head
-        return set_up_cost(s, choice) + Cost(products, 0.0, _MAPS * (ranked + sampled), reads)
+        return set_up_cost(s, choice) + Cost(products, 0.0, ranked + sampled, reads)
     moments = 2 * t * (p**2 + q**2 + p * q) * (1 + s.others)
     score = 2 * p**2 * q + 4 * p * q**2
     if choice.method == "direct":
         one = 2 * p * _rank(s) * q + score
         exchanged = one + 2 * n * _rank(s) * q
-        products = _MAPS * (one + bootstrap + 2 * t * p * q + shuffles * exchanged) + _PENALTIES * one
+        products = bootstrap + _shuffled(s, one) + _PENALTIES * one
+        products += _MAPS * (one + 2 * t * p * q + s.others * exchanged)
     else:
         r = float(_rank(s))
         one = 2 * p * r * q + score
         points = 0 if choice.method == "tiled" else _PENALTIES
-        products = _MAPS * (one + bootstrap + 2 * t * p * q) + points * one
-    reads = (1 + _MAPS + 2) * data + controls  # moments, predictions of each map, the mean logit
-    return set_up_cost(s, choice) + Cost(products + moments, 0.0, _MAPS * ranked, reads)
+        products = bootstrap + _MAPS * (one + 2 * t * p * q) + points * one
+    reads = (1 + 1 + 2) * data + controls  # moments, predictions, the mean logit
+    return set_up_cost(s, choice) + Cost(products + moments, 0.0, ranked, reads)
+
+
+def _shuffled(s: FitSizes, one: float) -> float:
+    """Operations of the shuffled control: projected once, then solved and scored for each map.
+
+    Args:
+        one: to solve and score the problem itself.
+    """
+    n, q, d = float(s.n), float(s.q), float(s.d)
+    if s.p > s.kept_p and q < d:  # through hidden states, in the outputs
+        return 2 * n * d * q * (1 + SHUFFLES) + _MAPS * SHUFFLES * (4 * d**2 * q + 4 * d * q**2)
+    width = d if s.p > s.kept_p else q
+    return SHUFFLES * (2 * n * _rank(s) * width + _MAPS * one)
 
 
 def relation_bytes(s: FitSizes) -> int:
