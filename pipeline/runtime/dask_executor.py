@@ -124,8 +124,17 @@ class DaskExecutor:
         return [results[index] for index in range(len(stage.tasks))]
 
     def _finished(self, running: as_completed, resources: Mapping[str, float] | None) -> Iterator[list[Any]]:
-        """Yield finished futures as they come, and count workers now and then."""
+        """Yield finished futures as they come, and look after the workers.
+
+        Raises:
+            LincorrError: there has been no worker for too long, or one has come that has no lincorr.
+        """
         while not running.is_empty():
+            if self.deaths is not None and self.deaths.stranger:
+                raise LincorrError(
+                    f"{self.deaths.stranger}: install the same lincorr there. Finished work is stored: rerun "
+                    "to resume"
+                )
             if time.monotonic() - self._counted > _COUNT_WORKERS:
                 self._count(resources)
             if running.has_ready():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from pipeline.runtime.clusters.worker_settings import STRANGERS
 from pipeline.runtime.machine import killed_for_memory
 
 LESS_MEMORY = "set cluster.workers lower, or fit.memory if it is a fit"
@@ -27,6 +28,7 @@ class Deaths:
 
     Attributes:
         for_memory: whether any was ended for memory, by Dask or by this machine's kernel.
+        stranger: a worker that cannot import lincorr, and so will die, in words; None if there is none.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -35,6 +37,7 @@ class Deaths:
         self._at_their_limit: set[str] = set()  # addresses of workers that Dask ends
         self._killed = killed_for_memory()
         self.for_memory = False
+        self.stranger: str | None = None
         self.over = False
 
     def at_the_limit(self, event: tuple[float, Any]) -> None:
@@ -48,6 +51,11 @@ class Deaths:
             f"beyond its limit ({event[1].get('rss', 0) / 1e9:.1f} GB held); give it more (--memory-limit), "
             f"or {LESS_MEMORY}",
         )
+
+    def strange(self, event: tuple[float, Any]) -> None:
+        """Hear of a worker that cannot import lincorr."""
+        if not self.over and isinstance(event[1], Mapping):
+            self.stranger = f"worker {event[1].get('worker')} cannot import {event[1].get('missing')!r}"
 
     def gone(self, event: tuple[float, Any]) -> None:
         """Hear that a worker is gone, among all other events."""
@@ -87,7 +95,7 @@ class Deaths:
 def deaths_told(client: Events, tell: Callable[[str], None]) -> Iterator[Deaths]:
     """Tell of workers that end unasked while the body runs; yield what is known of them."""
     deaths = Deaths(tell)
-    topics = {"all": deaths.gone, _NANNY: deaths.at_the_limit}
+    topics = {"all": deaths.gone, _NANNY: deaths.at_the_limit, STRANGERS: deaths.strange}
     for topic, hear in topics.items():
         client.subscribe_topic(topic, hear)
     try:

@@ -1,5 +1,6 @@
 """Settings that workers and schedulers inherit through Dask wherever they are started."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from distributed import WorkerPlugin
 from pipeline.config import ClusterSettings
 from pipeline.runtime.machine import available_bytes, cores
 
+STRANGERS = "lincorr-strangers"  # the topic of events of workers that cannot import lincorr
 GPU = "GPU"  # the resource that a worker with a GPU declares
 
 WORKER_TTL = 1800  # seconds of silence after which a scheduler gives up a worker
@@ -55,19 +57,23 @@ def worker_limits(threads: int | None) -> WorkerPlugin:
     """Give every worker the same number of threads, so that workers share the cores, and Dask's memory limit.
 
     Without a number, a worker takes no more threads than it has cores, wherever it is. The class is made here
-    so that it travels by value: a worker without lincorr would end as it reads the plugin, again and again.
-    So its tasks say what is missing.
+    so that it travels by value: a worker without lincorr would end as it reads the plugin, without a word to
+    the run. This way it logs an event on `STRANGERS`.
     """
+
+    topic = STRANGERS
 
     class WorkerLimits(WorkerPlugin):
         name = "lincorr-worker-limits"
         idempotent = True
 
-        def setup(self, worker: Any) -> None:
+        async def setup(self, worker: Any) -> None:
             """Run once in each worker, including restarted ones."""
             try:
                 from pipeline.runtime.machine import limit_threads, obey_dask
-            except ImportError:
+            except ImportError as problem:
+                worker.log_event(topic, {"worker": worker.address, "missing": problem.name})
+                await asyncio.sleep(0.5)  # the first task, which it cannot read either, ends it
                 return
             obey_dask(worker.memory_manager.memory_limit)
             limit_threads(threads)
