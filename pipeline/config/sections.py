@@ -146,6 +146,14 @@ class ClusterSettings(Section):
     threads: int | None = Field(
         None, ge=1, le=1024, description="Compute threads per worker; default: its share of the cores."
     )
+    wait: float = Field(
+        10,
+        gt=0,
+        le=100_000,
+        allow_inf_nan=False,
+        description="Minutes without any worker, at the start or later, after which the run stops; the same "
+        "command resumes it.",
+    )
     batch_tokens: int | None = Field(
         None,
         ge=1,

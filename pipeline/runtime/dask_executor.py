@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from distributed.utils import silence_logging_cmgr
 
 from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
+from pipeline.runtime.attendance import Attendance
 from pipeline.runtime.clusters.address import connect
 from pipeline.runtime.clusters.exposed import exposure_note
 from pipeline.runtime.clusters.gpus import count_gpus, open_gpus
@@ -25,19 +26,31 @@ from pipeline.runtime.clusters.local import open_local
 from pipeline.runtime.clusters.slurm import open_slurm, slurm_threads
 from pipeline.runtime.clusters.slurm_time import Drain
 from pipeline.runtime.clusters.ssh import open_ssh
+from pipeline.runtime.clusters.strangers import deadly_settings, refuse_strange_scheduler, refuse_strangers
 from pipeline.runtime.clusters.tls import tls_settings
 from pipeline.runtime.clusters.worker_settings import (
     GPU,
-    WorkerLimits,
     dask_settings,
     local_shape,
     variables_restored,
+    worker_limits,
 )
-from pipeline.runtime.deaths import deaths_told
+from pipeline.runtime.deaths import LESS_MEMORY, Deaths, deaths_told
 from pipeline.runtime.device import compute, no_memory
-from pipeline.runtime.executor import TASKS_AT_ONCE, Executor, Result, Serial, Stage, Task, Waiting, ignore
+from pipeline.runtime.executor import (
+    TASKS_AT_ONCE,
+    Executor,
+    Result,
+    Serial,
+    Stage,
+    Task,
+    Waiting,
+    ignore,
+    this_worker,
+)
 from pipeline.runtime.interrupts import interrupts_wait
 from pipeline.runtime.machine import cores
+from pipeline.runtime.versions import difference, versions
 
 _RETRIES = 2
 _WINDOW = 4  # tasks in flight per worker: enough to keep it busy, few enough to stay light
@@ -47,14 +60,18 @@ _COUNT_WORKERS = 5.0  # seconds between two looks at how many workers there are
 class DaskExecutor:
     """Runs a stage's tasks on Dask workers, a bounded window at a time."""
 
-    def __init__(self, client: Client, workers: int = 1) -> None:
+    def __init__(self, client: Client, workers: int = 1, attendance: Attendance | None = None) -> None:
         """Run on a client's workers.
 
         Args:
             workers: expected; those that join later are found.
+            attendance: says where there is no worker, and gives up; None waits for ever.
         """
         self._client = client
         self._workers = workers
+        self._attendance = attendance
+        self._there, self._counted = 0, -_COUNT_WORKERS
+        self.deaths: Deaths | None = None
 
     @property
     def workers(self) -> int:
@@ -70,7 +87,7 @@ class DaskExecutor:
         """Call the stage's function on every task; a worker that dies has its task run elsewhere.
 
         Raises:
-            LincorrError: a task failed, or killed its worker repeatedly.
+            LincorrError: a task failed, or killed its worker repeatedly; there was no worker for too long.
         """
         waiting = Waiting(stage)
         position: dict[Any, int] = {}
@@ -87,6 +104,7 @@ class DaskExecutor:
                     stage.function,
                     task,
                     stage.overlapping,
+                    versions(),
                     key=f"{stage.name}-{getattr(task, 'key', index)}-{index}-{mine}",
                     retries=_RETRIES,
                     resources=resources,
@@ -97,19 +115,68 @@ class DaskExecutor:
 
         # tasks that others need must not queue behind tasks that can wait
         per_worker = 1 if stage.needs else _WINDOW
-        window, counted = self._window(per_worker), time.monotonic()
-        submit_up_to(window)
-        for done in running.batches():
+        submit_up_to(self._window(per_worker))
+        for done in self._finished(running, resources):
             for future, result in zip(done, self._results(done, stage.name), strict=True):
                 results[position[future.key]] = result
                 waiting.done(position[future.key])
                 on_result(result)
             done.clear()  # a worker that drains waits until nobody holds its results
             del future
-            if time.monotonic() - counted > _COUNT_WORKERS:
-                window, counted = self._window(per_worker), time.monotonic()
-            submit_up_to(window)
+            submit_up_to(self._window(per_worker))
         return [results[index] for index in range(len(stage.tasks))]
+
+    def _finished(self, running: as_completed, resources: Mapping[str, float] | None) -> Iterator[list[Any]]:
+        """Yield finished futures as they come, and look after the workers.
+
+        Raises:
+            LincorrError: there has been no worker for too long, or one has come that has no lincorr.
+        """
+        while not running.is_empty():
+            if self.deaths is not None and self.deaths.stranger:
+                raise LincorrError(
+                    f"{self.deaths.stranger}: install the same lincorr there. Finished work is stored: rerun "
+                    "to resume"
+                )
+            if time.monotonic() - self._counted > _COUNT_WORKERS:
+                self._count(resources)
+            if running.has_ready():
+                yield running.next_batch(block=False)
+                continue
+            with running.thread_condition:  # as Dask's own `next`, which never returns without a result
+                running.thread_condition.wait(0.1)
+
+    def _count(self, resources: Mapping[str, float] | None) -> None:
+        """Count the workers that can run tasks.
+
+        Raises:
+            LincorrError: there has been none for too long.
+        """
+        self._counted = time.monotonic()
+        try:
+            workers = self._client.scheduler_info()["workers"].values()
+        except OSError:  # a scheduler that is gone is told where its tasks end
+            return
+        self._there = len(workers)
+        if self._attendance is not None and resources:
+            able = [worker for worker in workers if GPU in worker["resources"]]
+            self._attendance.note(len(able), "worker with a GPU")
+        elif self._attendance is not None:
+            self._attendance.note(len(workers))
+
+    def wait_for_a_worker(self) -> None:
+        """Return when there is a worker.
+
+        Raises:
+            LincorrError: none came in time.
+        """
+        self._count(None)
+        if self._there or self._attendance is None:
+            return
+        self._attendance.begin()
+        while not self._there:
+            time.sleep(0.1)
+            self._count(None)
 
     def _results(self, futures: Sequence[Any], stage: str) -> list[Any]:
         """Gather finished futures in one call, since each round trip to a worker costs milliseconds.
@@ -117,7 +184,7 @@ class DaskExecutor:
         Raises:
             LincorrError: a task failed, killed its worker repeatedly, or lost its scheduler.
         """
-        with _one_line_errors(stage):
+        with _one_line_errors(stage, self.deaths):
             results: list[Any] = self._client.gather(list(futures))
         for result in results:
             if isinstance(result, _Refusal):
@@ -125,7 +192,7 @@ class DaskExecutor:
         return results
 
     def _window(self, per_worker: int = _WINDOW) -> int:
-        return per_worker * self.workers
+        return per_worker * max(self._workers, self._there)
 
     def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
         """Require a GPU for stages that run the model, if any worker declares one."""
@@ -142,7 +209,17 @@ class _Refusal:
     problem: LincorrError
 
 
-def _attempt(function: Callable[[Task], Result], task: Task, overlapping: bool) -> Result | _Refusal:
+def _attempt(
+    function: Callable[[Task], Result], task: Task, overlapping: bool, ours: Mapping[str, str]
+) -> Result | _Refusal:
+    """Run a task in a worker that has the run's versions."""
+    if other := difference(versions(), ours):
+        return _Refusal(
+            LincorrError(
+                f"worker {this_worker()}: {other}; install the versions of the run there. "
+                "Finished work is stored: rerun to resume"
+            )
+        )
     try:
         return function(task) if overlapping else compute(function, task)
     except LincorrError as problem:
@@ -152,19 +229,22 @@ def _attempt(function: Callable[[Task], Result], task: Task, overlapping: bool) 
 
 
 @contextmanager
-def _one_line_errors(stage: str) -> Iterator[None]:
+def _one_line_errors(stage: str, deaths: Deaths | None) -> Iterator[None]:
     """Turn what Dask raises into one line."""
+    resume = "Finished work is stored: rerun to resume"
     try:
         yield
     except (CancelledError, CommClosedError) as problem:  # the second while results are on their way
         raise LincorrError(
-            f"{stage}: the Dask scheduler is gone; start it and its workers again (cluster.address). "
-            "Finished work is stored: rerun to resume"
+            f"{stage}: the Dask scheduler is gone; start it and its workers again (cluster.address). {resume}"
         ) from problem
     except KilledWorker as problem:
+        why = f", for memory; {LESS_MEMORY}" if deaths and deaths.for_memory else "; their logs may say why"
+        raise LincorrError(f"{stage}: workers died repeatedly on one task{why}. {resume}") from problem
+    except ImportError as problem:
         raise LincorrError(
-            f"{stage}: workers died repeatedly on one task, perhaps out of memory; set cluster.workers "
-            "lower. Finished work is stored: rerun to resume"
+            f"{stage}: a worker cannot import {problem.name or problem}; install lincorr there as it is "
+            f"here, with the same extras. {resume}"
         ) from problem
 
 
@@ -187,7 +267,9 @@ def open_executor(
             than a task needs.
 
     Raises:
-        BadInput: the cluster cannot be used: no scheduler answers, a package is missing, a job is refused.
+        BadInput: the cluster cannot be used: no scheduler answers, a package is missing, a job is refused, or
+            scheduler or workers have no lincorr, or another one.
+        LincorrError: no worker came.
     """
     if settings.kind == "serial":
         yield Serial()
@@ -203,13 +285,18 @@ def open_executor(
         dask.config.set(inherited),
         _client(settings, workers, inherited, tell) as client,
     ):
-        client.register_plugin(WorkerLimits(threads))
-        executor = DaskExecutor(client, settings.maximum or workers)
+        if settings.kind == "address":
+            refuse_strange_scheduler(client)
+        client.register_plugin(worker_limits(threads))
+        executor = DaskExecutor(client, settings.maximum or workers, Attendance(settings, tell))
         tell(f"Dask dashboard: {executor.dashboard}")
-        if not client.nthreads():
-            tell("Waiting for the first worker")
-            client.wait_for_workers(1)
-        with deaths_told(client, tell):
+        executor.wait_for_a_worker()
+        if settings.kind not in ("local", "gpus"):
+            refuse_strangers(client)
+        if settings.kind == "address":
+            for line in deadly_settings(client, model_bytes):
+                tell(line)
+        with deaths_told(client, tell) as executor.deaths:
             yield executor
 
 

@@ -54,6 +54,19 @@ def most_bytes() -> int | None:
     return min([limit for limit, _ in _limits_of_groups()] + [*_job_bytes(), *dask], default=None)
 
 
+def killed_for_memory() -> int:
+    """Return a number that grows when the kernel kills a process for memory, here or under a limit."""
+    lines = (_text(_ROOT / "proc" / "vmstat") or "").splitlines()
+    for group in _groups("memory"):
+        for name in ("memory.events", "memory.oom_control"):  # version 2, 1
+            lines += (_text(group / name) or "").splitlines()
+    return sum(
+        int(count)
+        for name, _, count in (line.partition(" ") for line in lines)
+        if name == "oom_kill" and count.isdecimal()
+    )
+
+
 def obey_dask(limit: int | None) -> None:
     """Take over the limit of memory, in bytes, that Dask has set for this worker; None or 0 is no limit."""
     global _dask_limit

@@ -1,5 +1,6 @@
 """Settings that workers and schedulers inherit through Dask wherever they are started."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +10,17 @@ import dask
 from distributed import WorkerPlugin
 
 from pipeline.config import ClusterSettings
-from pipeline.runtime.machine import available_bytes, cores, limit_threads, obey_dask
+from pipeline.runtime.machine import available_bytes, cores
 
+STRANGERS = "lincorr-strangers"  # the topic of events of workers that cannot import lincorr
 GPU = "GPU"  # the resource that a worker with a GPU declares
 
-_BYTES_BESIDE_MODEL = 1_500_000_000  # libraries, activations and one shard
+WORKER_TTL = 1800  # seconds of silence after which a scheduler gives up a worker
+BYTES_BESIDE_MODEL = 1_500_000_000  # libraries, activations and one shard
 
 _SETTINGS = {
     # A forward pass or a factorisation may hold the interpreter for minutes; the worker is not dead.
-    "distributed.scheduler.worker-ttl": "30 minutes",
+    "distributed.scheduler.worker-ttl": f"{WORKER_TTL // 60} minutes",
     "distributed.scheduler.allowed-failures": 10,
     "distributed.scheduler.work-stealing": False,  # tasks are few and equal; stealing only recomputes
     "distributed.worker.memory.target": False,  # tasks return receipts: there is nothing to spill
@@ -50,22 +53,32 @@ _GIVE_BACK = {
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
-class WorkerLimits(WorkerPlugin):
+def worker_limits(threads: int | None) -> WorkerPlugin:
     """Give every worker the same number of threads, so that workers share the cores, and Dask's memory limit.
 
-    Without a number, a worker takes no more threads than it has cores, wherever it is.
+    Without a number, a worker takes no more threads than it has cores, wherever it is. The class is made here
+    so that it travels by value: a worker without lincorr would end as it reads the plugin, without a word to
+    the run. This way it logs an event on `STRANGERS`.
     """
 
-    name = "lincorr-worker-limits"
-    idempotent = True
+    topic = STRANGERS
 
-    def __init__(self, threads: int | None) -> None:
-        self.threads = threads
+    class WorkerLimits(WorkerPlugin):
+        name = "lincorr-worker-limits"
+        idempotent = True
 
-    def setup(self, worker: Any) -> None:
-        """Run once in each worker, including restarted ones."""
-        obey_dask(worker.memory_manager.memory_limit)
-        limit_threads(self.threads)
+        async def setup(self, worker: Any) -> None:
+            """Run once in each worker, including restarted ones."""
+            try:
+                from pipeline.runtime.machine import limit_threads, obey_dask
+            except ImportError as problem:
+                worker.log_event(topic, {"worker": worker.address, "missing": problem.name})
+                await asyncio.sleep(0.5)  # the first task, which it cannot read either, ends it
+                return
+            obey_dask(worker.memory_manager.memory_limit)
+            limit_threads(threads)
+
+    return WorkerLimits()
 
 
 def dask_settings(threads: int | None, *, keep_memory: bool) -> dict[str, Any]:
@@ -111,7 +124,7 @@ def local_shape(settings: ClusterSettings, model_bytes: int, gpus: int = 0) -> t
     One worker per core up to eight, each with an equal share of the cores, and no more workers than copies
     of the model fit into memory. Only one if the model runs on a GPU, since all would share the same one.
     """
-    fitting = available_bytes() // (model_bytes + _BYTES_BESIDE_MODEL)
+    fitting = available_bytes() // (model_bytes + BYTES_BESIDE_MODEL)
     by_size = 1 if gpus else max(1, min(cores(), 8, int(fitting)))
     workers = settings.workers or settings.maximum or by_size
     return workers, settings.threads or max(1, cores() // workers)
