@@ -89,7 +89,7 @@ class Jobs:
 
 def waiting(jobs: list[str | None], queue: Mapping[str, tuple[str, str]]) -> str:
     """Describe jobs by their states and SLURM's reasons, such as "2 jobs PENDING (Resources)"."""
-    known = Counter(queue[job] for job in jobs if job and job in queue)
+    known = Counter(queue[job] for job in filter(None, jobs) if job in queue)
     parts = [
         f"{count} job{'s' * (count > 1)} {state}" + (f" ({reason})" if reason not in ("", "None") else "")
         for (state, reason), count in known.items()
