@@ -119,7 +119,7 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
         return
     if fingerprint_of(spec) != wanted:
         raise LincorrError(
-            f"model: the copy of {spec.source!r} on this worker is not the one that the run was "
+            f"model: the copy of {spec.source!r} on worker {this_worker()} is not the one that the run was "
             "planned with; give every worker the same files and the same version of transformers"
         )
     _checked.add((spec, wanted))
