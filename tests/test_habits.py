@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pipeline.cli.main import main
 
@@ -54,6 +56,25 @@ def test_the_changelog_begins_with_this_version() -> None:
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert re.fullmatch(r"lincorr \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_the_lock_has_every_dependency_with_a_hash() -> None:
+    """After a change of dependencies: `make lock`."""
+    text = (ROOT / "requirements.lock").read_text("utf-8")
+    entries = re.findall(
+        r"^(\S+)==(\S+)(?: ; (.*?))? \\\n((?:    --hash=sha256:\w{64}.*\n)+)", text, flags=re.MULTILINE
+    )
+    assert len(entries) == len(re.findall(r"^\S", text, flags=re.MULTILINE)) > 100
+    locked: dict[str, list[str]] = {}
+    for name, version, _, _ in entries:
+        locked.setdefault(name, []).append(version)
+    extras = PROJECT["optional-dependencies"]
+    for line in [*PROJECT["dependencies"], *extras["docs"], *extras["dev"]]:
+        wanted = Requirement(line)
+        if wanted.name not in ("torch", "lincorr"):  # the first comes from an index of its own
+            found = locked.get(canonicalize_name(wanted.name), [])
+            assert found, f"{wanted.name} is not in requirements.lock"
+            assert all(wanted.specifier.contains(version) for version in found), line
 
 
 def test_the_licence_is_in_the_package() -> None:
