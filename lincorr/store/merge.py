@@ -105,7 +105,7 @@ class _Part:
         self.columns = Columns(other.column_ids(self.name), texts, texts, (True,) * len(texts), {})
         self.together = other.templates_added_with(self.name)
         asked = (tables.attributes(f"columns/{self.name}") or {}).get("prompt")
-        self.prompt = None if asked is None else PromptTemplate(*map(tuple, asked), template.text)
+        self.prompt = asked and PromptTemplate(tuple(asked[0]), tuple(asked[1]), template.text)
         self._whole = np.zeros(other.n_subjects, dtype=bool)
         for shard in range(other.shards.count):
             start = other.shards.rows(shard).start

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import dask
-from distributed import Client, as_completed
+from distributed import Client, as_completed, get_worker
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
@@ -32,7 +33,7 @@ from pipeline.runtime.clusters.worker_settings import (
     local_shape,
     variables_restored,
 )
-from pipeline.runtime.deaths import deaths_told
+from pipeline.runtime.deaths import FAILED, deaths_told
 from pipeline.runtime.device import compute, no_memory
 from pipeline.runtime.executor import TASKS_AT_ONCE, Executor, Result, Serial, Stage, Task, Waiting, ignore
 from pipeline.runtime.interrupts import interrupts_wait
@@ -79,20 +80,23 @@ class DaskExecutor:
         mine = uuid4().hex[:8]  # keeps our keys apart from those of others on a shared scheduler
 
         def submit_up_to(window: int) -> None:
-            while len(position) - len(results) < window and (taken := waiting.take()) is not None:
-                index, task = taken
-                future = self._client.submit(
-                    _attempt,
-                    stage.function,
-                    task,
-                    stage.overlapping,
-                    key=f"{stage.name}-{getattr(task, 'key', index)}-{index}-{mine}",
-                    retries=_RETRIES,
-                    resources=resources,
-                    pure=False,
-                )
+            taken: list[tuple[int, Task]] = []
+            while len(position) + len(taken) < window and (one := waiting.take()) is not None:
+                taken.append(one)
+            if not taken:
+                return
+            # in one graph: the scheduler takes more than a millisecond for each
+            futures = self._client.map(
+                partial(_attempt, stage.function, overlapping=stage.overlapping),
+                [task for _, task in taken],
+                key=[f"{stage.name}-{getattr(task, 'key', i)}-{i}-{mine}" for i, task in taken],
+                retries=_RETRIES,
+                resources=resources,
+                pure=False,
+            )
+            for future, (index, _) in zip(futures, taken, strict=True):
                 position[future.key] = index
-                running.add(future)
+            running.update(futures)
 
         # tasks that others need must not queue behind tasks that can wait
         per_worker = 1 if stage.needs else _WINDOW
@@ -100,8 +104,9 @@ class DaskExecutor:
         submit_up_to(window)
         for done in running.batches():
             for future, result in zip(done, self._results(done, stage.name), strict=True):
-                results[position[future.key]] = result
-                waiting.done(position[future.key])
+                index = position.pop(future.key)
+                results[index] = result
+                waiting.done(index)
                 on_result(result)
             if time.monotonic() - counted > _COUNT_WORKERS:
                 window, counted = self._window(per_worker), time.monotonic()
@@ -139,13 +144,16 @@ class _Refusal:
     problem: LincorrError
 
 
-def _attempt(function: Callable[[Task], Result], task: Task, overlapping: bool) -> Result | _Refusal:
+def _attempt(function: Callable[[Task], Result], task: Task, *, overlapping: bool) -> Result | _Refusal:
     try:
         return function(task) if overlapping else compute(function, task)
     except LincorrError as problem:
         return _Refusal(problem)
     except MemoryError as problem:  # CuPy's is one as well
         return _Refusal(no_memory(problem))
+    except Exception:
+        get_worker().log_event("all", FAILED)  # it is tried again
+        raise
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One line for workers that die: Dask runs their tasks again without a word."""
+"""One line for workers that die, and one for tasks that ran again: Dask does so without a word."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,19 +17,27 @@ class Events(Protocol):
         ...
 
 
+FAILED = {"action": "lincorr-task-failed"}  # an event that a worker logs for all
+
+
 @contextmanager
 def deaths_told(client: Events, tell: Callable[[str], None]) -> Iterator[None]:
-    """Tell of workers that end unasked while the body runs: of the first, second, fourth, and so on."""
-    died, over = 0, False
+    """Tell of workers that end unasked while the body runs: of the first, second, fourth, and so on.
+
+    In the end, tell how many tasks were run again, since their worker died or they failed.
+    """
+    died, repeated, over = 0, 0, False
 
     def hear(event: tuple[float, Any]) -> None:
-        nonlocal died
+        nonlocal died, repeated
         message = event[1]
-        if over or not isinstance(message, Mapping) or message.get("action") != "remove-worker":
+        if over or not isinstance(message, Mapping):
             return
-        if message.get("expected", True):
+        repeated += message.get("action") == FAILED["action"]
+        if message.get("action") != "remove-worker" or message.get("expected", True):
             return
         died += 1
+        repeated += len(message.get("processing-tasks", ()))
         if died & (died - 1) == 0:
             tell(
                 f"{died} worker{'s' * (died > 1)} died, perhaps killed for memory; the tasks run again. Set "
@@ -41,5 +49,7 @@ def deaths_told(client: Events, tell: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         over = True  # workers are stopped now
+        if repeated:
+            tell(f"Tasks that were run again, since they failed or their worker died: {repeated:,}")
         with suppress(Exception):  # the scheduler may be gone; one that lives would write to a closed client
             client.unsubscribe_topic("all")

@@ -292,15 +292,19 @@ def test_workers_that_die_are_told(tmp_path):
             if not os.path.exists(f"{folder}/{name}"):
                 open(f"{folder}/{name}", "x").close()
                 os.kill(os.getpid(), signal.SIGKILL)
+        if not os.path.exists(f"{folder}/third"):
+            open(f"{folder}/third", "x").close()
+            raise OSError("the network is away for a moment")
         return "done"
 
     said: list[str] = []
     settings = ClusterSettings(kind="local", workers=1)
     with open_executor(settings, model_bytes=0, tell=said.append) as executor:
         assert executor.run(Stage("die", die_twice, [str(tmp_path)])) == ["done"]
-    deaths = [line for line in said if "died" in line]
+    deaths = [line for line in said if "perhaps killed" in line]
     assert [line.partition(",")[0] for line in deaths] == ["1 worker died", "2 workers died"]
     assert "cluster.workers" in deaths[0]
+    assert said[-1] == "Tasks that were run again, since they failed or their worker died: 3"
 
 
 def test_no_more_workers_are_made_than_copies_of_the_model_fit():
