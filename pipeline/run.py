@@ -56,6 +56,7 @@ class Run:
         self.seconds: dict[str, float] = {}
         self.idle: float | None = None  # share of extraction in which the device did not compute
         self._sources: SourceCache | None = None  # of the last verb: the next one decomposes nothing again
+        self._is_writing = False
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -72,10 +73,12 @@ class Run:
     def run(self) -> tuple[Results, Path]:
         """Do everything that is not yet done; return the results and the path of the page."""
         self.require_places()
-        self.extract()
-        self.fit()
-        results = self.evaluate()
-        return results, self.report()
+        plan = self.plan()
+        with self.writing():  # from one verb to the next, too
+            self.extract(plan)
+            self.fit()
+            results = self.evaluate()
+            return results, self.report()
 
     def plan(self) -> Plan:
         """Return what a run would do; write nothing."""
@@ -85,11 +88,15 @@ class Run:
         plan.check()
         return plan
 
-    def extract(self) -> list[Receipt]:
-        """Make every forward pass that the store is missing; return the receipts."""
-        url = self.plan().store
+    def extract(self, plan: Plan | None = None) -> list[Receipt]:
+        """Make every forward pass that the store is missing; return the receipts.
+
+        Args:
+            plan: of this run, if it is made already.
+        """
+        url = (plan or self.plan()).store
         self._sources = None  # of rows that may be repaired now
-        with self.timed("extract"), sole_writer(url, tell=self.narrator.tell_once):
+        with self.timed("extract"), self.writing():
             exists = LogitStore.exists(url)
             if exists:
                 store = self._registered()
@@ -122,7 +129,7 @@ class Run:
         gpus = 0 if own_device(settings.device, 0, self.narrator.tell_once) == "cpu" else visible_gpus("cuda")
         with (
             self.timed("fit"),
-            sole_writer(store.url, tell=self.narrator.tell_once),
+            self.writing(),
             self.executor_on_demand(self.fit_bytes, gpus, keep_memory=False) as executor,
         ):
             relations = list(self.fit_inputs(store, self.inputs.relations))
@@ -142,7 +149,7 @@ class Run:
         """
         store = self.store(write=True)
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
-        with self.timed("evaluate"), sole_writer(store.url, or_read=True, tell=self.narrator.tell_once):
+        with self.timed("evaluate"), self.writing(or_read=True):
             for fitted in self.fit_inputs(store, self.inputs.relations):
                 require_maps(store, fitted)  # of wordings that are only compared, too
             relations = list(self.fit_inputs(store))
@@ -244,6 +251,19 @@ class Run:
             yield functools.cache(
                 lambda: opened.enter_context(self.executor(worker_bytes, gpus, keep_memory=keep_memory))
             )
+
+    @contextmanager
+    def writing(self, *, or_read: bool = False) -> Iterator[None]:
+        """Hold the store's lock, from the first of several verbs to the end of the last (`sole_writer`)."""
+        if self._is_writing:
+            yield
+            return
+        with sole_writer(self.config.store_url(), or_read=or_read, tell=self.narrator.tell_once):
+            self._is_writing = True
+            try:
+                yield
+            finally:
+                self._is_writing = False
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -245,6 +245,11 @@ class _Explained(WrapperStore[Any]):
         with _explaining(self._url, writing=True):
             await self._store.delete_dir(prefix)
 
+    async def list(self) -> AsyncIterator[str]:
+        with _explaining(self._url):
+            async for name in self._store.list():
+                yield name
+
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         with _explaining(self._url):
             async for name in self._store.list_dir(prefix):

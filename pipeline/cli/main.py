@@ -23,7 +23,7 @@ from pipeline.cli.resilience import resilience
 from pipeline.cli.run import evaluate, extract, fit, report, run
 from pipeline.cli.shallow import shallow
 from pipeline.cli.show import show
-from pipeline.cli.store import store_info, store_verify
+from pipeline.cli.store import store_compact, store_copy, store_info, store_merge, store_verify
 from pipeline.cli.study import study
 from pipeline.runtime.device import no_memory
 from pipeline.runtime.signals import stopped, was_stopped
@@ -54,9 +54,14 @@ for verb in (
 ):
     app.command()(verb)
 
-store_app = typer.Typer(no_args_is_help=True, help="Look at a logit store.")
+store_app = typer.Typer(
+    no_args_is_help=True, help="Look at a logit store, join two, copy one, make one smaller."
+)
 store_app.command("info")(store_info)
 store_app.command("verify")(store_verify)
+store_app.command("merge")(store_merge)
+store_app.command("copy")(store_copy)
+store_app.command("compact")(store_compact)
 app.add_typer(store_app, name="store")
 
 relations_app = typer.Typer(no_args_is_help=True, help="Look at the catalogue of relations.")

@@ -2,9 +2,12 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError
 from lincorr.model.files import ModelSpec
@@ -33,6 +36,7 @@ class ExtractTask:
         templates: names of templates, all of which the store has.
         added: the templates to ask together: those that one run added (see `templates_added_with`).
         shard: index of the shard.
+        run: identifies the run that made the task; in its time subjects and templates stay.
     """
 
     store: str
@@ -41,6 +45,7 @@ class ExtractTask:
     templates: tuple[str, ...]
     added: tuple[tuple[str, ...], ...]
     shard: int
+    run: str
 
     @property
     def key(self) -> str:
@@ -62,15 +67,19 @@ def extract_shard(task: ExtractTask) -> Receipt:
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
     began = time.time()
-    store = LogitStore.open(task.store, write=True)
+    opened = _opened(task.store, task.run)
+    store = opened.store
     subjects = store.subjects(store.shards.rows(task.shard))
-    missing = {name for name in task.templates if store.shards.fault(name, task.shard)}
+    counts = {name: store.shards.whole_rows(name, task.shard) for name in task.templates}
+    missing = {name: count for name, count in counts.items() if count != len(subjects)}
     rows = written = cut = 0
     computing = auditing = 0.0
-    for templates in _together(model, store, task.added, missing):
-        whole = {name: store.shards.whole_rows(name, task.shard) for name in missing & set(templates)}
+    for templates in opened.together(model, task.added):
+        whole = {name: missing[name] for name in templates if name in missing}
+        if not whole:
+            continue
         work = prepare_work(model, store.identity, list(templates.values()), subjects, min(whole.values()))
-        columns = [store.column_ids(name) for name in templates]
+        columns = [opened.column_ids(name) for name in templates]
         identity = store.identity
         answers = compute(forward, model, identity, work, columns, task.shard, hidden=identity.hidden)
         audits = {f"template {name!r}": audit for name, audit in zip(templates, answers.audits, strict=True)}
@@ -125,10 +134,37 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
     _checked.add((spec, wanted))
 
 
-def _together(
-    model: "LanguageModel", store: LogitStore, added: tuple[tuple[str, ...], ...], missing: set[str]
+class _Opened:
+    """A store that a worker has opened for a run, and what its shards share: each read is a request."""
+
+    def __init__(self, url: str) -> None:
+        self.store = LogitStore.open(url, write=True)
+        self._columns: dict[str, NDArray[np.int64]] = {}
+        self._together: dict[tuple[tuple[str, ...], ...], list[dict[str, PromptTemplate]]] = {}
+
+    def column_ids(self, name: str) -> NDArray[np.int64]:
+        """Return the ids (q,) of the tokens whose logits are stored for a template."""
+        if name not in self._columns:
+            self._columns[name] = self.store.column_ids(name)
+        return self._columns[name]
+
+    def together(
+        self, model: "LanguageModel", added: tuple[tuple[str, ...], ...]
+    ) -> list[dict[str, PromptTemplate]]:
+        """Return the templates of each prompt tree: those that share forward passes."""
+        if added not in self._together:
+            self._together[added] = _trees(model, self.store, added)
+        return self._together[added]
+
+
+@lru_cache(maxsize=1)
+def _opened(url: str, run: str) -> _Opened:
+    return _Opened(url)
+
+
+def _trees(
+    model: "LanguageModel", store: LogitStore, added: tuple[tuple[str, ...], ...]
 ) -> list[dict[str, PromptTemplate]]:
-    """Return the templates of each prompt tree in which one is missing: those that share forward passes."""
     texts = {template.name: template.text for template in store.templates()}
     trees = []
     for names in added:
@@ -137,5 +173,5 @@ def _together(
         for group in groups:
             for name, prompt in group.items():
                 store.check_prompt(name, prompt)
-        trees += [group for group in groups if missing & set(group)]
+        trees += groups
     return trees

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
+from uuid import uuid4
 
 from lincorr.errors import BadInput, LincorrError
 from lincorr.model.files import ModelSpec, Precision
@@ -145,6 +146,7 @@ def missing_shards(store: LogitStore, config: RunConfig, inputs: Inputs) -> list
     todo = shards_to_do(store, list(inputs.templates), store.rows_of(inputs.subjects))
     spec = model_spec(store, config)
     added = {name: store.templates_added_with(name) for name in inputs.templates}
+    run = uuid4().hex
     return [
         ExtractTask(
             store=store.url,
@@ -153,6 +155,7 @@ def missing_shards(store: LogitStore, config: RunConfig, inputs: Inputs) -> list
             templates=templates,
             added=_asked_together(added, templates),
             shard=shard,
+            run=run,
         )
         for shard, templates in todo.items()
     ]
@@ -189,10 +192,11 @@ def extract_shards(
         if receipt.cut_batches:  # at once: the run may be killed
             store.count_cut_batches(receipt.cut_batches)
 
-    with narrator.progress("Extracting", sum(_prompts(store, task) for task in tasks), "prompts") as advance:
+    with narrator.progress("Extracting", _prompts(store, tasks), "prompts") as advance:
         receipts = executor.run(stage, finished)
     idle = idle_share(receipts)
-    narrator.tell(f"The device was idle {idle:.0%} of the time")
+    workers = len({receipt.worker for receipt in receipts})
+    narrator.tell(f"Workers: {workers:,}; their devices were idle {idle:.0%} of the time")
     if cut := sum(receipt.cut_batches for receipt in receipts):
         narrator.tell(
             f"Out of memory: {cut} batches were cut in two, and their last bits may differ; set "
@@ -206,7 +210,15 @@ def model_spec(store: LogitStore, config: RunConfig) -> ModelSpec:
     return replace(config.model.spec(), dtype=cast(Precision, store.identity.compute))
 
 
-def _prompts(store: LogitStore, task: ExtractTask) -> int:
-    """Count the prompts that a task has to run."""
-    rows = store.shards.rows(task.shard)
-    return sum(rows.stop - rows.start - store.shards.whole_rows(name, task.shard) for name in task.templates)
+def _prompts(store: LogitStore, tasks: Sequence[ExtractTask]) -> int:
+    """Count the prompts that tasks have to run."""
+    of_template: dict[str, list[int]] = {}
+    for task in tasks:
+        for name in task.templates:
+            of_template.setdefault(name, []).append(task.shard)
+    total = 0
+    for name, shards in of_template.items():
+        whole = store.shards.whole_rows_of(name, shards)
+        sizes = {shard: store.shards.rows(shard) for shard in shards}
+        total += sum(rows.stop - rows.start - whole[shard] for shard, rows in sizes.items())
+    return total

@@ -48,9 +48,17 @@ def set_up(store: LogitStore, inputs: FitInputs, basis: Basis, shared: SourceCac
     )
 
 
+def is_decomposed(store: LogitStore, inputs: FitInputs, basis: Basis) -> bool:
+    """Whether the scratch of an out-of-core fit has its decomposition; `lincorr store compact` deletes it."""
+    url = scratch_url(store, f"{inputs.relation.name}-{basis}")
+    return Scratch.inputs(url) == input_digest(store, inputs, basis) and bool(
+        Scratch.attach(url).facts().get("decomposed")
+    )
+
+
 def _decomposed_scratch(store: LogitStore, inputs: FitInputs, basis: Basis) -> Scratch:
     url = scratch_url(store, f"{inputs.relation.name}-{basis}")
-    if Scratch.inputs(url) != input_digest(store, inputs, basis):
+    if not is_decomposed(store, inputs, basis):
         raise LincorrError(f"fit: the decomposition in {url!r} is missing; run `lincorr fit` again")
     return Scratch.attach(url)
 

@@ -15,7 +15,7 @@ from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import Basis, FitInputs, input_digest
 from pipeline.fit.out_of_core import decompose
-from pipeline.fit.problem import set_up
+from pipeline.fit.problem import is_decomposed, set_up
 from pipeline.fit.scratch import begin
 from pipeline.fit.sources import SourceCache
 from pipeline.fit.tiled import fit_tiles
@@ -49,13 +49,16 @@ def fit_relation(
             require(template, inputs.fit_rows)
         digest = input_digest(store, inputs, basis)
         names = inputs.fit_names(basis)
-        if all(store.maps.is_whole(inputs.relation.name, name, digest) for name in names):
+        is_fitted = all(store.maps.is_whole(inputs.relation.name, name, digest) for name in names)
+        if choice.out_of_core and choice.method != "tiled":  # evaluation reads the decomposition, too
+            if is_fitted and is_decomposed(store, inputs, basis):
+                continue
+            decompose(executor(), store, _scratch(store, inputs, basis), choice.method)
+        if is_fitted:
             continue
         if choice.method == "tiled":
             _fit_tiled(store, inputs, basis, executor())
         else:
-            if choice.out_of_core:
-                decompose(executor(), store, _scratch(store, inputs, basis), choice.method)
             _fit_paths(store, inputs, basis, shared)
         fitted += names
     return fitted

@@ -143,10 +143,12 @@ def shards_to_do(
     store: LogitStore, templates: list[str], rows: NDArray[np.int64]
 ) -> dict[int, tuple[str, ...]]:
     """Return the shards of `rows` that are not whole and right, and the templates missing in each."""
-    shards = np.unique(rows // store.identity.shard_rows)
+    shards = np.unique(rows // store.identity.shard_rows).tolist()
+    sizes = {shard: len(range(store.n_subjects)[store.shards.rows(shard)]) for shard in shards}
+    whole = {name: store.shards.whole_rows_of(name, shards) for name in templates}
     missing = {
-        int(shard): tuple(name for name in templates if store.shards.fault(name, int(shard)))
-        for shard in shards
+        shard: tuple(name for name in templates if whole[name][shard] != size)
+        for shard, size in sizes.items()
     }
     return {shard: names for shard, names in missing.items() if names}
 
@@ -177,11 +179,10 @@ def _rows_stored(store: LogitStore | None, template: str, inputs: Inputs) -> int
     rows = np.unique(store.rows_of(inputs.subjects))
     rows = rows[rows >= 0]
     size = store.identity.shard_rows
-    stored = 0
-    for shard in np.unique(rows // size):
-        mine = rows[rows // size == shard] - shard * size
-        stored += int((mine < store.shards.whole_rows(template, int(shard))).sum())
-    return stored
+    shards, position = np.unique(rows // size, return_inverse=True)
+    whole = store.shards.whole_rows_of(template, shards.tolist())
+    limits = np.array([whole[shard] for shard in shards.tolist()], dtype=np.int64)
+    return int((rows % size < limits[position]).sum())
 
 
 def _tokens(inputs: Inputs, missing: dict[str, int]) -> int:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import dask
-from distributed import Client, as_completed
+from distributed import Client, as_completed, get_worker
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
@@ -35,7 +36,7 @@ from pipeline.runtime.clusters.worker_settings import (
     variables_restored,
     worker_limits,
 )
-from pipeline.runtime.deaths import LESS_MEMORY, Deaths, deaths_told
+from pipeline.runtime.deaths import FAILED, LESS_MEMORY, Deaths, deaths_told
 from pipeline.runtime.device import compute, no_memory
 from pipeline.runtime.executor import (
     TASKS_AT_ONCE,
@@ -97,29 +98,32 @@ class DaskExecutor:
         mine = uuid4().hex[:8]  # keeps our keys apart from those of others on a shared scheduler
 
         def submit_up_to(window: int) -> None:
-            while len(position) - len(results) < window and (taken := waiting.take()) is not None:
-                index, task = taken
-                future = self._client.submit(
-                    _attempt,
-                    stage.function,
-                    task,
-                    stage.overlapping,
-                    versions(),
-                    key=f"{stage.name}-{getattr(task, 'key', index)}-{index}-{mine}",
-                    retries=_RETRIES,
-                    resources=resources,
-                    pure=False,
-                )
+            taken: list[tuple[int, Task]] = []
+            while len(position) + len(taken) < window and (one := waiting.take()) is not None:
+                taken.append(one)
+            if not taken:
+                return
+            # in one graph: the scheduler takes more than a millisecond for each
+            futures = self._client.map(
+                partial(_attempt, stage.function, overlapping=stage.overlapping, ours=versions()),
+                [task for _, task in taken],
+                key=[f"{stage.name}-{getattr(task, 'key', i)}-{i}-{mine}" for i, task in taken],
+                retries=_RETRIES,
+                resources=resources,
+                pure=False,
+            )
+            for future, (index, _) in zip(futures, taken, strict=True):
                 position[future.key] = index
-                running.add(future)
+            running.update(futures)
 
         # tasks that others need must not queue behind tasks that can wait
         per_worker = 1 if stage.needs else _WINDOW
         submit_up_to(self._window(per_worker))
         for done in self._finished(running, resources):
             for future, result in zip(done, self._results(done, stage.name), strict=True):
-                results[position[future.key]] = result
-                waiting.done(position[future.key])
+                index = position.pop(future.key)
+                results[index] = result
+                waiting.done(index)
                 on_result(result)
             done.clear()  # a worker that drains waits until nobody holds its results
             del future
@@ -210,7 +214,7 @@ class _Refusal:
 
 
 def _attempt(
-    function: Callable[[Task], Result], task: Task, overlapping: bool, ours: Mapping[str, str]
+    function: Callable[[Task], Result], task: Task, *, overlapping: bool, ours: Mapping[str, str]
 ) -> Result | _Refusal:
     """Run a task in a worker that has the run's versions."""
     if other := difference(versions(), ours):
@@ -226,6 +230,9 @@ def _attempt(
         return _Refusal(problem)
     except MemoryError as problem:  # CuPy's is one as well
         return _Refusal(no_memory(problem))
+    except Exception:
+        get_worker().log_event("all", FAILED)  # it is tried again
+        raise
 
 
 @contextmanager

@@ -23,11 +23,15 @@ class Events(Protocol):
         ...
 
 
+FAILED = {"action": "lincorr-task-failed"}  # an event that a worker logs for all
+
+
 class Deaths:
     """Counts workers that end unasked, by cause.
 
     Attributes:
         for_memory: whether any was ended for memory, by Dask or by this machine's kernel.
+        repeated: tasks that were run again, since their worker died or they failed.
         stranger: a worker that cannot import lincorr, and so will die, in words; None if there is none.
     """
 
@@ -37,6 +41,7 @@ class Deaths:
         self._at_their_limit: set[str] = set()  # addresses of workers that Dask ends
         self._killed = killed_for_memory()
         self.for_memory = False
+        self.repeated = 0
         self.stranger: str | None = None
         self.over = False
 
@@ -58,13 +63,17 @@ class Deaths:
             self.stranger = f"worker {event[1].get('worker')} cannot import {event[1].get('missing')!r}"
 
     def gone(self, event: tuple[float, Any]) -> None:
-        """Hear that a worker is gone, among all other events."""
+        """Hear that a worker is gone or a task failed, among all other events."""
         message = event[1]
-        if self.over or not isinstance(message, Mapping) or message.get("action") != "remove-worker":
+        if self.over or not isinstance(message, Mapping):
+            return
+        self.repeated += message.get("action") == FAILED["action"]
+        if message.get("action") != "remove-worker":
             return
         silent = str(message.get("stimulus_id", "")).startswith("check-worker-ttl")
         if message.get("expected", True) and not silent:
             return
+        self.repeated += len(message.get("processing-tasks", ()))
         if message.get("worker") in self._at_their_limit:
             self._at_their_limit.discard(str(message["worker"]))
             return
@@ -102,6 +111,8 @@ def deaths_told(client: Events, tell: Callable[[str], None]) -> Iterator[Deaths]
         yield deaths
     finally:
         deaths.over = True  # workers are stopped now
+        if deaths.repeated:
+            tell(f"Tasks that were run again, since they failed or their worker died: {deaths.repeated:,}")
         for topic in topics:
             with suppress(Exception):  # the scheduler may be gone; one that lives would call a closed client
                 client.unsubscribe_topic(topic)

@@ -17,7 +17,6 @@ from pipeline.evaluate.generalisation import across_relations
 from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import fit_memory
 from pipeline.run import Run
-from pipeline.runtime.lock import sole_writer
 from pipeline.study.families import (
     beside_paper,
     family_summary,
@@ -58,11 +57,12 @@ def study(run: Run, options: StudyOptions) -> Results:
         BadInput: a setting cannot be met; nothing was changed then.
         LincorrError: a part failed; what was done is stored, and the same study resumes from there.
     """
-    run.extract()
-    run.fit()
-    results = run.evaluate()
-    store = run.store(write=True)
-    with sole_writer(store.url, or_read=True, tell=run.narrator.tell_once):
+    plan = run.plan()
+    with run.writing():  # from one verb to the next, too
+        run.extract(plan)
+        run.fit()
+        results = run.evaluate()
+        store = run.store(write=True)
         shared = run.source_cache(store, list(run.fit_inputs(store)))
         with run.timed("matrices"):
             matrices = _matrices(run, store, shared)

@@ -22,7 +22,7 @@ def test_every_task_refuses_another_model_before_it_does_anything(toy_model: Pat
     for act in (
         lambda: check_model(CheckTask(spec, other, {}, string_subjects(["a"]), None, None)),
         lambda: store_head(HeadTask(spec, other, "no/store")),
-        lambda: extract_shard(ExtractTask("no/store", spec, other, (), (), 0)),
+        lambda: extract_shard(ExtractTask("no/store", spec, other, (), (), 0, "")),
     ):
         with pytest.raises(LincorrError, match=r"is not the one that the run was planned with"):
             act()

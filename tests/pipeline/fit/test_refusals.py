@@ -1,13 +1,13 @@
 """Out-of-core fits that are refused."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lincorr.errors import LincorrError, StoreDamaged
+from lincorr.store.compact import compact
 from lincorr.testing import HiddenProblem, planted_store
 from pipeline.fit import tiles
 from pipeline.fit.problem import set_up
@@ -39,12 +39,16 @@ def test_a_lost_tile_is_named(store_of):
     assert weights_of(store.maps.load("toy", "domain-ridge")).shape == (P["tiled"], Q)
 
 
-def test_a_lost_decomposition_is_named(store_of):
+def test_a_lost_decomposition_is_named_and_made_again(store_of):
     store, inputs = store_of("gram"), fit_inputs("gram")
     run(store, inputs)
-    shutil.rmtree(Path(store.url, "scratch"))
+    cut, maps = set_up(store, inputs, "domain").cut, weights_of(store.maps.load("toy", "domain-ridge"))
+    compact(store.url)
     with pytest.raises(LincorrError, match=r"decomposition in .* is missing; run `lincorr fit` again"):
         set_up(store, inputs, "domain")
+    assert run(store, inputs) == []  # no map is fitted anew
+    assert set_up(store, inputs, "domain").cut == cut
+    np.testing.assert_array_equal(weights_of(store.maps.load("toy", "domain-ridge")), maps)
 
 
 def test_a_damaged_tile_of_the_weights_is_refused(store_of):

@@ -292,6 +292,9 @@ def test_workers_that_die_are_told(tmp_path):
             if not os.path.exists(f"{folder}/{name}"):
                 open(f"{folder}/{name}", "x").close()
                 os.kill(os.getpid(), signal.SIGKILL)
+        if not os.path.exists(f"{folder}/third"):
+            open(f"{folder}/third", "x").close()
+            raise OSError("the network is away for a moment")
         return "done"
 
     said: list[str] = []
@@ -301,6 +304,7 @@ def test_workers_that_die_are_told(tmp_path):
     deaths = [line for line in said if "died" in line]
     assert [line.partition(":")[0] for line in deaths] == ["1 worker died", "2 workers died"]
     assert "memory" not in "".join(deaths)  # nothing says that it was
+    assert said[-1] == "Tasks that were run again, since they failed or their worker died: 3"
 
 
 def test_no_more_workers_are_made_than_copies_of_the_model_fit():

@@ -1,0 +1,114 @@
+"""Copy a store to another place, folder or bucket, file by file, and check what has arrived.
+
+The root's zarr.json, which makes a store of the files, is written last. Until then it says which store is
+being copied: a copy that is killed is no store, and the same copy goes on with the files that are missing.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from lincorr.errors import BadInput, LincorrError
+from lincorr.store.compact import is_left_over
+from lincorr.store.locations import open_location
+from lincorr.store.place import require_place
+from lincorr.store.seal import seal
+from lincorr.store.store import LogitStore
+
+_ROOT = "zarr.json"
+_BEGUN = "lincorr_copy"  # attribute of an unfinished copy: the seal of the identity that it is a copy of
+_AT_ONCE = 8  # files in memory, of 16 MB at most, and requests to a server
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy has done.
+
+    Attributes:
+        files: of the store, without scratch.
+        bytes: in them.
+        written: files that were not there yet.
+        faults: of the copy, one line each, as `LogitStore.verify` returns them; the source has them, too.
+    """
+
+    files: int
+    bytes: int
+    written: int
+    faults: tuple[str, ...]
+
+
+def copy_store(source: str, target: str) -> Copied:
+    """Copy everything but scratch, byte by byte, and read the copy whole against its checksums.
+
+    Raises:
+        BadInput: there is no store at `source`, or `target` has a store or anything but an unfinished copy.
+        LincorrError: what arrived is not what was sent, while `source` is intact.
+    """
+    made = require_free(source, target)
+    here, there = open_location(source), open_location(target)
+    keys = sync(_keys(here))
+    zarr.open_group(there, mode="a", zarr_format=3).attrs[_BEGUN] = made
+    sizes = sync(_copy_all(here, there, [key for key in keys if key != _ROOT]))
+    sizes += sync(_copy_all(here, there, [_ROOT]))
+    faults = LogitStore.open(target).verify()
+    if faults and not LogitStore.open(source).verify():
+        raise LincorrError(
+            f"store copy: {target!r} is not what was sent ({faults[0]}); delete it and copy again"
+        )
+    return Copied(len(sizes), sum(size for size, _ in sizes), sum(new for _, new in sizes), tuple(faults))
+
+
+def require_free(source: str, target: str) -> str:
+    """Refuse a copy to a place that has anything but an unfinished copy of the same store.
+
+    Returns:
+        What identifies the source.
+
+    Raises:
+        BadInput: there is no store at `source`, or something else at `target`.
+    """
+    LogitStore.open(source)  # refused here
+    state: Any = zarr.open_group(open_location(source), mode="r", zarr_format=3).attrs["lincorr"]
+    made = seal(state["identity"])
+    if LogitStore.exists(target):
+        raise BadInput(
+            f"store copy: there is a store at {target!r}; name another place, or add to it by `lincorr store "
+            "merge`"
+        )
+    try:
+        begun = zarr.open_group(open_location(target), mode="r", zarr_format=3).attrs.get(_BEGUN)
+    except FileNotFoundError:
+        begun = None
+    if begun is None:
+        require_place(target)
+    elif begun != made:
+        raise BadInput(f"store copy: {target!r} is an unfinished copy of another store; name another place")
+    return made
+
+
+async def _keys(store: Any) -> list[str]:
+    return sorted([key async for key in store.list() if not is_left_over(key)])
+
+
+async def _copy_all(here: Any, there: Any, keys: list[str]) -> list[tuple[int, bool]]:
+    """Copy files unless they are there already; return their sizes, and whether each was written."""
+    free, prototype = asyncio.Semaphore(_AT_ONCE), default_buffer_prototype()
+    present = set(await _keys(there))
+
+    async def copied(key: str) -> tuple[int, bool]:
+        async with free:
+            content = await here.get(key, prototype)
+            if content is None:
+                raise LincorrError(f"store copy: {key!r} vanished while the store was copied; copy it again")
+            data = content.to_bytes()
+            found = await there.get(key, prototype) if key in present else None
+            new = found is None or found.to_bytes() != data
+            if new:
+                await there.set(key, content)
+        return len(data), new
+
+    return list(await asyncio.gather(*map(copied, keys)))
