@@ -66,7 +66,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[psutil.Process, str]]:
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     first = psutil.Popen([*command, "--no-dashboard", "--scheduler-file", str(file)], **quiet)
     limit = time.monotonic() + PATIENCE
-    while not file.exists():
+    while not (file.exists() and file.read_text()):
         assert time.monotonic() < limit, "the scheduler does not start"
         time.sleep(0.01)
     address = json.loads(file.read_text())["address"]

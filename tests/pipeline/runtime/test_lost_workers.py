@@ -40,7 +40,7 @@ def start_worker() -> Iterator[Callable[..., None]]:
     def start(address: str, **variables: str) -> None:
         command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-dashboard"]
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        command += ["--death-timeout", "5"]
+        command += ["--death-timeout", "60"]
         started.append(psutil.Popen(command, env=os.environ | variables, **quiet))
 
     yield start
@@ -230,7 +230,9 @@ def test_a_worker_that_dask_ends_for_memory_is_told_so(tmp_path):
         return tries
 
     said: list[str] = []
-    cluster = LocalCluster(n_workers=1, threads_per_worker=1, memory_limit="700MB", dashboard_address=None)
+    cluster = LocalCluster(
+        n_workers=1, threads_per_worker=1, memory_limit="700MB", dashboard_address="127.0.0.1:0"
+    )
     with cluster, Client(cluster) as client, deaths_told(client, said.append) as known:
         assert client.submit(hold, 1, pure=False).result(timeout=PATIENCE) == 1
     assert len(said) == 1
