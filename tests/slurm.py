@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -11,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
+import psutil
 import pytest
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "scontrol")
@@ -119,8 +119,10 @@ def slurm() -> Iterator[Path]:
         wait_until(lambda: not queue(), "jobs do not end")
     finally:
         for name in ("n1", "n2", "slurmctld", "munged"):
-            with suppress(FileNotFoundError, ProcessLookupError):
-                os.kill(int((run / f"{name}.pid").read_text()), signal.SIGTERM)
+            with suppress(FileNotFoundError, psutil.Error):
+                daemon = psutil.Process(int((run / f"{name}.pid").read_text()))
+                daemon.terminate()
+                daemon.wait(10)
         if before is None:
             del os.environ["SLURM_CONF"]
         else:

@@ -126,9 +126,10 @@ def test_a_controller_that_is_away_is_named():
 
 
 @pytest.fixture
-def run(home: Path, toy_model: Path) -> Callable[..., subprocess.Popen[str]]:
+def run(home: Path, toy_model: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a verb of the command line on the toy model."""
     catalogue = write_catalogue(home / "toy.yaml")
+    started: list[subprocess.Popen[str]] = []
 
     def run(verb: str, store: Path, **flags: object) -> subprocess.Popen[str]:
         options = {
@@ -148,7 +149,7 @@ def run(home: Path, toy_model: Path) -> Callable[..., subprocess.Popen[str]]:
             verb,
             *(f"--{name}={value}" for name, value in options.items()),
         ]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -157,8 +158,13 @@ def run(home: Path, toy_model: Path) -> Callable[..., subprocess.Popen[str]]:
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
+        started.append(process)
+        return process
 
-    return run
+    yield run
+    for process in started:
+        process.kill()  # where a test failed
+        process.communicate()
 
 
 def slurm_flags(**changes: object) -> dict[str, object]:
@@ -284,13 +290,13 @@ def test_an_adaptive_cluster_of_jobs_grows_with_the_work(home):
 
 
 @pytest.mark.slow
-def test_a_queue_that_never_starts_is_told_each_minute(run, home):
-    process = run("extract", home / "run.zarr", **slurm_flags(directives="--begin=now+1hour"))
-    time.sleep(75)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130, err
+def test_a_queue_that_never_starts_is_told_each_minute_and_given_up(run, home):
+    flags = slurm_flags(directives="--begin=now+1hour", wait=1.3)
+    process = run("extract", home / "run.zarr", **flags)
+    out, err = process.communicate(timeout=2 * PATIENCE)
+    assert process.returncode == 1, err
     assert "SLURM: no worker for 1 min; 1 job PENDING (BeginTime)" in out + err
+    assert queue() == []
 
 
 # GPUs
