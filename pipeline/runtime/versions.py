@@ -4,11 +4,10 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-import lincorr
-import pipeline
-
+_OURS = ("lincorr", "pipeline")
 _PACKAGES = ("torch", "transformers")
 
 
@@ -20,8 +19,8 @@ def versions() -> dict[str, str]:
     CPUs and GPUs have one version.
     """
     digest = hashlib.sha256()
-    for package in (lincorr, pipeline):
-        root = Path(str(package.__file__)).parent
+    for package in _OURS:
+        [root] = [Path(folder) for folder in getattr(find_spec(package), "submodule_search_locations", ())]
         for path in sorted(root.rglob("*.py")):
             digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
             digest.update(path.read_bytes().replace(b"\r\n", b"\n"))

@@ -142,3 +142,17 @@ def test_values_that_are_not_finite_are_refused_and_leave_no_record(
     said = refusal(LincorrError, lambda: store.shards.write("city", 0, logits, HIDDEN[:SHARD]))
     assert "'city', shard 0" in said
     assert store.shards.fault("city", 0) == "not extracted"
+
+
+def test_kept_shards_are_read_once_and_cannot_be_changed(url: Path) -> None:
+    store = make(url)
+    size = SHARD * HIDDEN.itemsize * HIDDEN.shape[1]
+    with store.shards.kept(size):  # of three shards, the first
+        first = store.shards.read("hidden", "city", 0)
+        truncate(url / "hidden" / "city" / "c" / "0" / "0")
+        truncate(url / "hidden" / "city" / "c" / "1" / "0")
+        assert store.shards.read("hidden", "city", 0) is first
+        assert refusal(StoreDamaged, lambda: store.shards.read("hidden", "city", 1))
+        with pytest.raises(ValueError, match="read-only"):
+            first[:] = 0
+    assert refusal(StoreDamaged, lambda: store.shards.read("hidden", "city", 0))

@@ -301,7 +301,7 @@ def test_workers_that_die_are_told(tmp_path):
     settings = ClusterSettings(kind="local", workers=1)
     with open_executor(settings, model_bytes=0, tell=said.append) as executor:
         assert executor.run(Stage("die", die_twice, [str(tmp_path)])) == ["done"]
-    deaths = [line for line in said if "died" in line]
+    deaths = [line for line in said if line[0].isdigit() and " died: " in line]
     assert [line.partition(":")[0] for line in deaths] == ["1 worker died", "2 workers died"]
     assert "memory" not in "".join(deaths)  # nothing says that it was
     assert said[-1] == "Tasks that were run again, since they failed or their worker died: 3"
