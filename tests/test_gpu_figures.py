@@ -45,14 +45,14 @@ def test_a_part_that_fails_or_hangs_costs_no_other(tmp_path: Path) -> None:
     hangs = f"import subprocess, sys, time; {sleeper}; {record}; time.sleep(99)"
     codes = {
         "fails": (60, "raise ValueError('no card')"),
-        "hangs": (5, hangs),
+        "hangs": (3, hangs),
         "works": (60, "print('1 passed')"),
     }
     planned = [
         gpu.Part(n, limit, [sys.executable, "-c", c], gpu.last_line) for n, (limit, c) in codes.items()
     ]
     rows = gpu.run_all(planned, tmp_path)
-    assert [row["figure"] for row in rows] == ["failed: ValueError: no card", "ended after 5 s", "1 passed"]
+    assert [row["figure"] for row in rows] == ["failed: ValueError: no card", "ended after 3 s", "1 passed"]
     started = int((tmp_path / "pid").read_text())
     limit = time.monotonic() + 5
     while psutil.pid_exists(started) and psutil.Process(started).status() != psutil.STATUS_ZOMBIE:
