@@ -2,12 +2,10 @@
 
 import functools
 import hashlib
+import importlib.util
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-
-import lincorr
-import pipeline
 
 _PACKAGES = ("torch", "transformers")
 
@@ -20,8 +18,9 @@ def versions() -> dict[str, str]:
     CPUs and GPUs have one version.
     """
     digest = hashlib.sha256()
-    for package in (lincorr, pipeline):
-        root = Path(str(package.__file__)).parent
+    for package in ("lincorr", "pipeline"):
+        spec = importlib.util.find_spec(package)
+        root = Path(str(spec and spec.origin)).parent
         for path in sorted(root.rglob("*.py")):
             digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
             digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
