@@ -39,6 +39,7 @@ OTHERS: dict[str, Any] = {
     "cluster.minimum": 1,
     "cluster.maximum": 2,
     "cluster.threads": 2,
+    "cluster.wait": 3.0,
     "cluster.batch_tokens": 7,
     "cluster.address": "tcp://theirs:8786",
     "cluster.host": "0.0.0.0",
