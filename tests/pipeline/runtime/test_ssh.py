@@ -77,6 +77,7 @@ def where(_: int) -> tuple[int, str, str]:
 
 def test_workers_are_started_by_ssh_with_the_settings_of_local_ones(home, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)  # Dask's nannies leave theirs in this process
     settings = ClusterSettings(kind="ssh", hosts=("toy", "toy"), host="127.0.0.1", threads=1)
     with open_executor(settings, model_bytes=1, tell=lambda _: None) as executor:
         assert isinstance(executor, DaskExecutor)
