@@ -27,7 +27,7 @@ from lincorr.scores.asked import ceiling_share
 from lincorr.scores.relation_scores import DIRECTIONS, Hits
 from lincorr.scores.wordings import Wording as FittedWording
 from lincorr.scores.wordings import Wordings
-from lincorr.solvers.centred import centred
+from lincorr.solvers.centred import centred, pooled_rows
 from lincorr.solvers.result import Diagnosis
 from lincorr.store.store import LogitStore
 from pipeline.config import load_config
@@ -171,10 +171,8 @@ WEIGHTS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 
 def pool(wordings: Sequence[Wording], weigh: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Block:
     """Return the weighted mean of the wordings' blocks, each of Frobenius norm 1."""
-    weights = weigh(np.array([one.scores[CHOICE] for one in wordings]))
-    unit = [one.block / np.linalg.norm(one.block) for one in wordings]
-    pooled: Block = np.average(unit, axis=0, weights=weights)
-    return pooled
+    shares = weigh(np.array([one.scores[CHOICE] for one in wordings]))
+    return pooled_rows([one.block for one in wordings], shares)
 
 
 # --- tables --------------------------------------------------------------------------------------------

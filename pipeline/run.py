@@ -78,7 +78,7 @@ class Run:
             self.extract(plan)
             self.fit()
             results = self.evaluate()
-            return results, self.report()
+            return results, self.report(results)
 
     def plan(self) -> Plan:
         """Return what a run would do; write nothing."""
@@ -161,11 +161,15 @@ class Run:
                     count(1)
         return self.results()
 
-    def report(self) -> Path:
-        """Write the page, its plots and tables; return the path of the page."""
+    def report(self, results: Results | None = None) -> Path:
+        """Write the page, its plots and tables; return the path of the page.
+
+        Args:
+            results: of this run, if they are read already.
+        """
         self.require_places()
         with self.timed("report"):
-            return write_results(self.results(), self.config.report_folder())
+            return write_results(results or self.results(), self.config.report_folder())
 
     # --- what the verbs, studies and experiments are made of --------------------------------------
 

@@ -70,7 +70,7 @@ class LanguageModel:
         self._trees = TreeInputs(self.decoder, device)
         self._reach = reach(model.config)
         self._rotary = RotaryState(model)
-        self._last_feed_forward = LastFeedForward(next(iter(self._layers()[-1:]), None))
+        self._last_feed_forward = LastFeedForward(self._layers())
         accepted = inspect.signature(model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 

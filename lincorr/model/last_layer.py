@@ -13,10 +13,10 @@ _NAMES = ("mlp", "feed_forward", "ffn")
 class LastFeedForward:
     """Picks positions before the network, and puts its results back among zeros."""
 
-    def __init__(self, layer: torch.nn.Module | None) -> None:
-        """Watch the network of a decoder's last layer; of None, or of a layer without one, nothing."""
+    def __init__(self, layers: Sequence[torch.nn.Module]) -> None:
+        """Watch the network of the last of a decoder's layers; nothing where it is not found."""
         self._ends: list[int] = []
-        parts = dict(layer.named_children()) if layer is not None else {}
+        parts = dict(layers[-1].named_children()) if layers else {}
         network = next((parts[name] for name in _NAMES if name in parts), None)
         self.known = network is not None
         if network is not None:

@@ -44,16 +44,18 @@ def centred_rows(weights: Array) -> Array:
     return weights - namespace(weights).mean(weights, axis=1, keepdims=True)
 
 
-def pooled_rows(blocks: Sequence[Floats]) -> Floats:
+def pooled_rows(blocks: Sequence[Floats], shares: Floats | None = None) -> Floats:
     """Return the mean of several maps' weights (p, q), each centred and divided by its Frobenius norm.
 
     A map of larger weights says no more than another one; zeros add nothing.
+
+    Args:
+        shares: (maps,) what each counts; by default all the same.
     """
     centred_blocks = [centred_rows(block) for block in blocks]
     norms = [np.linalg.norm(block) or 1.0 for block in centred_blocks]
-    pooled: Floats = np.mean(
-        [block / norm for block, norm in zip(centred_blocks, norms, strict=True)], axis=0
-    )
+    unit = [block / norm for block, norm in zip(centred_blocks, norms, strict=True)]
+    pooled: Floats = np.average(unit, axis=0, weights=shares)
     return pooled
 
 
