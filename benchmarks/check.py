@@ -3,15 +3,15 @@
     python benchmarks/extraction.py | python benchmarks/check.py
     python -m benchmarks.solvers domain | python benchmarks/check.py
 
-Rows are the same if their words and the name of the first column are. Only ratios to a peer or to a peak of
-the same run are compared, of lincorr's own rows: seconds belong to a machine. A ratio below four fifths of
-the README's counts as slower, since on a shared machine two runs differ by a tenth or more. Exit code 1 if
-one is slower, 2 if there was nothing to compare.
+Rows are the same if their words and the name of the first column are; of several in the README the first
+counts. Only ratios to a peer or to a peak of the same run are compared, of lincorr's own rows: seconds belong
+to a machine. A ratio below four fifths of the README's counts as slower, since on a shared machine two runs
+differ by a tenth or more. Exit code 1 if one is slower, 2 if there was nothing to compare.
 """
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 README = Path(__file__).parent / "README.md"
@@ -28,7 +28,7 @@ def main() -> None:
     for line in sys.stdin:  # a benchmark takes minutes: pass on what it says at once
         print(line, end="", flush=True)
         lines.append(line)
-    published, found = ratios(README.read_text("utf-8"), min), ratios("".join(lines), max)
+    published, found = ratios(README.read_text("utf-8")), ratios("".join(lines))
     both = [key for key in found if key in published]
     if not both:
         print("error: the input has no ratio of a table in benchmarks/README.md", file=sys.stderr)
@@ -48,12 +48,8 @@ def verdict(share: float) -> str:
     return "slower" if share < SLOWER else ""
 
 
-def ratios(text: str, choose: Callable[[float, float], float]) -> dict[Key, float]:
-    """Read the ratios of lincorr's rows out of Markdown tables.
-
-    Args:
-        choose: which of two figures to keep, where a row is there twice.
-    """
+def ratios(text: str) -> dict[Key, float]:
+    """Read the ratios of lincorr's rows out of Markdown tables; of rows that are there twice, the first."""
     found: dict[Key, float] = {}
     for heading, cells in table_rows(text):
         words = ", ".join(c for i, c in enumerate(cells) if c and (i == 0 or not NUMBER.fullmatch(c)))
@@ -61,8 +57,7 @@ def ratios(text: str, choose: Callable[[float, float], float]) -> dict[Key, floa
             continue
         for name, cell in zip(heading, cells, strict=False):
             if name in RATIOS and NUMBER.fullmatch(cell):
-                key, value = (heading[0], words, name), number(cell)
-                found[key] = choose(found[key], value) if key in found else value
+                found.setdefault((heading[0], words, name), number(cell))
     return found
 
 
