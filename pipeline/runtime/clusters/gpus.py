@@ -1,6 +1,7 @@
-"""One worker on each GPU of this machine."""
+"""One worker on each GPU of this machine, or on each few of them."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from lincorr.errors import BadInput
@@ -12,7 +13,7 @@ from pipeline.runtime.executor import TASKS_AT_ONCE
 
 
 def count_gpus(settings: ClusterSettings) -> int:
-    """Return the number of workers: as set, or one for each visible GPU.
+    """Return the number of workers: as set, or one for each visible GPU, or for each `gpus_per_worker`.
 
     Raises:
         BadInput: dask-cuda is not installed, or there are fewer GPUs.
@@ -27,27 +28,42 @@ def count_gpus(settings: ClusterSettings) -> int:
         raise BadInput(
             f"cluster.kind: no NVIDIA GPU is visible ({problem}); use cluster.kind local"
         ) from problem
-    wanted = settings.workers or found
-    if not 0 < wanted <= found:
+    each = settings.gpus_per_worker
+    wanted = settings.workers or max(1, found // each)
+    if not each <= each * wanted <= found:
+        setting = "workers" if settings.workers or each == 1 else "gpus_per_worker"
         raise BadInput(
-            f"cluster.workers: {max(1, wanted)} GPUs are asked for and {found} are visible; set it lower, or "
-            "use cluster.kind local"
+            f"cluster.{setting}: {each * wanted} GPUs are asked for and {found} are visible; set it lower, "
+            "or use cluster.kind local"
         )
     return wanted
 
 
+def dealt(devices: Sequence[str], workers: int, each: int) -> list[str]:
+    """Order devices so that neighbours are one worker's, and its share is `lincorr.model.placement.own_gpus`.
+
+    dask-cuda shows all of them to every worker, beginning with another one: the j-th worker's are those at
+    0, `workers`, 2 `workers`, ... of what it sees.
+    """
+    return [devices[worker * each + own] for own in range(each) for worker in range(workers)]
+
+
 def open_gpus(settings: ClusterSettings, workers: int) -> Any:
-    """Start a scheduler and one worker a GPU.
+    """Start a scheduler and one worker a GPU, or one for each `gpus_per_worker`.
 
     Raises:
         BadInput: a package is not installed, or the GPUs cannot be used with these settings.
     """
     try:
         from dask_cuda import LocalCUDACluster
+        from dask_cuda.utils import cuda_visible_devices
     except ImportError:
         raise missing("gpus", "dask-cuda", "gpu") from None
     try:
-        return LocalCUDACluster(**gpu_options(settings, workers))
+        options = gpu_options(settings, workers)
+        if (each := settings.gpus_per_worker) > 1:
+            options["CUDA_VISIBLE_DEVICES"] = dealt(cuda_visible_devices(0).split(","), workers, each)
+        return LocalCUDACluster(**options)
     except (ValueError, RuntimeError, ImportError) as problem:
         raise BadInput(f"cluster.kind: workers on the GPUs cannot be started ({problem})") from problem
 

@@ -1,0 +1,113 @@
+"""Quantised checkpoints end to end: what a store has, and what it is not mixed with."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from lincorr.errors import LincorrError
+from lincorr.store.store import LogitStore
+from lincorr.testing import save_toy_model
+from pipeline.cli.main import main
+from pipeline.extract.shard import require_quantization
+from tests.lincorr.model.quantised import FP8, INT8, changed, to_fp8, to_int8
+from tests.pipeline.extract.extraction import TEMPLATES, extract_here
+
+
+def extracted(model: Path, folder: Path, flags: list[str]) -> LogitStore:
+    store = folder / f"{model.name}.zarr"
+    extract_here(store, options_of(model, flags))
+    return LogitStore.open(str(store))
+
+
+def options_of(model: Path, flags: list[str]) -> list[str]:
+    return [*flags, "--model", str(model), "--model-device", "cpu"]
+
+
+def require_own_logits(store: LogitStore, model: Path) -> None:
+    """Compare stored logits with what transformers says to plain prompts, on the same quantised weights."""
+    own: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        model, device_map={"": "cpu"}, dtype=torch.float32
+    )
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model)
+    rows = np.arange(6)
+    texts = store.subjects(rows).texts
+    for template, text in TEMPLATES.items():
+        ids = store.column_ids(template)
+        found = store.logits(template, ids, rows)
+        for row, subject in enumerate(texts):
+            prompt = tokenizer.encode(text.format(subject).strip(), return_tensors="pt")
+            with torch.inference_mode():
+                expected = own(prompt).logits[0, -1].float().numpy()
+            np.testing.assert_allclose(found[row], expected[ids], atol=1e-3 * expected.std())
+
+
+def test_a_store_remembers_its_quantisation_and_refuses_the_plain_model(
+    toy_model: Path, tmp_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = changed(toy_model, tmp_path / "fp8", FP8, to_fp8)
+    store = extracted(model, tmp_path, flags)
+    require_own_logits(store, model)
+    assert store.identity.quantization.startswith('fp8 made plain {"activation_scheme": "dynamic"')
+    before = {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "fp8.zarr").rglob("*"))}
+    capsys.readouterr()
+    assert main(["extract", *options_of(toy_model, flags), "--store", store.url]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "model: another model: its configuration differs" in line
+    assert before == {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "fp8.zarr").rglob("*"))}
+
+
+def test_a_device_that_computes_otherwise_is_refused(undisturbed: Path) -> None:
+    """On a GPU weights stay FP8, where a CPU made them plain."""
+    identity = LogitStore.open(str(undisturbed)).identity
+    assert identity.quantization == ""
+
+    class Model:
+        quantization = 'fp8 {"quant_method": "fp8"}'
+
+    model: Any = Model()
+    require_quantization(model, identity)  # an older store does not know
+    made = type(identity).from_json(
+        {name: getattr(identity, name) for name in identity.__slots__}
+        | {"quantization": 'fp8 made plain {"quant_method": "fp8"}'}
+    )
+    with pytest.raises(LincorrError, match=r"weights as fp8, and .* as fp8 made plain") as caught:
+        require_quantization(model, made)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["torchao", "bitsandbytes", "compressed_tensors"])
+def test_a_quantised_checkpoint_is_asked_as_transformers_computes_it(
+    package: str, tmp_path: Path, flags: list[str]
+) -> None:
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed; pip install --no-deps {package.replace('_', '-')}")
+    plain = save_toy_model(tmp_path / "plain", width=128)
+    model = made_by(package, plain, tmp_path)
+    store = extracted(model, tmp_path, flags)
+    method = store.identity.quantization.partition(" {")[0]
+    assert method == {"bitsandbytes": "bitsandbytes_4bit"}.get(package, package.replace("_", "-"))
+    assert store.identity.passes == "trunk"
+    assert store.identity.hidden
+    require_own_logits(store, model)
+
+
+def made_by(package: str, plain: Path, folder: Path) -> Path:
+    """A checkpoint quantised as a package does it."""
+    if package == "compressed_tensors":
+        return changed(plain, folder / package, INT8, to_int8)
+    if package == "torchao":
+        from torchao.quantization import Int8WeightOnlyConfig
+
+        settings: Any = transformers.TorchAoConfig(Int8WeightOnlyConfig())
+    else:
+        settings = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    model = transformers.AutoModelForCausalLM.from_pretrained(plain, quantization_config=settings)
+    model.save_pretrained(folder / package)
+    transformers.AutoTokenizer.from_pretrained(plain).save_pretrained(folder / package)
+    return folder / package
