@@ -8,25 +8,23 @@ from lincorr.model.files import ModelSpec
 _SHARE = 0.9  # of a GPU's free memory, for weights; activations and head columns take the rest
 
 
-def own_gpus(asked: int, visible: int) -> list[int]:
-    """Return the numbers of the GPUs that are this process's own, of those that it sees.
-
-    Workers of one machine may all see every GPU, each in another order: a worker takes one of every
-    ``visible // asked``, and no other worker then takes the same.
+def require_gpus(asked: int, visible: int) -> None:
+    """Refuse a process that sees fewer GPUs than are asked for.
 
     Raises:
-        BadInput: it sees fewer than are asked for.
+        BadInput: names what would help.
     """
     if visible < asked:
         raise BadInput(
             f"cluster.gpus_per_worker: {asked} GPUs are asked for and this worker sees {visible}; set it "
             "lower, or give every worker so many (cluster.gpus, CUDA_VISIBLE_DEVICES)"
         )
-    return list(range(0, visible, visible // asked))[:asked]
 
 
 def placement(spec: ModelSpec, device: str, *, quantized: bool) -> dict[str, Any]:
     """Return the arguments of `from_pretrained` that place a model; none where it can be moved afterwards.
+
+    It is spread evenly over the first GPUs that this process sees.
 
     Raises:
         BadInput: there are fewer GPUs than the model is to be spread over.
@@ -35,8 +33,8 @@ def placement(spec: ModelSpec, device: str, *, quantized: bool) -> dict[str, Any
         return {"device_map": {"": device}} if quantized else {}
     import torch
 
-    own = own_gpus(spec.gpus, torch.cuda.device_count() if device != "cpu" else 0)
-    free = {gpu: int(_SHARE * torch.cuda.mem_get_info(gpu)[0]) for gpu in own}
+    require_gpus(spec.gpus, torch.cuda.device_count() if device != "cpu" else 0)
+    free = {gpu: int(_SHARE * torch.cuda.mem_get_info(gpu)[0]) for gpu in range(spec.gpus)}
     return {"device_map": "balanced", "max_memory": free}
 
 

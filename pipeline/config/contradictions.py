@@ -130,6 +130,10 @@ def _refuse_of_several_gpus(cluster: ClusterSettings, model: ModelSettings) -> N
         raise BadInput(f"cluster.hosts: a host is named twice and {several}; both would take the same GPUs")
     if cluster.pool is not None:
         raise BadInput(f"cluster.pool: a pool is of one GPU and {several}; leave it out")
+    if cluster.protocol != "tcp":
+        raise BadInput(
+            f"cluster.protocol: {cluster.protocol} is for workers of one GPU and {several}; use tcp"
+        )
 
 
 def _refuse_credentials(settings: Any, name: str = "") -> None:

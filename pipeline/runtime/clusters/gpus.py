@@ -1,12 +1,15 @@
 """One worker on each GPU of this machine, or on each few of them."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from typing import Any
 
+from distributed import LocalCluster
+
 from lincorr.errors import BadInput
 from pipeline.config import ClusterSettings
-from pipeline.runtime.clusters.local import LOOPBACK
+from pipeline.runtime.clusters.local import LOOPBACK, open_local
 from pipeline.runtime.clusters.missing import missing
 from pipeline.runtime.clusters.worker_settings import GPU
 from pipeline.runtime.executor import TASKS_AT_ONCE
@@ -39,17 +42,10 @@ def count_gpus(settings: ClusterSettings) -> int:
     return wanted
 
 
-def dealt(devices: Sequence[str], workers: int, each: int) -> list[str]:
-    """Order devices so that neighbours are one worker's, and its share is `lincorr.model.placement.own_gpus`.
-
-    dask-cuda shows all of them to every worker, beginning with another one: the j-th worker's are those at
-    0, `workers`, 2 `workers`, ... of what it sees.
-    """
-    return [devices[worker * each + own] for own in range(each) for worker in range(workers)]
-
-
 def open_gpus(settings: ClusterSettings, workers: int) -> Any:
     """Start a scheduler and one worker a GPU, or one for each `gpus_per_worker`.
+
+    dask-cuda gives a worker one GPU of its own: others are plain workers, which see their own GPUs only.
 
     Raises:
         BadInput: a package is not installed, or the GPUs cannot be used with these settings.
@@ -60,12 +56,24 @@ def open_gpus(settings: ClusterSettings, workers: int) -> Any:
     except ImportError:
         raise missing("gpus", "dask-cuda", "gpu") from None
     try:
-        options = gpu_options(settings, workers)
         if (each := settings.gpus_per_worker) > 1:
-            options["CUDA_VISIBLE_DEVICES"] = dealt(cuda_visible_devices(0).split(","), workers, each)
-        return LocalCUDACluster(**options)
+            return grouped(settings, cuda_visible_devices(0).split(",")[: workers * each])
+        return LocalCUDACluster(**gpu_options(settings, workers))
     except (ValueError, RuntimeError, ImportError) as problem:
         raise BadInput(f"cluster.kind: workers on the GPUs cannot be started ({problem})") from problem
+
+
+def grouped(settings: ClusterSettings, devices: Sequence[str]) -> LocalCluster:
+    """Start a scheduler and a worker for every `gpus_per_worker` of the devices, neighbours together."""
+    each = settings.gpus_per_worker
+    cluster = open_local(settings, 0)
+    for worker in range(len(devices) // each):
+        spec = copy.deepcopy(cluster.new_spec)
+        own = devices[worker * each : (worker + 1) * each]
+        spec["options"] |= {"resources": {GPU: 1}, "env": {"CUDA_VISIBLE_DEVICES": ",".join(own)}}
+        cluster.worker_spec[worker] = spec
+    cluster.sync(cluster._correct_state)
+    return cluster
 
 
 def gpu_options(settings: ClusterSettings, workers: int) -> dict[str, Any]:

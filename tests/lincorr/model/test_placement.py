@@ -17,7 +17,7 @@ from lincorr.model.checks import check_ends, check_readout, check_trees, check_t
 from lincorr.model.files import ModelSpec
 from lincorr.model.language_model import LanguageModel
 from lincorr.model.load import load_model
-from lincorr.model.placement import own_gpus, placement
+from lincorr.model.placement import placement
 from lincorr.prompts.trees import Batch, TreeShape
 from tests.lincorr.model.refused import refusal
 from tests.lincorr.model.test_language_model import CONFIGS, TOKENIZER
@@ -124,14 +124,6 @@ def test_every_tensor_is_on_the_device_that_needs_it(
 
 
 # --- which GPUs ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("asked", "visible", "own"),
-    [(1, 1, [0]), (4, 4, [0, 1, 2, 3]), (2, 8, [0, 4]), (2, 3, [0, 1]), (3, 8, [0, 2, 4])],
-)
-def test_a_worker_takes_its_share_of_what_it_sees(asked: int, visible: int, own: list[int]) -> None:
-    assert own_gpus(asked, visible) == own
 
 
 def test_too_few_gpus_are_one_line(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

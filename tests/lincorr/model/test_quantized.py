@@ -90,7 +90,8 @@ class Int8Head(torch.nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         weight: Any = self.qweight
-        return states @ (weight.float() * self.scales[:, None]).T + self.bias
+        plain: torch.Tensor = weight.float() * self.scales[:, None]
+        return states @ plain.T + self.bias
 
 
 def with_head(head: torch.nn.Module) -> Any:
