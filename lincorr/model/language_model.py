@@ -180,8 +180,10 @@ class LanguageModel:
         """Return the weights of the decoder's last layers, or of all (None).
 
         Raises:
-            LincorrError: the decoder's layers are not found.
+            LincorrError: the decoder's layers are not found, or their weights are quantised.
         """
+        if getattr(self.model, "is_quantized", False):
+            raise LincorrError("model: its weights are quantised and have no gradients; name the plain model")
         chosen = self.layers() if last is None else self.layers()[-last:]
         return [weight for layer in chosen for weight in layer.parameters()]
 

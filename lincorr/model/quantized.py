@@ -1,12 +1,15 @@
 """Checkpoints with quantised weights: what their configuration says, and what they can be loaded with."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lincorr.errors import BadInput
 
+_BITS = ("bits", "num_bits", "nbits")  # keys that have them, wherever they stand
+_SCALES = 0.5  # bits of a weight that its share of scales and zero points takes; of 8 bits and more, none
 _NAMES = ("quantization_config", "compression_config")  # of the key in config.json
 
 
@@ -21,6 +24,15 @@ class Quantization:
 
     method: str
     settings: str
+
+    @property
+    def bits(self) -> float | None:
+        """Bits of a quantised weight with its share of scales; None where the settings do not say."""
+        found = _number(json.loads(self.settings))
+        if found is None:
+            named = re.search(r"(?:int|float|fp|_)(\d)", f"{self.method} {self.settings}".lower())
+            found = int(named[1]) if named else None
+        return None if found is None else found + (_SCALES if found < 8 else 0)
 
     def as_loaded(self, model: Any) -> str:
         """Return a phrase with the method, what became of the weights, and the settings.
@@ -53,6 +65,14 @@ def quantization_of(config: Any) -> Quantization | None:
             "not know; install a version that does, or name a checkpoint that is not quantised"
         )
     return Quantization(method, json.dumps(settings, sort_keys=True, default=str))
+
+
+def _number(settings: Any) -> int | None:
+    """The first number of bits among nested settings."""
+    if not isinstance(settings, Mapping):
+        return None
+    here = next((value for key in _BITS if isinstance(value := settings.get(key), int)), None)
+    return here or next((n for value in settings.values() if (n := _number(value))), None)
 
 
 def _method(settings: Mapping[str, Any]) -> str:

@@ -135,6 +135,7 @@ def _tuned(model: "LanguageModel", task: CheckTask, shard_rows: int, *, by_state
     facts = {
         "model": task.fingerprint.short,
         "device": model.device,
+        "gpus": task.model.gpus,
         "dtype": model.dtype,
         "by_states": by_states,
         "threads": threads_in_use(),

@@ -5,8 +5,6 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from distributed import LocalCluster
-
 from lincorr.errors import BadInput
 from pipeline.config import ClusterSettings
 from pipeline.runtime.clusters.local import LOOPBACK, open_local
@@ -63,7 +61,7 @@ def open_gpus(settings: ClusterSettings, workers: int) -> Any:
         raise BadInput(f"cluster.kind: workers on the GPUs cannot be started ({problem})") from problem
 
 
-def grouped(settings: ClusterSettings, devices: Sequence[str]) -> LocalCluster:
+def grouped(settings: ClusterSettings, devices: Sequence[str]) -> Any:
     """Start a scheduler and a worker for every `gpus_per_worker` of the devices, neighbours together."""
     each = settings.gpus_per_worker
     cluster = open_local(settings, 0)

@@ -13,13 +13,14 @@ import torch
 from transformers import AutoConfig
 
 from lincorr.model.checks import check_readout, check_trees, check_trunk
+from lincorr.model.device import loaded_bytes
 from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import fingerprint_of
 from lincorr.model.load import load_model
 from lincorr.model.parts import find_readout
 from lincorr.model.quantized import quantization_of
 from tests.lincorr.model.edits import edit_json
-from tests.lincorr.model.quantised import FP8, changed, from_fp8, to_fp8
+from tests.lincorr.model.quantised import FP8, INT8, changed, from_fp8, to_fp8
 from tests.lincorr.model.refused import refusal
 
 
@@ -41,6 +42,15 @@ def test_an_fp8_checkpoint_computes_with_the_values_that_it_stores(fp8: Path, tm
     assert method == "fp8 made plain"  # a CPU has no products of FP8
     assert json.loads("{" + settings) == FP8
     assert fingerprint_of(ModelSpec(str(fp8))) != fingerprint_of(ModelSpec(str(plain)))
+
+
+def test_what_a_checkpoint_takes_in_memory_follows_from_its_method(fp8: Path, toy_model: Path) -> None:
+    """A CPU makes FP8 plain: as many numbers as the plain model has, but for the scales."""
+    spec = ModelSpec("m", device="cpu")
+    plain = loaded_bytes(toy_model, spec)
+    assert plain < loaded_bytes(fp8, spec) < 1.05 * plain
+    edit_json(fp8 / "config.json", quantization_config={"quant_method": "gptq", "bits": 8})
+    assert loaded_bytes(fp8, spec) == (fp8 / "model.safetensors").stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -77,6 +87,27 @@ def test_a_method_that_transformers_would_pass_over_is_refused(model_folder: Pat
 
 def test_plain_weights_are_not_quantised(toy_model: Path) -> None:
     assert quantization_of(AutoConfig.from_pretrained(toy_model)) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "bits"),
+    [
+        ({"quant_method": "gptq", "bits": 3}, 3.5),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, 4.5),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True, "bnb_4bit_quant_type": "fp4"}, 8),
+        (FP8, 8),
+        (INT8, 8),
+        ({"quant_method": "mxfp4"}, 4.5),
+        ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}}, 4.5),
+        ({"quant_method": "torchao", "quant_type": {"default": {"_type": "Int4WeightOnlyConfig"}}}, 4.5),
+        ({"quant_method": "quanto", "weights": "float8"}, 8),
+        ({"quant_method": "vptq"}, None),
+    ],
+)
+def test_bits_of_a_weight_are_read_off_the_settings(settings: Any, bits: float | None) -> None:
+    found = quantization_of(SimpleNamespace(quantization_config=settings))
+    assert found is not None
+    assert found.bits == bits
 
 
 class Int8Head(torch.nn.Module):

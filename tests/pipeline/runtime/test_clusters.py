@@ -12,12 +12,11 @@ from typing import Any
 import dask
 import pytest
 import yaml
-from distributed import Client
 
 from lincorr.errors import BadInput
 from pipeline.config import ClusterSettings, load_config
 from pipeline.runtime import dask_executor as clusters
-from pipeline.runtime.clusters.gpus import gpu_options, grouped
+from pipeline.runtime.clusters.gpus import gpu_options
 from pipeline.runtime.clusters.kubernetes import cluster_resource
 from pipeline.runtime.clusters.slurm import slurm_options, slurm_threads
 from pipeline.runtime.clusters.ssh import ssh_options
@@ -171,18 +170,6 @@ def test_a_slurm_job_without_gpus_has_one_worker(slurm):
     assert "--no-dashboard" in script
 
 
-def test_a_slurm_job_whose_worker_has_several_gpus_has_that_one_worker(slurm):
-    several = SLURM.model_copy(update={"gpus": None, "gpus_per_worker": 4})
-    script = slurm(several)
-    assert "#SBATCH --gres=gpu:4" in script.splitlines()
-    assert "-m distributed.cli.dask_worker tcp://10.0.0.1:8786" in script
-    assert "--resources GPU=1" in script
-    assert "--nworkers" not in script
-    assert "--nthreads 2" in script
-    assert slurm_threads(several) == 16
-    assert slurm(several.model_copy(update={"gpus": 4})) == script
-
-
 def test_a_job_script_is_a_shell_script(slurm, tmp_path):
     (tmp_path / "job.sh").write_text(slurm(SLURM))
     subprocess.run(["bash", "-n", tmp_path / "job.sh"], check=True)
@@ -208,23 +195,6 @@ def test_a_resource_gets_workers_and_settings():
     for part in ("worker", "scheduler"):
         variables = resource["spec"][part]["spec"]["containers"][0]["env"]
         assert variables == [{"name": n, "value": v} for n, v in inheritance(INHERITED).items()]
-
-
-@pytest.mark.parametrize(("limit", "refused"), [("4", False), ("2", True), (None, True)])
-def test_pods_with_fewer_gpus_than_a_worker_needs_are_refused(limit, refused, tmp_path):
-    resource = yaml.safe_load((KUBERNETES / "cluster.yaml").read_text())
-    limits = resource["spec"]["worker"]["spec"]["containers"][0]["resources"]["limits"]
-    limits.pop("nvidia.com/gpu")
-    if limit is not None:
-        limits["nvidia.com/gpu"] = limit
-    path = tmp_path / "cluster.yaml"
-    path.write_text(yaml.safe_dump(resource))
-    settings = ClusterSettings(kind="kubernetes", spec=path, gpus_per_worker=4)
-    if not refused:
-        assert cluster_resource(settings, {})["spec"]["worker"]["spec"]
-        return
-    with pytest.raises(BadInput, match=rf"^cluster\.spec: .* limited to {limit or 0} GPUs.* is 4; limit it"):
-        cluster_resource(settings, {})
 
 
 @pytest.mark.parametrize("text", ["", "kind: Pod", "kind: DaskCluster", "[1]", "a: b: c"])
@@ -304,34 +274,6 @@ def test_what_ssh_is_asked_for_is_understood():
     assert options["scheduler_options"]["host"] == "a"
     assert options["scheduler_options"]["dashboard_address"] == "127.0.0.1:0"
     assert options["worker_class"] == "dask_cuda.CUDAWorker"
-
-
-def test_a_host_whose_worker_has_several_gpus_has_a_plain_worker():
-    from distributed import Nanny
-
-    options = ssh_options(ClusterSettings(kind="ssh", hosts=("a", "b"), gpus_per_worker=4))
-    assert options["worker_class"] == "distributed.Nanny"
-    assert set(options["worker_options"]) <= set(inspect.signature(Nanny).parameters)
-    assert options["worker_options"]["resources"] == {"GPU": 1}
-
-
-def test_workers_share_no_gpu():
-    def seen(_: int) -> tuple[int, str]:
-        import os
-        import time
-
-        time.sleep(0.2)
-        return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
-
-    settings = ClusterSettings(kind="gpus", gpus_per_worker=2)
-    with grouped(settings, ["3", "1", "GPU-a", "0"]) as cluster, Client(cluster) as client:
-        client.wait_for_workers(2, timeout=30)
-        stage = Stage("seen", seen, range(8), overlapping=True, on_device=True)
-        found = DaskExecutor(client, 2).run(stage)
-        resources = [worker["resources"] for worker in client.scheduler_info()["workers"].values()]
-    assert {devices for _, devices in found} == {"3,1", "GPU-a,0"}
-    assert len(set(found)) == 2  # one process each
-    assert resources == [{"GPU": 1}] * 2
 
 
 def test_what_dask_cuda_is_asked_for_is_understood():
