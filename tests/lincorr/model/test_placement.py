@@ -17,7 +17,7 @@ from lincorr.model.checks import check_ends, check_readout, check_trees, check_t
 from lincorr.model.files import ModelSpec
 from lincorr.model.language_model import LanguageModel
 from lincorr.model.load import load_model
-from lincorr.model.placement import placement
+from lincorr.model.placement import devices_of, placement
 from lincorr.prompts.trees import Batch, TreeShape
 from tests.lincorr.model.refused import refusal
 from tests.lincorr.model.test_language_model import CONFIGS, TOKENIZER
@@ -121,6 +121,19 @@ def test_every_tensor_is_on_the_device_that_needs_it(
     pretended.hidden(ids, SHAPE, ends_only=True)
     assert pretended.logits(ids).shape == (4, len(TOKENIZER))
     assert pretended.host_readout().weight.shape == (len(TOKENIZER), 32)
+
+
+@pytest.mark.gpu
+def test_two_gpus_give_the_logits_of_one(toy_model: Path) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("torch sees fewer than two GPUs")
+    one, two = (load_model(ModelSpec(str(toy_model), dtype="float32", gpus=gpus)) for gpus in (1, 2))
+    assert len(devices_of(two.model)) == 2
+    ids = one.random_prompts(6, SHAPE.own_tokens)
+    np.testing.assert_allclose(two.logits(ids), one.logits(ids), atol=1e-4)
+    np.testing.assert_allclose(two.hidden(ids, SHAPE), one.hidden(ids, SHAPE), atol=1e-4)
+    for check in (check_readout, check_trees, check_trunk, check_ends):
+        assert check(two).passed
 
 
 # --- which GPUs ---------------------------------------------------------------------------------------

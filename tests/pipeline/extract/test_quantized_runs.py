@@ -97,6 +97,23 @@ def test_a_quantised_checkpoint_is_asked_as_transformers_computes_it(
     require_own_logits(store, model)
 
 
+@pytest.mark.slow
+def test_products_that_depend_on_other_tokens_are_refused(
+    tmp_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """bitsandbytes takes columns with a large number out of its 8-bit products, whosever it is."""
+    pytest.importorskip("bitsandbytes", reason="pip install --no-deps bitsandbytes")
+    plain = save_toy_model(tmp_path / "plain", width=128)
+    settings: Any = transformers.BitsAndBytesConfig(load_in_8bit=True)
+    model = transformers.AutoModelForCausalLM.from_pretrained(plain, quantization_config=settings)
+    model.save_pretrained(tmp_path / "int8")
+    transformers.AutoTokenizer.from_pretrained(plain).save_pretrained(tmp_path / "int8")
+    options = ["--store", str(tmp_path / "store.zarr"), "--cluster-kind", "serial"]
+    assert main(["extract", *options_of(tmp_path / "int8", flags), *options]) == 2
+    assert "is not causal as it is quantised: " in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "store.zarr").exists()
+
+
 def made_by(package: str, plain: Path, folder: Path) -> Path:
     """A checkpoint quantised as a package does it."""
     if package == "compressed_tensors":
