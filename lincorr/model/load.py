@@ -1,7 +1,9 @@
 """Loading a model, its tokenizer or its configuration with transformers; a process caches one model."""
 
 import functools
+import sys
 import threading
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,15 +92,16 @@ def load_model(spec: ModelSpec) -> "LanguageModel":
     where = placement(spec, device, quantized=quantization is not None)
     transformers = quiet_transformers()
     try:
-        model, loading = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=spec.trust_remote_code,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
-            **where,
-        )
+        with redirect_stdout(sys.stderr):  # some packages for quantised weights print
+            model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                trust_remote_code=spec.trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                **where,
+            )
     except Exception as problem:
         raise not_loaded(spec.source, quantization, reason(problem)) from problem
     require_placed(model, spec)

@@ -1,6 +1,7 @@
 """Quantised checkpoints end to end: what a store has, and what it is not mixed with."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,22 @@ import torch
 import transformers
 
 from lincorr.errors import LincorrError
+from lincorr.model.load import release_model
 from lincorr.store.store import LogitStore
 from lincorr.testing import save_toy_model
 from pipeline.cli.main import main
 from pipeline.extract.shard import require_quantization
-from tests.lincorr.model.quantised import FP8, INT8, changed, to_fp8, to_int8
+from tests.lincorr.model.quantised import (
+    AWQ,
+    FP8,
+    GPTQ,
+    INT8,
+    changed,
+    to_awq,
+    to_fp8,
+    to_gptq,
+    to_int8,
+)
 from tests.pipeline.extract.extraction import TEMPLATES, extract_here
 
 
@@ -81,17 +93,30 @@ def test_a_device_that_computes_otherwise_is_refused(undisturbed: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("package", ["torchao", "bitsandbytes", "compressed_tensors"])
+@pytest.mark.filterwarnings("ignore")  # of the packages, about each other
+@pytest.mark.parametrize(
+    ("package", "method"),
+    [
+        ("torchao", "torchao"),
+        ("bitsandbytes", "bitsandbytes_4bit"),
+        ("compressed_tensors", "compressed-tensors"),
+        ("gptqmodel", "gptq"),
+        ("gptqmodel", "awq"),
+    ],
+)
 def test_a_quantised_checkpoint_is_asked_as_transformers_computes_it(
-    package: str, tmp_path: Path, flags: list[str]
+    package: str, method: str, tmp_path: Path, flags: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed; pip install --no-deps {package.replace('_', '-')}")
+    for needed in (package, *(["optimum"] if method == "gptq" else [])):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed; pip install --no-deps {needed.replace('_', '-')}")
     plain = save_toy_model(tmp_path / "plain", width=128)
-    model = made_by(package, plain, tmp_path)
+    model = made_by(method, plain, tmp_path / "quantised")
+    release_model()
+    capfd.readouterr()
     store = extracted(model, tmp_path, flags)
-    method = store.identity.quantization.partition(" {")[0]
-    assert method == {"bitsandbytes": "bitsandbytes_4bit"}.get(package, package.replace("_", "-"))
+    json.loads(capfd.readouterr().out)  # whatever a package prints is not among it
+    assert store.identity.quantization.startswith(f"{method} {{")
     assert store.identity.passes == "trunk"
     assert store.identity.hidden
     require_own_logits(store, model)
@@ -114,17 +139,20 @@ def test_products_that_depend_on_other_tokens_are_refused(
     assert not (tmp_path / "store.zarr").exists()
 
 
-def made_by(package: str, plain: Path, folder: Path) -> Path:
-    """A checkpoint quantised as a package does it."""
-    if package == "compressed_tensors":
-        return changed(plain, folder / package, INT8, to_int8)
-    if package == "torchao":
+BY_HAND = {"compressed-tensors": (INT8, to_int8), "gptq": (GPTQ, to_gptq), "awq": (AWQ, to_awq)}
+
+
+def made_by(method: str, plain: Path, folder: Path) -> Path:
+    """A checkpoint quantised by a method."""
+    if method in BY_HAND:
+        return changed(plain, folder, *BY_HAND[method])
+    if method == "torchao":
         from torchao.quantization import Int8WeightOnlyConfig
 
         settings: Any = transformers.TorchAoConfig(Int8WeightOnlyConfig())
     else:
         settings = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
     model = transformers.AutoModelForCausalLM.from_pretrained(plain, quantization_config=settings)
-    model.save_pretrained(folder / package)
-    transformers.AutoTokenizer.from_pretrained(plain).save_pretrained(folder / package)
-    return folder / package
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(plain).save_pretrained(folder)
+    return folder
