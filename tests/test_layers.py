@@ -79,7 +79,8 @@ MODEL_ROOMS = {
         for name in ("adapter", "causal", "device", "editing", "gguf", "gradients", "patching")
     ),
     *(f"lincorr.model.{name}" for name in ("huggingface", "language_model", "load", "shallow")),
-    *(f"lincorr.model.{name}" for name in ("last_layer", "precision", "transfer", "tree_inputs")),
+    *(f"lincorr.model.{name}" for name in ("last_layer", "parts", "placement", "precision")),
+    *(f"lincorr.model.{name}" for name in ("quantized", "transfer", "tree_inputs")),
     "lincorr.testing",
 }
 CLUSTERS = "pipeline.runtime.clusters"

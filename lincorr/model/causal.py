@@ -38,6 +38,11 @@ def require_causal(model: Any, vocabulary_size: int, source: str) -> None:
     # alone may send a single token to another expert.
     leaked = (after - before)[:, :-1].abs().amax(dim=(1, 2)).median()
     if leaked > rounding(str(model.dtype).removeprefix("torch.")) * before.std():
+        if getattr(model, "is_quantized", False):
+            raise BadInput(
+                f"model: {source!r} is not causal as it is quantised: its products round a token's numbers "
+                "by what others have; name one of which only the weights are quantised, or the plain one"
+            )
         raise BadInput(
             f"model: {source!r} is not causal: its tokens see those after them, as an encoder's do; name a "
             "causal language model"

@@ -7,7 +7,12 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from lincorr.errors import BadInput
+from lincorr.model.checkpoint import weight_files
 from lincorr.model.files import ModelSpec, Precision, float32_bytes
+from lincorr.model.json_file import read_json
+
+# Methods without products on a CPU, where weights are made plain: how many share a stored number.
+_MADE_PLAIN = {"fp8": 1, "mxfp8": 1, "mxfp4": 2}
 
 
 def resolve_device(device: str) -> str:
@@ -38,13 +43,19 @@ def resolve_dtype(dtype: Precision, device: str) -> Precision:
 
 
 def loaded_bytes(folder: Path, spec: ModelSpec) -> int:
-    """Return the bytes of a located model's weights in the precision in which this machine would load them.
+    """Return the bytes of a located model's weights as this machine would load them.
 
     Raises:
         BadInput: a GPU is requested, but there is none.
     """
-    dtype = resolve_dtype(spec.dtype, resolve_device(spec.device))
-    return float32_bytes(folder) // (1 if dtype == "float32" else 2)
+    device = resolve_device(spec.device)
+    plain = float32_bytes(folder) // (1 if resolve_dtype(spec.dtype, device) == "float32" else 2)
+    settings = read_json(folder / "config.json").get("quantization_config")
+    if not isinstance(settings, dict):
+        return plain
+    if device == "cpu" and (packed := _MADE_PLAIN.get(str(settings.get("quant_method")))):
+        return packed * plain
+    return sum(path.stat().st_size for path in weight_files(folder))  # quantised weights stay as they are
 
 
 def visible_gpus(device: str) -> int:

@@ -29,6 +29,7 @@ class ModelSpec:
         adapter: a local folder or hub id with a LoRA adapter (peft), which is merged into the weights.
         dtype: precision of the weights; "auto" is float32 on a CPU, bfloat16 on a GPU.
         device: "cpu", "cuda", or "auto".
+        gpus: of a worker, over which the model is spread if there are several.
         trust_remote_code: run model code that comes with the download. Off unless asked for.
         cache: folder for converted models; None is the user's cache folder.
     """
@@ -38,6 +39,7 @@ class ModelSpec:
     adapter: str | None = None
     dtype: Precision = "auto"
     device: str = "auto"
+    gpus: int = 1
     trust_remote_code: bool = False
     cache: str | None = None
 

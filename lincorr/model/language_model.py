@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lincorr.errors import LincorrError
 from lincorr.model.last_layer import LastFeedForward
 from lincorr.model.parts import find_decoder, find_readout
+from lincorr.model.placement import devices_of, is_placed
 from lincorr.model.reach import RotaryState, reach
 from lincorr.model.transfer import Transfer
 from lincorr.model.tree_inputs import TreeInputs
@@ -44,7 +45,7 @@ class _WithTotal:
 
 
 class LanguageModel:
-    """A causal language model with its tokenizer and output head, on one device.
+    """A causal language model with its tokenizer and output head, on one device or spread over several.
 
     Prompts are int64 arrays of one length, (batch, T), never padded: several architectures ignore an
     attention mask when they derive positions.
@@ -52,21 +53,26 @@ class LanguageModel:
     Attributes:
         model: of transformers, in evaluation mode.
         decoder: the part of it below the output head.
+        device: where token ids go.
         dtype: precision of the weights, such as "float32".
-        readout: the output head, on the device and in the model's precision.
+        quantization: a phrase that says how the weights are quantised; empty where they are not.
+        readout: the output head, in the model's precision, on the last of the model's devices.
     """
 
     # Tokens of each prompt of a trial pass.
     TRIAL_LENGTH = 8
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, device: str) -> None:
-        self.model = model.to(device).eval()
+    def __init__(self, model: Any, tokenizer: Tokenizer, device: str, quantization: str = "") -> None:
+        self.model = (model if is_placed(model) else model.to(device)).eval()
         self.decoder = find_decoder(model)
         self.tokenizer = tokenizer
         self.device = device
         self.dtype = str(model.dtype).removeprefix("torch.")
+        self.quantization = quantization
         self.readout = find_readout(self.model, token_ids(tokenizer)[-1] + 1)
-        self._transfer = Transfer(device)
+        self._head_device = self.readout.weight.device
+        self._transfer = Transfer(str(self._head_device))
+        self._ahead = max(1, len(devices_of(model)))
         self._trees = TreeInputs(self.decoder, device)
         self._reach = reach(model.config)
         self._rotary = RotaryState(model)
@@ -123,8 +129,9 @@ class LanguageModel:
     ) -> Iterator[tuple[Batch, NDArray[np.float32], Logits]]:
         """Run the forward passes of batches; yield each with its hidden states and logits.
 
-        One batch is always in flight: a GPU computes it while the host receives the one before. A batch
-        that the device cannot hold is split in two, and so are its halves.
+        One batch for each device is always in flight: a GPU computes it while the next has the one before,
+        and the host receives the last. A batch that the device cannot hold is split in two, and so are its
+        halves.
 
         Raises:
             LincorrError: the device cannot hold even one prompt tree.
@@ -141,7 +148,7 @@ class LanguageModel:
                 except RuntimeError as problem:
                     waiting.extendleft(reversed(_smaller(next_one, problem)))
                     continue
-                if len(in_flight) > 1:
+                if len(in_flight) > self._ahead:
                     done, arrive = in_flight.popleft()
                     yield done, *arrive()
         for done, arrive in in_flight:
@@ -173,8 +180,10 @@ class LanguageModel:
         """Return the weights of the decoder's last layers, or of all (None).
 
         Raises:
-            LincorrError: the decoder's layers are not found.
+            LincorrError: the decoder's layers are not found, or their weights are quantised.
         """
+        if getattr(self.model, "is_quantized", False):
+            raise LincorrError("model: its weights are quantised and have no gradients; name the plain model")
         chosen = self.layers() if last is None else self.layers()[-last:]
         return [weight for layer in chosen for weight in layer.parameters()]
 
@@ -186,8 +195,8 @@ class LanguageModel:
         return next(iter(wrong.items()), None)
 
     def part_of_readout(self, columns: NDArray[np.int64] | None) -> Readout:
-        """Return the head for some token ids, or for all (None), in float32 on the model's device."""
-        head = self.readout if columns is None else self.readout.columns(self._tensor(columns))
+        """Return the head for some token ids, or for all (None), in float32 on the head's device."""
+        head = self.readout if columns is None else self.readout.columns(self._of_head(columns))
         bias = None if head.bias is None else head.bias.float()
         return Readout(head.weight.float(), bias, head.scale, head.softcap)
 
@@ -197,7 +206,7 @@ class LanguageModel:
         A token's logit less that number is the log of its probability.
         """
         head = self.part_of_readout(None)
-        return [_WithTotal(head, self._tensor(ids)) for ids in columns]
+        return [_WithTotal(head, self._of_head(ids)) for ids in columns]
 
     def host_readout(self) -> Readout:
         """Return the whole head as float32 NumPy arrays."""
@@ -229,6 +238,9 @@ class LanguageModel:
     def _tensor(self, ids: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids)).to(self.device)
 
+    def _of_head(self, columns: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(columns)).to(self._head_device)
+
     def _layers(self) -> list[torch.nn.Module]:
         wanted = getattr(self.model.config.get_text_config(), "num_hidden_layers", None)
         for module in self.model.modules():  # whatever the architecture calls its list of layers
@@ -241,7 +253,7 @@ class LanguageModel:
         self, ids: NDArray[np.int64], shape: TreeShape, readouts: Sequence[Reads], *, ends_only: bool
     ) -> Callable[[], tuple[NDArray[np.float32], Logits]]:
         """Start a forward pass; what is returned waits for its hidden states and logits."""
-        states = self._end_states(ids, shape, ends_only=ends_only).float()
+        states = self._end_states(ids, shape, ends_only=ends_only).to(self._head_device).float()
         logits = [self._transfer.start(head.logits(states[:, end])) for end, head in enumerate(readouts)]
         hidden = self._transfer.start(states)
         return lambda: (hidden(), [one() for one in logits])

@@ -1,7 +1,9 @@
 """Loading a model, its tokenizer or its configuration with transformers; a process caches one model."""
 
 import functools
+import sys
 import threading
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,8 @@ from lincorr.model.adapter import merge_adapter
 from lincorr.model.device import resolve_device, resolve_dtype
 from lincorr.model.files import ModelSpec, locate, locate_adapter
 from lincorr.model.huggingface import quiet_transformers, reason
+from lincorr.model.placement import placement, require_placed
+from lincorr.model.quantized import not_loaded, quantization_of
 from lincorr.model.weights import require_weights
 from lincorr.prompts.tokens import Tokenizer
 
@@ -69,11 +73,11 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
 
 
 def load_model(spec: ModelSpec) -> "LanguageModel":
-    """Locate and load a model onto its device.
+    """Locate and load a model onto its device, or onto the GPUs of this worker.
 
     Raises:
-        BadInput: there is no such model or adapter, it is not a causal language model, or its weights are not
-            those that its configuration describes.
+        BadInput: there is no such model or adapter, it is not a causal language model, its weights are not
+            those that its configuration describes, or they do not fit or cannot be computed with here.
     """
     import torch
 
@@ -83,26 +87,29 @@ def load_model(spec: ModelSpec) -> "LanguageModel":
     folder, adapter = locate(spec), locate_adapter(spec)
     device = resolve_device(spec.device)
     dtype = getattr(torch, resolve_dtype(spec.dtype, device))
-    load_config(folder, trust_remote_code=spec.trust_remote_code)  # which is refused in its own words
+    config = load_config(folder, trust_remote_code=spec.trust_remote_code)  # refused in its own words
+    quantization = quantization_of(config)
+    where = placement(spec, device, quantized=quantization is not None)
     transformers = quiet_transformers()
     try:
-        model, loading = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=spec.trust_remote_code,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
-        )
+        with redirect_stdout(sys.stderr):  # some packages for quantised weights print
+            model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                trust_remote_code=spec.trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                **where,
+            )
     except Exception as problem:
-        raise BadInput(
-            f"model: {spec.source!r} cannot be loaded as a causal language model ({reason(problem)})"
-        ) from problem
+        raise not_loaded(spec.source, quantization, reason(problem)) from problem
+    require_placed(model, spec)
     require_weights(model, loading, spec.source)
     if adapter is not None:
         model = merge_adapter(model, adapter)
     tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
-    loaded = LanguageModel(model, tokenizer, device)
+    loaded = LanguageModel(model, tokenizer, device, quantization.as_loaded(model) if quantization else "")
     require_causal(loaded.model, loaded.vocabulary_size, spec.source)
     return loaded
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from lincorr.errors import BadInput
+from lincorr.errors import BadInput, in_one_line
 from lincorr.readout import Readout
 
 # Names of the cap of logits: Gemma's, RecurrentGemma's and xLSTM's.
@@ -24,10 +24,12 @@ def find_readout(model: Any, n_tokens: int) -> Readout:
     """Return the output head of the first `n_tokens` tokens: tied or not, biased, scaled or soft-capped.
 
     Raises:
-        BadInput: no one matrix gives the logits.
+        BadInput: no one matrix gives the logits, or it is quantised and cannot be had plain.
     """
     head, config = model.get_output_embeddings(), model.config.get_text_config()
     weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
+    if head is not None and getattr(model, "is_quantized", False):
+        weight = weight if _is_plain(weight) else _rows(head, model)
     if weight is None:
         raise BadInput(
             f"model: {type(model).__name__} has no output head (get_output_embeddings); name another model"
@@ -38,6 +40,35 @@ def find_readout(model: Any, n_tokens: int) -> Readout:
         _scale(config),
         softcap(config),
     )
+
+
+def _is_plain(weight: Any) -> bool:
+    import torch
+
+    plain = (torch.float32, torch.float16, torch.bfloat16)
+    return type(weight) in (torch.Tensor, torch.nn.Parameter) and weight.dtype in plain
+
+
+def _rows(head: Any, model: Any) -> Any:
+    """Return the matrix (V, width) of a quantised head: what it makes of the unit vectors.
+
+    Raises:
+        BadInput: it fails.
+    """
+    import torch
+
+    tensor = next(iter((*head.parameters(), *head.buffers())), None)
+    width = getattr(head, "in_features", model.config.get_text_config().hidden_size)
+    bias = getattr(head, "bias", None)
+    try:
+        with torch.no_grad():
+            rows = head(torch.eye(width, dtype=model.dtype, device=None if tensor is None else tensor.device))
+            return (rows if bias is None else rows - bias).T.contiguous()
+    except Exception as problem:  # of whatever library computes quantised products
+        raise BadInput(
+            f"model: its output head is quantised and gives no rows ({in_one_line(problem)}); name a "
+            "checkpoint whose head is not quantised"
+        ) from problem
 
 
 def _scale(config: Any) -> float:

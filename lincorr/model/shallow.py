@@ -51,7 +51,8 @@ class Vocabulary:
     def of(cls, model: LanguageModel, ids: NDArray[np.int64]) -> "Vocabulary":
         """Take it from a model, without bias and scale of its head."""
         embeddings = model.model.get_input_embeddings().weight.detach().float()
-        return cls(embeddings, model.part_of_readout(ids).weight.detach(), ids)
+        head = model.part_of_readout(ids).weight.detach().to(embeddings.device)
+        return cls(embeddings, head, ids)
 
     def bags(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the mean embedding (prompts, d) of each prompt's tokens."""

@@ -30,6 +30,8 @@ class Identity:
         passes: how forward passes are made: "trunk" (prompts merged where they begin alike, with their common
             beginning computed once), "trees" (merged only), "plain" (one template at a time), or "whole"
             (one template at a time, with the model's own head).
+        quantization: how the weights were quantised in the passes, and with which settings; empty for plain
+            weights, and in older stores.
         ends_only: whether a pass computes the last layer's feed-forward network only where prompts end.
     """
 
@@ -50,6 +52,7 @@ class Identity:
     passes: Passes
     tokens: str = ""
     ends_only: bool = False
+    quantization: str = ""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Identity":
@@ -78,6 +81,11 @@ def _can_be(value: Any, kind: Any) -> bool:
     return type(value) is int and value > 0 if kind is int else isinstance(value, kind)
 
 
+def quantized_by(phrase: str) -> str:
+    """Return an identity's `quantization` without its settings; "plain" where there is none."""
+    return phrase.partition(" {")[0] or "plain"
+
+
 # What a difference in a field means, and which setting resolves it; the store's source and URL follow.
 _REFUSALS = {
     "config": "model: another model: its configuration differs from",
@@ -86,6 +94,7 @@ _REFUSALS = {
     "tokens": "model: its tokenizer, as it is set and as this version of transformers reads it, makes other "
     "tokens than that of",
     "compute": "model.dtype: {new} where the store was computed in {old} by",
+    "quantization": "model: weights computed with as {new} where they were as {old} in the store of",
     "precision": "store.precision: {new} where the store has {old} of",
     "hidden": "store.hidden: {new} where the store has {old} for",
     "shard_rows": "store.shard_rows: {new} where the store has {old} for",
@@ -102,5 +111,7 @@ def require_same(stored: Identity, wanted: Identity, url: str) -> None:
     for name, refusal in _REFUSALS.items():
         old, new = getattr(stored, name), getattr(wanted, name)
         if old != new:
+            if name == "quantization":
+                old, new = quantized_by(old), quantized_by(new)
             what = refusal.format(old=old, new=new)
             raise BadInput(f"{what} {stored.source!r} in {url!r}; use that, or name another store")

@@ -44,6 +44,8 @@ def refuse_contradictions(config: RunConfig) -> None:
     _refuse_of_the_model(config.model)
     _refuse_of_the_subjects(config.subjects)
     _refuse_of_the_cluster(config.cluster)
+    if config.cluster.gpus_per_worker > 1:
+        _refuse_of_several_gpus(config.cluster, config.model)
     if not config.relations:
         raise BadInput("relations: the list is empty; name at least one relation")
     _refuse_credentials(config.model_dump(mode="json"))
@@ -114,6 +116,24 @@ def _refuse_of_the_cluster(cluster: ClusterSettings) -> None:
             raise BadInput(
                 f"cluster.maximum: {cluster.maximum} is less than cluster.minimum {cluster.minimum}"
             )
+
+
+def _refuse_of_several_gpus(cluster: ClusterSettings, model: ModelSettings) -> None:
+    several = f"cluster.gpus_per_worker is {cluster.gpus_per_worker}"
+    if model.device not in ("auto", "cuda"):
+        raise BadInput(f"model.device: {model.device} is one device and {several}; use cuda or auto")
+    if cluster.gpus not in (None, cluster.gpus_per_worker):
+        raise BadInput(
+            f"cluster.gpus: {cluster.gpus} where {several}: a job or host then has one worker; leave it out"
+        )
+    if len(set(cluster.hosts)) < len(cluster.hosts):
+        raise BadInput(f"cluster.hosts: a host is named twice and {several}; both would take the same GPUs")
+    if cluster.pool is not None:
+        raise BadInput(f"cluster.pool: a pool is of one GPU and {several}; leave it out")
+    if cluster.protocol != "tcp":
+        raise BadInput(
+            f"cluster.protocol: {cluster.protocol} is for workers of one GPU and {several}; use tcp"
+        )
 
 
 def _refuse_credentials(settings: Any, name: str = "") -> None:

@@ -4,6 +4,7 @@ Every field is one flag: ``subjects.count`` is ``--subjects-count``. The descrip
 the text of its help and of the table in docs/configuration.md.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -179,6 +180,13 @@ class ClusterSettings(Section):
     gpus: int | None = Field(
         None, ge=1, le=1024, description="GPUs per job (slurm) or host (ssh), with one worker per GPU."
     )
+    gpus_per_worker: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs of a worker: with several, the model is spread over them, layer by layer; a job "
+        "(slurm) or host (ssh) then has one worker.",
+    )
     pool: str | None = Field(None, description="Memory pool of each GPU (gpus), such as 20GB; default: none.")
     protocol: Literal["tcp", "ucx"] = Field("tcp", description="Protocol between workers (gpus): tcp or ucx.")
     queue: str | None = Field(None, description="SLURM partition.")
@@ -189,6 +197,11 @@ class ClusterSettings(Section):
         (), description="Further #SBATCH options, such as --constraint=a100."
     )
     spec: Path | None = Field(None, description="File with the DaskCluster resource (kubernetes).")
+
+    @property
+    def workers_per_job(self) -> int:
+        """Workers of a SLURM job: one for each GPU, or one that has them all."""
+        return 1 if self.gpus_per_worker > 1 else self.gpus or 1
 
     def tls_files(self) -> tuple[Path, Path, Path]:
         """Return the paths of authority, certificate and key."""
@@ -280,6 +293,10 @@ class RunConfig(Section):
     cluster: ClusterSettings = ClusterSettings()
     fit: FitSettings = FitSettings()
     report: ReportSettings = ReportSettings()
+
+    def model_spec(self) -> ModelSpec:
+        """Return the model as it is sent to workers, which spread it over their GPUs."""
+        return replace(self.model.spec(), gpus=self.cluster.gpus_per_worker)
 
     def to_remember(self) -> dict[str, Any]:
         """Return the settings that a store remembers, as JSON values: of the task, not of where it ran."""

@@ -119,7 +119,7 @@ def ask_copies(
     """
     run.evaluate()
     store = run.store(write=True)
-    spec = replace(run.config.model.spec(), dtype="float32")
+    spec = replace(run.config.model_spec(), dtype="float32")
     worker_bytes, gpus = _MODEL_COPIES * float32_bytes(run.inputs.folder), visible_gpus(spec.device)
     with (
         run.timed(stage),

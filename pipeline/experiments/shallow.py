@@ -128,7 +128,7 @@ def shallow(run: Run, options: ShallowOptions) -> ShallowResults:
     """
     config = run.config.model_copy(update={"wordings": "paper"})  # they learn answers, not wordings
     relations, texts = prepare_relations(config)
-    spec = replace(config.model.spec(), dtype="float32")
+    spec = replace(config.model_spec(), dtype="float32")
     folder = locate(spec)
     tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
     letters = letter_columns(tokenizer)

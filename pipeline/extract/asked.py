@@ -12,7 +12,7 @@ from lincorr.model.load import shared_model
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.extract.questions import ask_questions
-from pipeline.extract.shard import require_model
+from pipeline.extract.shard import require_model, require_quantization
 from pipeline.extract.stage import model_spec
 from pipeline.plan.plan import asked_to_do
 from pipeline.prepare.asked import AskedInputs
@@ -56,6 +56,7 @@ def ask(task: AskTask) -> Receipt:
     model = shared_model(task.model)
     began = time.time()
     store = LogitStore.open(task.store, write=True)
+    require_quantization(model, store.identity)
     asked = task.asked
     answers = ask_questions(model, store.identity, asked)
     described = {

@@ -40,6 +40,7 @@ class ModelCheck:
     Attributes:
         vocabulary_size, width: of the output head and of the hidden state.
         compute: precision of the weights.
+        quantization: how they are quantised; empty where they are not.
         device: cpu or cuda:N.
         head: the read-out, described.
         linear: whether logits are a linear function of hidden states.
@@ -53,6 +54,7 @@ class ModelCheck:
     vocabulary_size: int
     width: int
     compute: str
+    quantization: str
     device: str
     head: str
     linear: bool
@@ -113,6 +115,7 @@ def check_model(task: CheckTask) -> ModelCheck:
         vocabulary_size=model.vocabulary_size,
         width=model.width,
         compute=model.dtype,
+        quantization=model.quantization,
         device=model.device,
         head=model.readout.describe(),
         linear=passes != "whole" and model.readout.kind == "linear",
@@ -132,6 +135,7 @@ def _tuned(model: "LanguageModel", task: CheckTask, shard_rows: int, *, by_state
     facts = {
         "model": task.fingerprint.short,
         "device": model.device,
+        "gpus": task.model.gpus,
         "dtype": model.dtype,
         "by_states": by_states,
         "threads": threads_in_use(),

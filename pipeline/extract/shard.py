@@ -14,6 +14,7 @@ from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint, fingerprint_of
 from lincorr.model.load import shared_model
 from lincorr.prompts.trees import PromptTemplate
+from lincorr.store.identity import Identity, quantized_by
 from lincorr.store.store import LogitStore
 from pipeline.extract.audit import require_audit
 from pipeline.extract.forward import forward, prepare_work
@@ -69,6 +70,7 @@ def extract_shard(task: ExtractTask) -> Receipt:
     began = time.time()
     opened = _opened(task.store, task.run)
     store = opened.store
+    require_quantization(model, store.identity)
     subjects = store.subjects(store.shards.rows(task.shard))
     counts = {name: store.shards.whole_rows(name, task.shard) for name in task.templates}
     missing = {name: count for name, count in counts.items() if count != len(subjects)}
@@ -132,6 +134,20 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
             "planned with; give every worker the same files and the same version of transformers"
         )
     _checked.add((spec, wanted))
+
+
+def require_quantization(model: "LanguageModel", identity: Identity) -> None:
+    """Check that a worker computes with quantised weights as the store's did: kernels depend on the device.
+
+    Raises:
+        LincorrError: they are not.
+    """
+    here, made = (quantized_by(phrase) for phrase in (model.quantization, identity.quantization))
+    if identity.quantization and here != made:
+        raise LincorrError(
+            f"model: worker {this_worker()} computes with weights as {here}, and the store was made with "
+            f"those as {made}: devices or packages differ; use the same, or name another store"
+        )
 
 
 class _Opened:

@@ -59,7 +59,7 @@ def create_store(executor: Executor, config: RunConfig, inputs: Inputs, narrator
         BadInput: hidden states are asked for, and do not lead to the model's logits.
     """
     task = CheckTask(
-        model=config.model.spec(),
+        model=config.model_spec(),
         fingerprint=inputs.fingerprint,
         templates={name: template.text for name, template in inputs.templates.items()},
         subjects=inputs.extremes,
@@ -105,6 +105,7 @@ def _identity(check: ModelCheck, config: RunConfig, inputs: Inputs) -> Identity:
         batch_tokens=check.batch_tokens,
         passes=check.passes,
         ends_only=check.ends_only,
+        quantization=check.quantization,
     )
 
 
@@ -207,7 +208,7 @@ def extract_shards(
 
 def model_spec(store: LogitStore, config: RunConfig) -> ModelSpec:
     """Return the model to load, in the store's precision."""
-    return replace(config.model.spec(), dtype=cast(Precision, store.identity.compute))
+    return replace(config.model_spec(), dtype=cast(Precision, store.identity.compute))
 
 
 def _prompts(store: LogitStore, tasks: Sequence[ExtractTask]) -> int:

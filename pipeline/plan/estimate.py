@@ -24,10 +24,11 @@ from pipeline.plan.costs import (
     relation_bytes,
 )
 from pipeline.plan.gpus import Device
-from pipeline.plan.workload import Workload
+from pipeline.plan.workload import Workload, dtype_bytes
 from pipeline.runtime.executor import TASKS_AT_ONCE
 
 _SHARDS_A_WORKER = 4  # enough that a worker hardly waits for the last
+_MOST_GPUS = 64  # of a worker
 _LONG = 60.0  # seconds that are worth a remark
 
 
@@ -75,13 +76,19 @@ def estimate(work: Workload, device: Device, gpus: int) -> Estimate:
     """Estimate a run on so many GPUs.
 
     Raises:
-        BadInput: the model does not fit into one GPU.
+        BadInput: the model does not fit into the GPUs of a worker, or there are fewer.
     """
+    each = work.gpus_per_worker
+    if gpus < each:
+        raise BadInput(f"cluster.gpus_per_worker: {each} are more than the {gpus} of --gpus; set it lower")
     needed = gpu_bytes(work)
     if needed > device.memory_bytes:
+        enough = (n for n in range(each + 1, _MOST_GPUS + 1) if gpu_bytes(work, n) <= device.memory_bytes)
+        least = next(enough, None)
         raise BadInput(
-            f"model: {needed / 1e9:.0f} GB of weights and activations do not fit into one {device.name} "
-            f"({device.memory_bytes / 1e9:.0f} GB), and a model is not split; take a smaller one"
+            f"model: {needed / 1e9:.0f} GB of weights and activations{', each,' if each > 1 else ''} do not "
+            f"fit into one {device.name} ({device.memory_bytes / 1e9:.0f} GB); "
+            + (f"set cluster.gpus_per_worker to {least}" if least else "take a smaller model")
         )
     stages = (
         _load(work, device, gpus),
@@ -92,17 +99,24 @@ def estimate(work: Workload, device: Device, gpus: int) -> Estimate:
     return Estimate(device.name, gpus, stages, tuple(_notes(work, device, gpus, stages)))
 
 
-def gpu_bytes(work: Workload) -> int:
-    """Return the memory of one GPU: weights, head columns in float32, and the activations of two passes."""
+def gpu_bytes(work: Workload, gpus_per_worker: int | None = None) -> int:
+    """Return the memory of one GPU: weights, head columns in float32, and the activations of two passes.
+
+    Of several GPUs that share the weights, the last also has the head columns.
+    """
     sizes = work.sizes
     width = 8 * sizes.width + 3 * sizes.inner_width  # residual, norms, q, k, v; gate, up and their product
-    activations = 2 * work.batch_tokens * width * (work.weight_bytes // sizes.parameters)
+    activations = 2 * work.batch_tokens * width * dtype_bytes(work.dtype)
     heads = 4 * sizes.width * sum(work.columns.values())
-    return work.weight_bytes + heads + activations + CUDA_CONTEXT_BYTES
+    share = work.weight_bytes // (gpus_per_worker or work.gpus_per_worker)
+    return share + heads + activations + CUDA_CONTEXT_BYTES
 
 
 def extract_seconds(work: Workload, device: Device, rows: int) -> float:
-    """Return the time of one GPU for so many subjects: of products, or of reading the weights if longer."""
+    """Return the time of a worker for so many subjects: of products, or of reading the weights if longer.
+
+    Several GPUs of a worker count as one: each has its layers, and waits for the others.
+    """
     products = rows * work.subject_flops / (device.efficiency * device.peak(work.dtype))
     passes = rows * work.own_tokens / work.batch_tokens
     return max(products, passes * work.weight_bytes / device.memory_bandwidth)
@@ -128,14 +142,17 @@ def _load(work: Workload, device: Device, gpus: int) -> StageEstimate:
         + work.file_bytes / HASH_RATE
         + work.weight_bytes / device.host_link,
         network_bytes=read,
-        gpu_bytes=work.weight_bytes + CUDA_CONTEXT_BYTES,
+        gpu_bytes=work.weight_bytes // work.gpus_per_worker + CUDA_CONTEXT_BYTES,
         host_bytes=TORCH_LIBRARY_BYTES + work.weight_bytes,
     )
 
 
 def _extract(work: Workload, device: Device, gpus: int) -> StageEstimate:
-    busy = min(gpus, work.n_shards)
-    rows = min(-(-work.n_shards // gpus) * work.shard_rows, work.n_stored)  # of the GPU with the most shards
+    workers = gpus // work.gpus_per_worker
+    busy = min(workers, work.n_shards) * work.gpus_per_worker
+    rows = min(
+        -(-work.n_shards // workers) * work.shard_rows, work.n_stored
+    )  # of the one with the most shards
     copied = 4 * rows * work.row_width / device.host_link  # beside the next pass
     written = work.data_bytes + work.head_bytes
     messages = MESSAGE_BYTES * work.n_shards
@@ -230,10 +247,12 @@ def _notes(work: Workload, device: Device, gpus: int, stages: tuple[StageEstimat
             "Without a tokenizer, words stand for tokens and every answer for a column: the domain's fits "
             "come out too long, since most names are more than one token."
         )
-    if gpus > 1 and work.n_shards < _SHARDS_A_WORKER * gpus:
-        better = max(1, work.n_stored // (_SHARDS_A_WORKER * gpus))
+    workers = gpus // work.gpus_per_worker
+    if workers > 1 and work.n_shards < _SHARDS_A_WORKER * workers:
+        better = max(1, work.n_stored // (_SHARDS_A_WORKER * workers))
+        whom = f"{gpus} GPUs" if workers == gpus else f"{workers} workers of {work.gpus_per_worker} GPUs"
         notes.append(
-            f"{work.n_shards:,} shards for {gpus} GPUs: some are idle at times; set store.shard_rows to "
+            f"{work.n_shards:,} shards for {whom}: some are idle at times; set store.shard_rows to "
             f"{better:,} or less."
         )
     alone = sum(stage.seconds for stage in stages[2:])

@@ -51,7 +51,7 @@ def fit_memory(
         return _without_libraries(int(settings.memory * 1e9), "fit.memory")
     if host_bytes is None:
         if cluster and cluster.kind in _ON_OTHER_MACHINES and cluster.memory:
-            of_a_worker = _parse_bytes(cluster.memory) // (cluster.gpus or 1)
+            of_a_worker = _parse_bytes(cluster.memory) // cluster.workers_per_job
             return _without_libraries(of_a_worker, "cluster.memory")
         host_bytes = available_bytes()
     return host_bytes // 2

@@ -6,6 +6,7 @@ from typing import Any
 
 from lincorr.errors import BadInput, in_one_line
 from lincorr.model.parts import softcap
+from lincorr.model.quantized import quantization_of
 
 _ROUTED = ("num_local_experts", "num_experts", "n_routed_experts")
 
@@ -24,6 +25,7 @@ class ModelSizes:
         vocabulary_size: V.
         softcap: whether logits are capped, and so not linear in the hidden state.
         stored_dtype: precision of the weights in their files.
+        bits: of a weight of the matrices, where they are quantised.
     """
 
     config: Any = field(repr=False, compare=False)
@@ -35,6 +37,7 @@ class ModelSizes:
     vocabulary_size: int
     softcap: bool
     stored_dtype: str
+    bits: float | None = None
 
     @property
     def parameters(self) -> int:
@@ -51,7 +54,7 @@ class ModelSizes:
         return self._counted[1]
 
     @cached_property
-    def _counted(self) -> tuple[int, int]:
+    def _counted(self) -> tuple[int, int, int]:
         import torch
         import transformers
 
@@ -61,9 +64,14 @@ class ModelSizes:
                     self.config, trust_remote_code=self.trust_remote_code
                 )
             text = self.config.get_text_config()
-            return sum(p.numel() for p in model.parameters()), _multiplied(model, text)
+            return sum(p.numel() for p in model.parameters()), *_multiplied(model, text)
         except Exception as problem:  # anything may be missing from a configuration
             raise _unreadable(problem) from problem
+
+    def weight_bytes(self, dtype_bytes: int) -> int:
+        """Return the bytes of all weights, where plain ones take so many each."""
+        quantised = self._counted[2] if self.bits else 0
+        return round(dtype_bytes * (self.parameters - quantised) + quantised * (self.bits or 0) / 8)
 
     def flops(self, own_tokens: int, seen_tokens: int) -> float:
         """Return the operations of one prompt tree, without the output head.
@@ -82,6 +90,7 @@ def model_sizes(config: Any, *, trust_remote_code: bool = False) -> ModelSizes:
     Raises:
         BadInput: it is no causal language model's.
     """
+    quantization = quantization_of(config)
     try:
         text = config.get_text_config()
         heads = _size(text, "num_attention_heads") or 0
@@ -96,6 +105,7 @@ def model_sizes(config: Any, *, trust_remote_code: bool = False) -> ModelSizes:
             vocabulary_size=int(text.vocab_size),
             softcap=softcap(text) is not None,
             stored_dtype=str(getattr(config, "dtype", None) or "float32").removeprefix("torch."),
+            bits=quantization.bits if quantization else None,
         )
     except Exception as problem:  # anything may be missing from a configuration
         raise _unreadable(problem) from problem
@@ -115,7 +125,8 @@ def _unreadable(problem: Exception) -> BadInput:
     return BadInput(f"model: its sizes cannot be read off its config.json ({in_one_line(problem)})")
 
 
-def _multiplied(model: Any, text: Any) -> int:
+def _multiplied(model: Any, text: Any) -> tuple[int, int]:
+    """Count the parameters that a token is multiplied by, and those of all such matrices."""
     import torch
 
     tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
@@ -124,8 +135,9 @@ def _multiplied(model: Any, text: Any) -> int:
         tables.add(id(head.weight))
     experts = next((int(n) for name in _ROUTED if (n := getattr(text, name, None))), 0)
     share = int(getattr(text, "num_experts_per_tok", None) or experts) / experts if experts else 1.0
-    total = 0.0
+    total, every = 0.0, 0
     for name, parameter in model.named_parameters():
         if parameter.ndim >= 2 and id(parameter) not in tables:
+            every += parameter.numel()
             total += parameter.numel() * (share if ".experts." in name else 1.0)
-    return round(total)
+    return round(total), every

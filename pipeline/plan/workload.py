@@ -70,6 +70,7 @@ class Workload:
         itemsize: bytes of a stored number.
         shard_rows: subjects in a shard.
         batch_tokens: in a pass.
+        gpus_per_worker: over which a copy of the model is spread.
         tokenized: whether tokens and columns were counted by the model's tokenizer, or words and names were.
     """
 
@@ -86,6 +87,7 @@ class Workload:
     itemsize: int
     shard_rows: int
     batch_tokens: int
+    gpus_per_worker: int
     tokenized: bool
 
     @property
@@ -125,12 +127,12 @@ class Workload:
     @property
     def file_bytes(self) -> int:
         """Bytes of the model's weight files."""
-        return self.sizes.parameters * dtype_bytes(self.sizes.stored_dtype)
+        return self.sizes.weight_bytes(dtype_bytes(self.sizes.stored_dtype))
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weights of one loaded copy."""
-        return self.sizes.parameters * dtype_bytes(self.dtype)
+        return self.sizes.weight_bytes(dtype_bytes(self.dtype))
 
     @property
     def subject_flops(self) -> float:
@@ -233,6 +235,7 @@ def _workload(
         itemsize=itemsize,
         shard_rows=made.shard_rows if made else shard_rows(config.store.shard_rows, on_gpu=device == "cuda"),
         batch_tokens=made.batch_tokens if made else config.cluster.batch_tokens or BATCH_TOKENS,
+        gpus_per_worker=config.cluster.gpus_per_worker,
         tokenized=counts.tokenized,
     )
 

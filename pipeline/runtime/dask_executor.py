@@ -282,8 +282,10 @@ def open_executor(
         yield Serial()
         return
     workers, threads = _shape(settings, model_bytes, gpus)
-    if gpus > 1 and settings.kind == "local":
-        tell(f"{gpus} GPUs are visible and one of them is used; cluster.kind gpus starts a worker on each")
+    used = settings.gpus_per_worker
+    if gpus > used and settings.kind == "local":
+        what = "one of them is" if used == 1 else f"{used} of them are"
+        tell(f"{gpus} GPUs are visible and {what} used; cluster.kind gpus uses all")
     if warning := exposure_note(settings):
         tell(warning)
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)

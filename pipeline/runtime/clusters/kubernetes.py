@@ -69,6 +69,7 @@ def cluster_resource(settings: ClusterSettings, inherited: dict[str, Any]) -> di
         for part in (worker, resource["spec"]["scheduler"]):
             variables = part["spec"]["containers"][0].setdefault("env", [])
             variables += [{"name": name, "value": value} for name, value in inheritance(inherited).items()]
+        granted = _gpus(worker["spec"]["containers"][0])
     except (
         OSError,
         UnicodeDecodeError,
@@ -82,7 +83,18 @@ def cluster_resource(settings: ClusterSettings, inherited: dict[str, Any]) -> di
             f"cluster.spec: {settings.spec} is not a DaskCluster resource ({_one_line(problem)}); "
             "see deploy/kubernetes/cluster.yaml"
         ) from None
+    if granted < settings.gpus_per_worker > 1:
+        raise BadInput(
+            f"cluster.spec: in {settings.spec} a worker is limited to {granted} GPUs, and "
+            f"cluster.gpus_per_worker is {settings.gpus_per_worker}; limit it to as many (nvidia.com/gpu)"
+        )
     return dict(resource)
+
+
+def _gpus(container: Any) -> int:
+    """The GPUs that a container is given, of whatever maker."""
+    limits = (container.get("resources") or {}).get("limits") or {}
+    return sum(int(number) for name, number in limits.items() if name.endswith("/gpu"))
 
 
 def _one_line(problem: Exception) -> str:

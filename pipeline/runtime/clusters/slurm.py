@@ -26,7 +26,7 @@ _NEVER = "1000 days"
 
 def slurm_threads(settings: ClusterSettings) -> int:
     """Return the threads of a worker: its share of the job's cores."""
-    return settings.threads or max(1, (settings.cpus or 1) // max(1, settings.gpus or 1))
+    return settings.threads or max(1, (settings.cpus or 1) // settings.workers_per_job)
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def open_slurm(
     with dask.config.set({"distributed.deploy.lost-worker-timeout": _NEVER}), opened as cluster:
         refuse_what_slurm_refuses(cluster.job_script())
         if settings.maximum is None:
-            cluster.scale(settings.workers or max(1, settings.gpus or 1))
+            cluster.scale(settings.workers or settings.workers_per_job)
         with jobs_kept(cluster, tell):
             yield cluster
 
@@ -77,7 +77,9 @@ def slurm_options(settings: ClusterSettings, inherited: dict[str, Any]) -> dict[
     Every worker has `TASKS_AT_ONCE` threads for tasks: jobqueue divides "cores" by "processes" to get them,
     while `job_cpu` is what is requested of SLURM.
     """
-    workers = settings.gpus or 1
+    workers = settings.workers_per_job
+    several = settings.gpus_per_worker if settings.gpus_per_worker > 1 else None
+    gpus = several or settings.gpus
     walltime = settings.walltime or dask.config.get("jobqueue.slurm.walltime", None)
     exports = [f"export {name}={value}" for name, value in inheritance(inherited).items()]
     options: dict[str, Any] = {
@@ -93,8 +95,10 @@ def slurm_options(settings: ClusterSettings, inherited: dict[str, Any]) -> dict[
         "scheduler_options": {"host": settings.host, "dashboard_address": f"{settings.host}:0"},
         "security": Security() if settings.tls else None,
     }
-    if settings.gpus:
-        options["job_extra_directives"].append(f"--gres=gpu:{settings.gpus}")
+    if gpus:
+        options["job_extra_directives"].append(f"--gres=gpu:{gpus}")
+        options["worker_extra_args"] += ["--resources", f"{GPU}=1"]
+    if gpus and not several:  # otherwise a plain worker has all that SLURM gives to the job
         options["worker_command"] = "dask_cuda.cli"
-        options["worker_extra_args"] += ["--resources", f"{GPU}=1", "--device-memory-limit", "0"]
+        options["worker_extra_args"] += ["--device-memory-limit", "0"]
     return options

@@ -35,7 +35,10 @@ def ssh_options(settings: ClusterSettings) -> dict[str, Any]:
     protocol = "tls://" if settings.tls else "tcp://"
     first = settings.hosts[0]
     worker: dict[str, Any] = {"nthreads": TASKS_AT_ONCE, "memory_limit": 0}
-    if settings.gpus:
+    several = settings.gpus_per_worker > 1
+    if several:  # a plain worker has all that it sees
+        worker["resources"] = {GPU: 1}
+    elif settings.gpus:
         worker |= {"resources": f"{GPU}=1", "device_memory_limit": 0}
     return {
         "hosts": [first, *settings.hosts],
@@ -46,5 +49,5 @@ def ssh_options(settings: ClusterSettings) -> dict[str, Any]:
             "dashboard_address": f"{settings.host or LOOPBACK}:0",
         },
         "worker_options": worker,
-        "worker_class": "dask_cuda.CUDAWorker" if settings.gpus else "distributed.Nanny",
+        "worker_class": "dask_cuda.CUDAWorker" if settings.gpus and not several else "distributed.Nanny",
     }

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lincorr.errors import BadInput
 from pipeline.cli.main import main
-from pipeline.plan.estimate import Estimate, StageEstimate, estimate, extract_seconds
+from pipeline.plan.estimate import Estimate, StageEstimate, estimate, extract_seconds, gpu_bytes
 from pipeline.plan.gpus import DEVICES
-from tests.pipeline.plan.configurations import planned
+from tests.pipeline.plan.configurations import LLAMA_3_8B, planned
 
 
 def stages(found: Estimate) -> dict[str, StageEstimate]:
@@ -74,6 +75,42 @@ def test_a_plan_for_gpus_needs_the_configuration_alone(llama, capsys, tmp_path, 
     assert any("set store.shard_rows to 500 or less" in note for note in many["notes"])
     assert list(tmp_path.iterdir()) == []
     assert [path.name for path in llama.iterdir()] == ["config.json"]
+
+
+# https://huggingface.co/meta-llama/Meta-Llama-3-70B/blob/main/config.json
+LLAMA_3_70B = LLAMA_3_8B | {
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+}
+
+
+def test_a_model_of_several_gpus_has_as_many_fewer_workers(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_3_70B))
+    config = {"model.source": str(tmp_path), "subjects.count": "128000"}
+    with pytest.raises(BadInput, match=r"^model: 1\d\d GB .* do not fit into one H100 .*_worker to 2$"):
+        estimate(planned(config), DEVICES["h100"], 8)
+    work = planned(config | {"cluster.gpus_per_worker": "4"})
+    assert work.weight_bytes == 2 * 70_553_706_496
+    eight, sixteen = (stages(estimate(work, DEVICES["h100"], gpus)) for gpus in (8, 16))
+    assert work.weight_bytes / 4 < eight["extract"].gpu_bytes < work.weight_bytes / 4 + 12e9
+    # two workers share 32 shards, and each has the rate of one GPU
+    assert eight["extract"].seconds == pytest.approx(64_000 * work.subject_flops / (0.2 * 989e12), rel=0.05)
+    assert sixteen["extract"].seconds == pytest.approx(eight["extract"].seconds / 2)
+    assert eight["extract"].where == "8 GPUs"
+    with pytest.raises(BadInput, match=r"^cluster\.gpus_per_worker: 4 are more than the 2 of --gpus"):
+        estimate(work, DEVICES["h100"], 2)
+
+
+def test_quantised_weights_take_their_bits(tmp_path):
+    settings = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_3_70B | {"quantization_config": settings}))
+    work = planned({"model.source": str(tmp_path), "subjects.count": "1000"})
+    tables = 2 * 128_256 * 8192  # embeddings and head, which are plain
+    norms = 161 * 8192
+    assert work.weight_bytes == 2 * (tables + norms) + (70_553_706_496 - tables - norms) * 4.5 / 8
+    assert gpu_bytes(work) < 60e9
 
 
 @pytest.mark.parametrize(

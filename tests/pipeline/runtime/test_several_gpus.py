@@ -48,19 +48,20 @@ def first(seen: str) -> str:
     return seen.partition(",")[0]
 
 
-def report(workers: int | None, marker: str) -> None:
+def report(workers: int | None, marker: str, each: int) -> None:
     """Print, as JSON, where 32 tasks ran on `gpus`, and where 16 ran of which one killed its worker."""
-    with open_executor(
-        ClusterSettings(kind="gpus", workers=workers), model_bytes=1, tell=lambda _: None
-    ) as cluster:
+    settings = ClusterSettings(kind="gpus", workers=workers, gpus_per_worker=each)
+    with open_executor(settings, model_bytes=1, tell=lambda _: None) as cluster:
         even = cluster.run(Stage("where", where, range(32), overlapping=True, on_device=True))
         after = cluster.run(Stage("deadly", deadly, [marker] * 16, overlapping=True, on_device=True))
     print(json.dumps([even, after]))
 
 
-def ran(folder: Path, visible: str | None, workers: int | None = None) -> subprocess.CompletedProcess[str]:
+def ran(
+    folder: Path, visible: str | None, workers: int | None = None, each: int = 1
+) -> subprocess.CompletedProcess[str]:
     """Call `report` in a process that has the four GPUs."""
-    code = f"from {__name__} import report; report({workers!r}, {str(folder / 'killed')!r})"
+    code = f"from {__name__} import report; report({workers!r}, {str(folder / 'killed')!r}, {each})"
     command = [sys.executable, "-c", code]
     return subprocess.run(
         command, env=environment(folder / "stubs", visible), capture_output=True, text=True, check=False
@@ -99,6 +100,38 @@ def test_fewer_workers_than_gpus_take_the_first(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     even, _ = json.loads(done.stdout)
     assert {first(seen) for seen, _ in even} == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("visible", "workers", "owned"),
+    [
+        (None, None, [{"0", "1"}, {"2", "3"}]),
+        ("3,1,GPU-0", None, [{"3", "1"}]),
+        ("3,1,2,0", 1, [{"3", "1"}]),
+        ("MIG-a,MIG-c,GPU-2,GPU-3", 2, [{"MIG-a", "MIG-c"}, {"GPU-2", "GPU-3"}]),
+    ],
+)
+def test_a_worker_of_two_gpus_shares_neither(
+    visible: str | None, workers: int | None, owned: list[set[str]], tmp_path: Path
+) -> None:
+    done = ran(tmp_path, visible, workers, each=2)
+    assert done.returncode == 0, done.stderr
+    even, after = json.loads(done.stdout)
+    processes = {}
+    for seen, pid in even + after:  # the second has workers that were started again
+        own = set(seen.split(","))
+        assert own in owned
+        processes[pid] = frozenset(own)
+    assert {frozenset(own) for own in owned} == set(processes.values())
+    assert len({pid for _, pid in even}) == len(owned)
+
+
+def test_too_few_gpus_for_one_worker_are_one_line(tmp_path: Path) -> None:
+    done = ran(tmp_path, "0,1", each=4)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("lincorr.errors.BadInput: cluster.gpus_per_worker: 4 GPUs are asked for and 2"), (
+        last
+    )
 
 
 @pytest.mark.parametrize(("visible", "workers"), [("0,1", 3), ("", None), ("0,card", None), ("GPU-9", None)])
