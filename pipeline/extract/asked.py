@@ -1,4 +1,4 @@
-"""What the model says when it is asked outright: one task a relation, after the shards."""
+"""What the model says when it is asked outright: one task a question, after the shards."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from lincorr.model.fingerprint import Fingerprint
 from lincorr.model.load import shared_model
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.extract.questions import ask_questions
+from pipeline.extract.questions import ask_question
 from pipeline.extract.shard import require_model
 from pipeline.extract.stage import model_spec
 from pipeline.plan.plan import asked_to_do
@@ -26,27 +26,29 @@ ASKED = "asked-"
 
 @dataclass(frozen=True, slots=True)
 class AskTask:
-    """One relation whose questions are to be asked.
+    """One question about all sources of a relation.
 
     Attributes:
         store: URL of the store.
         model, fingerprint: as in `ExtractTask`.
         asked: the questions, their sources and targets.
+        question: position of the one that is asked.
     """
 
     store: str
     model: ModelSpec
     fingerprint: Fingerprint
     asked: AskedInputs
+    question: int
 
     @property
     def key(self) -> str:
         """Names the task."""
-        return f"{ASKED}{self.asked.name}"
+        return f"{ASKED}{self.asked.name}-{self.question}"
 
 
 def ask(task: AskTask) -> Receipt:
-    """Ask all questions about a relation and store the answers. A repeated task writes the same bytes.
+    """Ask one question about all sources and store the answers. A repeated task writes the same bytes.
 
     Raises:
         LincorrError: this worker's copy of the model is not the one that the store was made with, or its
@@ -57,17 +59,12 @@ def ask(task: AskTask) -> Receipt:
     began = time.time()
     store = LogitStore.open(task.store, write=True)
     asked = task.asked
-    answers = ask_questions(model, store.identity, asked)
-    described = {
-        "questions": [asdict(question) for question in asked.questions],
-        "sources": asked.sources,
-        "targets": asked.targets,
-    }
+    answers = ask_question(model, store.identity, asked, task.question)
     return Receipt(
         key=task.key,
         worker=this_worker(),
-        rows=asked.n_prompts,
-        bytes_written=store.asked.save(asked.name, answers.logits, described, asked.digest),
+        rows=len(asked.sources),
+        bytes_written=store.asked.write(asked.name, task.question, answers.logits),
         began=began,
         ended=time.time(),
         compute_seconds=answers.seconds,
@@ -78,24 +75,40 @@ def ask(task: AskTask) -> Receipt:
 
 
 def missing_asked(store: LogitStore, config: RunConfig, inputs: Inputs) -> list[AskTask]:
-    """Return a task for each relation whose answers the store has not, or not undamaged."""
+    """Return a task for each question about relations whose answers the store has not, or not undamaged."""
     spec = model_spec(store, config)
-    return [AskTask(store.url, spec, inputs.fingerprint, asked) for asked in asked_to_do(store, inputs)]
+    return [
+        AskTask(store.url, spec, inputs.fingerprint, asked, question)
+        for asked in asked_to_do(store, inputs)
+        for question in range(len(asked.questions))
+    ]
 
 
 def ask_all(
     executor: Executor, store: LogitStore, tasks: Sequence[AskTask], narrator: Narrator
 ) -> list[Receipt]:
-    """Run every task; return the receipts."""
+    """Run every task, and seal the answers about each relation; return the receipts."""
     if not tasks:
         return []
     stage = Stage("ask", ask, tasks, overlapping=True, on_device=True)
+    relations = {task.asked.name: task.asked for task in tasks}
+    for name, asked in relations.items():
+        described = {
+            "questions": [asdict(question) for question in asked.questions],
+            "sources": asked.sources,
+            "targets": asked.targets,
+        }
+        shape = len(asked.questions), len(asked.sources), len(asked.targets)
+        store.asked.begin(name, shape, described)
 
     def finished(receipt: Receipt) -> None:
         advance(receipt.rows)
         if receipt.cut_batches:
             store.count_cut_batches(receipt.cut_batches)
 
-    total = sum(task.asked.n_prompts for task in tasks)
+    total = sum(asked.n_prompts for asked in relations.values())
     with narrator.progress("Asking outright", total, "prompts") as advance:
-        return executor.run(stage, finished)
+        receipts = executor.run(stage, finished)
+    for name, asked in relations.items():
+        store.asked.finish(name, asked.digest)
+    return receipts
