@@ -33,8 +33,7 @@ class AskedStore:
     def save(self, name: str, answers: Answers, asked: Mapping[str, Any], inputs: str) -> None:
         """Store answers (k, p, q), whole; see `begin` and `finish`."""
         self.begin(name, answers.shape, asked)
-        for question, of_question in enumerate(answers):
-            self.write(name, question, of_question)
+        self.write(name, 0, answers)
         self.finish(name, inputs)
 
     def begin(self, name: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> None:
@@ -57,9 +56,9 @@ class AskedStore:
             dimension_names=("question", "source", "target"),
         )
 
-    def write(self, name: str, question: int, answers: Answers) -> int:
-        """Store the answers (p, q) to one question; return their bytes."""
-        self._hierarchy.array(f"asked/{name}/logits")[question] = answers
+    def write(self, name: str, first: int, answers: Answers) -> int:
+        """Store the answers (any number, p, q) to questions from the first one on; return their bytes."""
+        self._hierarchy.array(f"asked/{name}/logits")[first : first + len(answers)] = answers
         return int(answers.nbytes)
 
     def finish(self, name: str, inputs: str) -> None:

@@ -1,8 +1,8 @@
-"""What the model says when it is asked outright: one task a question, after the shards."""
+"""What the model says when it is asked outright: a few questions a task, after the shards."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import psutil
 
@@ -11,7 +11,7 @@ from lincorr.model.fingerprint import Fingerprint
 from lincorr.model.load import shared_model
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.extract.questions import ask_question
+from pipeline.extract.questions import ask_questions
 from pipeline.extract.shard import require_model
 from pipeline.extract.stage import model_spec
 from pipeline.plan.plan import asked_to_do
@@ -20,35 +20,42 @@ from pipeline.prepare.prepare import Inputs
 from pipeline.runtime.console import Narrator
 from pipeline.runtime.executor import Executor, Receipt, Stage, this_worker
 
+_TOGETHER = 3  # questions of a task: they share trees, and a relation's tasks keep two workers busy
 ASKED = "asked-"
 """What the keys of these tasks begin with."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskTask:
-    """One question about all sources of a relation.
+    """Some questions about all sources of a relation.
 
     Attributes:
         store: URL of the store.
         model, fingerprint: as in `ExtractTask`.
         asked: the questions, their sources and targets.
-        question: position of the one that is asked.
+        first, end: positions of those that are asked.
     """
 
     store: str
     model: ModelSpec
     fingerprint: Fingerprint
     asked: AskedInputs
-    question: int
+    first: int
+    end: int
+
+    @property
+    def n_prompts(self) -> int:
+        """Number of prompts."""
+        return (self.end - self.first) * len(self.asked.sources)
 
     @property
     def key(self) -> str:
         """Names the task."""
-        return f"{ASKED}{self.asked.name}-{self.question}"
+        return f"{ASKED}{self.asked.name}-{self.first}"
 
 
 def ask(task: AskTask) -> Receipt:
-    """Ask one question about all sources and store the answers. A repeated task writes the same bytes.
+    """Ask some questions about all sources and store the answers. A repeated task writes the same bytes.
 
     Raises:
         LincorrError: this worker's copy of the model is not the one that the store was made with, or its
@@ -59,12 +66,13 @@ def ask(task: AskTask) -> Receipt:
     began = time.time()
     store = LogitStore.open(task.store, write=True)
     asked = task.asked
-    answers = ask_question(model, store.identity, asked, task.question)
+    some = replace(asked, questions=asked.questions[task.first : task.end])
+    answers = ask_questions(model, store.identity, some)
     return Receipt(
         key=task.key,
         worker=this_worker(),
-        rows=len(asked.sources),
-        bytes_written=store.asked.write(asked.name, task.question, answers.logits),
+        rows=task.n_prompts,
+        bytes_written=store.asked.write(asked.name, task.first, answers.logits),
         began=began,
         ended=time.time(),
         compute_seconds=answers.seconds,
@@ -75,12 +83,13 @@ def ask(task: AskTask) -> Receipt:
 
 
 def missing_asked(store: LogitStore, config: RunConfig, inputs: Inputs) -> list[AskTask]:
-    """Return a task for each question about relations whose answers the store has not, or not undamaged."""
+    """Return the tasks for relations whose answers the store has not, or not undamaged."""
     spec = model_spec(store, config)
     return [
-        AskTask(store.url, spec, inputs.fingerprint, asked, question)
+        AskTask(store.url, spec, inputs.fingerprint, asked, first, min(first + _TOGETHER, count))
         for asked in asked_to_do(store, inputs)
-        for question in range(len(asked.questions))
+        for count in [len(asked.questions)]
+        for first in range(0, count, _TOGETHER)
     ]
 
 
@@ -106,7 +115,7 @@ def ask_all(
         if receipt.cut_batches:
             store.count_cut_batches(receipt.cut_batches)
 
-    total = sum(asked.n_prompts for asked in relations.values())
+    total = sum(task.n_prompts for task in tasks)
     with narrator.progress("Asking outright", total, "prompts") as advance:
         receipts = executor.run(stage, finished)
     for name, asked in relations.items():

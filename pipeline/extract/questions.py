@@ -18,12 +18,13 @@ from lincorr.prompts.trees import (
     PromptTemplate,
     Trunk,
     batches,
+    group_templates,
     merge_prompts,
     trunk_of,
 )
-from lincorr.scores.audit import NOT_AUDITED
+from lincorr.scores.audit import NOT_AUDITED, Audit
 from lincorr.store.asked import Answers as Logits
-from lincorr.store.identity import Identity
+from lincorr.store.identity import Identity, Passes
 from pipeline.extract.audit import require_audit
 from pipeline.extract.forward import Answers, Work, forward
 from pipeline.extract.prompts import Prompts, prompts_of
@@ -40,13 +41,14 @@ _SEED = 0  # of the audits' samples
 class _End:
     """Where a question's prompt ends, with the beginning of an answer behind it; what tokens may follow."""
 
+    question: int
     beginning: tuple[int, ...]
     following: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The answers (p, q) to a question, float32, and what the passes took (see `forward.Answers`)."""
+    """The answers (k, p, q) to all questions, float32, and what the passes took (see `forward.Answers`)."""
 
     logits: Logits
     seconds: float
@@ -54,28 +56,30 @@ class Asked:
     cut: int
 
 
-def ask_question(model: "LanguageModel", identity: Identity, asked: AskedInputs, question: int) -> Asked:
-    """Ask one question about all sources: of one-token answers their logits, else sums of log-probabilities.
+def ask_questions(model: "LanguageModel", identity: Identity, asked: AskedInputs) -> Asked:
+    """Ask all questions: of one-token answers their logits, else the sums of their tokens' log-probabilities.
 
     Raises:
         LincorrError: a sample of the logits are not those of plain prompts.
     """
     subjects = string_subjects(asked.sources)
-    text = PromptTemplate((), (), asked.questions[question].text)
-    (prompts,) = prompts_of(model.tokenizer, [text], subjects)
-    template = _around(prompts, text.text)
-    logits = np.zeros((len(subjects), len(asked.targets)), np.float32)
-    ends = [_End(*branch) for branch in _branches(asked.targets)]
-    shared = identity.passes in ("trunk", "trees")
+    texts = [PromptTemplate((), (), question.text) for question in asked.questions]
+    prompts = prompts_of(model.tokenizer, texts, subjects)
+    templates = [_around(of_one, text.text) for of_one, text in zip(prompts, texts, strict=True)]
+    logits = np.zeros((len(prompts), len(subjects), len(asked.targets)), np.float32)
     found = []
-    for group in [ends] if shared else [[end] for end in ends]:
-        whole: Prompts = [[[*ids, *end.beginning] for ids in prompts] for end in group]
-        columns = [np.array(end.following, dtype=np.int64) for end in group]
-        work = Work(whole, _batches(whole, template, identity))
+    for ends in _groups(asked, templates, identity.passes):
+        whole: Prompts = [[[*ids, *end.beginning] for ids in prompts[end.question]] for end in ends]
+        grown_from = [templates[end.question] for end in ends]
+        columns = [np.array(end.following, dtype=np.int64) for end in ends]
+        work = Work(whole, _batches(whole, grown_from, identity))
         found.append(compute(forward, model, identity, work, columns, _SEED, hidden=False, totals=asked.sums))
-        audit = sum(found[-1].audits, NOT_AUDITED)
-        require_audit({repr(text.text): audit}, f"asked about {asked.name!r}", identity.compute)
-        _add(logits, asked.targets, group, found[-1])
+        audits: dict[str, Audit] = {}
+        for end, audit in zip(ends, found[-1].audits, strict=True):
+            text = repr(texts[end.question].text)
+            audits[text] = audits.get(text, NOT_AUDITED) + audit
+        require_audit(audits, f"asked about {asked.name!r}", identity.compute)
+        _add(logits, asked.targets, ends, found[-1])
     return Asked(
         logits,
         sum(one.seconds for one in found),
@@ -84,12 +88,23 @@ def ask_question(model: "LanguageModel", identity: Identity, asked: AskedInputs,
     )
 
 
-def _batches(prompts: Prompts, template: PromptTemplate, identity: Identity) -> list[Batch]:
+def _batches(prompts: Prompts, templates: Sequence[PromptTemplate], identity: Identity) -> list[Batch]:
     """Return the batches of all trees, not filled up: what is asked about is always all of it."""
-    trunk = trunk_of([template]) if identity.passes == "trunk" else Trunk()
+    trunk = trunk_of(templates) if identity.passes == "trunk" else Trunk()
     trees = [merge_prompts(of_source, trunk) for of_source in zip(*prompts, strict=True)]
     filled = batches(trees, identity.batch_tokens, identity.shard_rows)
     return [replace(batch, ids=batch.ids[: len(batch.rows)]) for batch in filled]
+
+
+def _groups(asked: AskedInputs, templates: Sequence[PromptTemplate], passes: Passes) -> list[list[_End]]:
+    """Return the ends that share a prompt tree: of one-token answers several questions, else one question."""
+    ends = [[_End(i, *branch) for branch in _branches(asked.targets)] for i in range(len(templates))]
+    if passes not in ("trunk", "trees"):
+        return [[end] for of_question in ends for end in of_question]
+    if asked.sums:
+        return ends
+    named = {str(i): template for i, template in enumerate(templates)}
+    return [[end for name in group for end in ends[int(name)]] for group in group_templates(named)]
 
 
 def _branches(targets: Sequence[tuple[int, ...]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -102,7 +117,7 @@ def _branches(targets: Sequence[tuple[int, ...]]) -> list[tuple[tuple[int, ...],
 
 
 def _add(logits: Logits, targets: Sequence[tuple[int, ...]], ends: Sequence[_End], found: Answers) -> None:
-    """Add what was read at each end to the answers (p, q) that go through it."""
+    """Add what was read at each end to the answers (k, p, q) that go through it."""
     through: dict[tuple[int, ...], list[tuple[int, int]]] = {}
     for column, tokens in enumerate(targets):
         for n, token in enumerate(tokens):
@@ -111,7 +126,7 @@ def _add(logits: Logits, targets: Sequence[tuple[int, ...]], ends: Sequence[_End
         columns, tokens = zip(*through[end.beginning], strict=True)
         place = [end.following.index(token) for token in tokens]
         total = found.totals[i][:, None] if found.totals else 0.0
-        logits[:, list(columns)] += found.logits[i][:, place] - total
+        logits[end.question][:, list(columns)] += found.logits[i][:, place] - total
 
 
 def _around(prompts: Sequence[Sequence[int]], text: str) -> PromptTemplate:

@@ -125,7 +125,7 @@ def test_answers_to_some_of_the_questions_are_none(again):
     before = array(Path(url), "asked/toy/logits")
     answers = LogitStore.open(url, write=True).asked
     answers.begin("toy", before.shape, answers.asked("toy"))
-    answers.write("toy", 1, before[1])  # and the run is killed
+    answers.write("toy", 1, before[1:3])  # and the run is killed
     assert LogitStore.open(url).asked.inputs("toy") is None
     assert again.store.verify() == []
     with pytest.raises(LincorrError, match="are missing"):
