@@ -8,7 +8,7 @@ from typing import Protocol
 from lincorr.arrays import Array, namespace
 
 _FORM_ROWS = 1024
-_FORM_COLUMNS = 128
+FORM_COLUMNS = 128
 _NOTHING = 1e-12  # a column whose variance is smaller than this share of its squared mean has no correlation
 
 
@@ -311,7 +311,7 @@ def _forms(readout: Array, *moments: Array) -> list[Array]:
     """
     xp, (q, m) = namespace(readout), readout.shape
     upper = [xp.astype(xp.triu(M) + xp.triu(M.T, k=1), readout.dtype) for M in moments]
-    panels = [slice(start, min(start + _FORM_COLUMNS, m)) for start in range(0, m, _FORM_COLUMNS)]
+    panels = [slice(start, min(start + FORM_COLUMNS, m)) for start in range(0, m, FORM_COLUMNS)]
     stacked = [xp.stack([half[: panel.stop, panel] for half in upper]) for panel in panels]
     found = []
     for start in range(0, q, _FORM_ROWS):

@@ -84,9 +84,12 @@ class Factored(FromSpectrum):
 
     def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
         """Return the rows of W (len(positions), q); only these rows of the source head are used."""
+        return self.source_rows(positions) @ coefficients @ self.readout.T
+
+    def source_rows(self, positions: NDArray[np.int64]) -> Array:
+        """Return rows of O (len(positions), k): of the source head, in coordinates."""
         head = self.source_head.columns(like(positions, self.source_head.weight))
-        rows = like(head.scaled, coefficients)
-        return rows @ (self.from_coordinates @ coefficients) @ self.readout.T
+        return like(head.scaled, self.from_coordinates) @ self.from_coordinates
 
     @property
     def offset(self) -> Array | None:

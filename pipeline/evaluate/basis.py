@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.scores.moments import CrossMoments
+from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.spectrum import Problem
 from lincorr.store.store import LogitStore
@@ -18,6 +19,7 @@ from pipeline.evaluate.controls import (
     exchangeable,
     mean_logit_r,
 )
+from pipeline.evaluate.in_outputs import in_outputs
 from pipeline.evaluate.predictions import HeldOut
 from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.problem import held_out_moments, set_up
@@ -57,12 +59,19 @@ class EvaluatedBasis:
 
     @cached_property
     def shuffled(self) -> ShuffledTargets | None:
-        problem = self.exchangeable
-        return None if problem is None else ShuffledTargets(problem, self.moments)
+        problem, moments = self.exchangeable, self.moments
+        if problem is self.problem:
+            problem, moments = self.stated
+        return ShuffledTargets(problem, moments) if isinstance(problem, Direct | Factored) else None
 
     @cached_property
     def moments(self) -> CrossMoments:
         return held_out_moments(self.store, self.inputs, self.basis, self.problem)
+
+    @cached_property
+    def stated(self) -> tuple[Problem, CrossMoments]:
+        """Problem and moments as they are scored with least work (see `in_outputs`)."""
+        return in_outputs(self.problem, self.moments)
 
     @cached_property
     def rows(self) -> HeldOut:

@@ -129,7 +129,7 @@ class ShuffledTargets:
 
         Targets are projected in float32: r moves by less than 1e-5, and by some .05 from shuffle to shuffle.
         """
-        self._problem, self._moments = _in_outputs(problem, moments)
+        self._problem, self._moments = problem, moments
         xp, rng = namespace(self._problem.targets), np.random.default_rng(seed)
         targets, left = (
             xp.astype(array, xp.float32) for array in (self._problem.targets, self._problem.spectrum.left)
@@ -147,24 +147,6 @@ class ShuffledTargets:
             scored = shuffled.score(coefficients(shuffled, root_penalty), self._moments)
             found.append(finite_mean(scored.pearson()))
         return float(np.mean(found)), float(np.std(found))
-
-
-def _in_outputs(problem: WithTargets, moments: CrossMoments) -> tuple[WithTargets, CrossMoments]:
-    """State a problem through hidden states in its outputs, if these are fewer: less is to be projected."""
-    if not isinstance(problem, Factored) or len(problem.target_ids) >= problem.targets.shape[1]:
-        return problem, moments
-    stated = moments.through(problem.to_coordinates, problem.readout, problem.offset)
-    turned = problem.readout.T
-    mean, offset = problem.target_mean @ turned, problem.offset
-    direct = Direct(
-        source_ids=problem.source_ids,
-        target_ids=problem.target_ids,
-        spectrum=problem.spectrum,
-        targets=problem.targets @ turned,
-        projected=problem.projected @ turned,
-        target_mean=mean if offset is None else mean + offset,
-    )
-    return direct, stated
 
 
 class OtherTargets:

@@ -185,13 +185,14 @@ def _path(basis: EvaluatedBasis, fitted: LinearMap) -> Iterator[PathPoint]:
     path = fitted.diagnosis.path
     if path is None:
         return
+    problem, moments = basis.stated
     for point in path.points:
-        solution = coefficients(basis.problem, point.root_penalty)
-        at = hits_of_solution(basis.problem, solution, fitted, basis.inputs)
+        solution = coefficients(problem, point.root_penalty)
+        at = hits_of_solution(problem, solution, fitted, basis.inputs)
         yield PathPoint(
             root_penalty=point.root_penalty,
             loo_r=point.score,
-            r=finite_mean(basis.problem.score(solution, basis.moments).pearson()),
+            r=finite_mean(problem.score(solution, moments).pearson()),
             hit1=at.get(1),
             hit5=at.get(5),
             chosen=_chosen(path, point.root_penalty),
