@@ -58,10 +58,16 @@ class Readout:
 
     def logits(self, hidden: Array) -> Array:
         """Return the logits (n, V) of hidden states (n, d), in the common precision of states and head."""
-        xp = namespace(hidden, self.weight)
-        logits = hidden @ self.weight.T
-        if self.bias is not None:
-            logits = logits + self.bias
+        return self._finished(hidden @ self.weight.T, self.bias)
+
+    def by_token(self, hidden: Array) -> Array:
+        """Return the same logits, token by token (V, n)."""
+        return self._finished(self.weight @ hidden.T, None if self.bias is None else self.bias[:, None])
+
+    def _finished(self, logits: Array, bias: Array | None) -> Array:
+        xp = namespace(logits)
+        if bias is not None:
+            logits = logits + bias
         if self.scale != 1.0:
             logits = logits * self.scale
         if self.softcap is not None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, namespace, to_host
-from lincorr.scores.moments import varies
+from lincorr.arrays import Array, like, namespace, to_host
+from lincorr.scores.moments import beyond_rounding
 
 SHUFFLES = 8  # one alone is off by as much as their standard deviation: outputs vary together
 SAMPLED_OUTPUTS = 512  # all of 49,152 would take minutes for 25,000 held-out rows: each is sorted twice
@@ -93,24 +93,24 @@ def replicated_pearson(predicted: Array, true: Array, counts: NDArray[np.uint16]
 def _in_units(values: Array) -> tuple[Array, Array]:
     """Return which columns vary, and all (n, q) about their mean, those in units of their own deviation."""
     xp = namespace(values)
-    known = varies(values)
-    centred = values - xp.mean(values, axis=0)
+    mean = xp.mean(values, axis=0)
+    centred = values - mean
     square = xp.mean(centred * centred, axis=0)
+    known = beyond_rounding(square, mean)
     return known, centred / xp.sqrt(xp.where(known, square, xp.ones_like(square)))
 
 
 def _means(counts: NDArray[np.uint16], parts: Callable[[slice], list[Array]]) -> list[Array]:
     """Return each replicate's means (replicates, q) of the quantities whose rows (rows, q) `parts` makes."""
     n = counts.shape[1]
-    sums: Array = 0.0
-    made: list[Array] = []
+    sums: list[Array] = []
     for start in range(0, n, _BLOCK_ROWS):
         rows = slice(start, min(start + _BLOCK_ROWS, n))
         made = parts(rows)
-        xp = namespace(*made)
-        sums = sums + xp.asarray(counts[:, rows].astype(np.float64)) @ xp.concat(made, axis=1)
-    q = made[0].shape[1]
-    return [sums[:, i * q : (i + 1) * q] / n for i in range(len(made))]
+        drawn = like(counts[:, rows].astype(np.float64), made[0])
+        found = [drawn @ one for one in made]
+        sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+    return [one / n for one in sums]
 
 
 def mean_interval(replicated: Array, level: float = LEVEL) -> tuple[float, float]:

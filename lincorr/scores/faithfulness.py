@@ -74,17 +74,28 @@ class BothAnswers:
         Args:
             counts: (replicates, n) of `lincorr.scores.bootstrap.row_counts`.
         """
-        own = self._own.columns()
-        agree = (self._predicted.columns() == own).astype(np.float64)
-        low, high = np.quantile(counts @ agree / len(own), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return Faithfulness(
-            share=float(agree.mean()),
-            low=float(low),
-            high=float(high),
-            constant=float(np.bincount(own).max() / len(own)),
-            mean=float((own == self._mean.columns()).mean()),
-            subjects=len(own),
-        )
+        return agreement(self._predicted.columns(), self._own.columns(), self._mean.columns()[0], counts)
+
+
+def agreement(
+    predicted: NDArray[np.int64], own: NDArray[np.int64], mean: int, counts: NDArray[np.uint16]
+) -> Faithfulness:
+    """Return how often the columns (n,) with the largest predicted logits are the model's own (n,).
+
+    Args:
+        mean: the column with the largest of the mean logits.
+        counts: (replicates, n) of `lincorr.scores.bootstrap.row_counts`.
+    """
+    agree = (predicted == own).astype(np.float64)
+    low, high = np.quantile(counts @ agree / len(own), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Faithfulness(
+        share=float(agree.mean()),
+        low=float(low),
+        high=float(high),
+        constant=float(np.bincount(own).max() / len(own)),
+        mean=float((own == mean).mean()),
+        subjects=len(own),
+    )
 
 
 FAITHFULNESS = tuple(

@@ -13,6 +13,7 @@ head rows on both sides of a d x d core. Exact also for n < d, p < d and a rank-
 formula with ``(E1ᵀE1)⁻¹`` is not. Cost ``O(n d² + (p + q) d²)``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,9 +84,12 @@ class Factored(FromSpectrum):
 
     def rows(self, coefficients: Array, positions: NDArray[np.int64]) -> Array:
         """Return the rows of W (len(positions), q); only these rows of the source head are used."""
+        return self.source_rows(positions) @ coefficients @ self.readout.T
+
+    def source_rows(self, positions: NDArray[np.int64]) -> Array:
+        """Return rows of O (len(positions), k): of the source head, in coordinates."""
         head = self.source_head.columns(like(positions, self.source_head.weight))
-        rows = like(head.scaled, coefficients)
-        return rows @ (self.from_coordinates @ coefficients) @ self.readout.T
+        return like(head.scaled, self.from_coordinates) @ self.from_coordinates
 
     @property
     def offset(self) -> Array | None:
@@ -95,9 +99,14 @@ class Factored(FromSpectrum):
 
     def score(self, coefficients: Array, moments: CrossMoments) -> Correlation:
         """Score a solution on the moments of source and target hidden states."""
-        weights = self.to_coordinates @ coefficients
-        intercept = self.target_mean - self.source_mean @ weights
-        return moments.correlation(weights, intercept, self.readout, self.offset)
+        (found,) = self.scores([coefficients], moments)
+        return found
+
+    def scores(self, solutions: Sequence[Array], moments: CrossMoments) -> list[Correlation]:
+        """Score several solutions (k, d) at once."""
+        weights = [self.to_coordinates @ coefficients for coefficients in solutions]
+        maps = [(one, self.target_mean - self.source_mean @ one) for one in weights]
+        return moments.correlations(maps, self.readout, self.offset)
 
     def for_targets(self, target_head: Readout, target_ids: NDArray[np.int64]) -> "Factored":
         """Return the same problem for other target tokens: nothing is decomposed again."""

@@ -30,27 +30,54 @@ class AskedStore:
         """Names of relations that were asked about."""
         return self._hierarchy.names("asked")
 
-    def save(self, name: str, answers: Answers, asked: Mapping[str, Any], inputs: str) -> int:
-        """Store answers (k, p, q), whole; return their bytes.
+    def save(self, name: str, answers: Answers, asked: Mapping[str, Any], inputs: str) -> None:
+        """Store answers (k, p, q), whole; see `begin` and `finish`."""
+        self.begin(name, answers.shape, asked)
+        self.write(name, 0, answers)
+        self.finish(name, inputs)
+
+    def begin(self, name: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> None:
+        """Make room for answers (k, p, q), in place of others; they are none until `finish`.
 
         Args:
             asked: JSON values that describe them: k questions, p sources, q targets.
-            inputs: digest of all that went into them. It is written last: answers without are none.
         """
-        group = self._hierarchy.group.create_group(f"asked/{name}", overwrite=True)
-        array = group.create_array(
+        self._hierarchy.close_arrays()
+        group = self._hierarchy.group.create_group(
+            f"asked/{name}", overwrite=True, attributes={"asked": dict(asked)}
+        )
+        group.create_array(
             "logits",
-            shape=answers.shape,
-            chunks=(1, *answers.shape[1:]),
+            shape=shape,
+            chunks=(1, *shape[1:]),
             dtype=np.float32,
             fill_value=float("nan"),
             compressors=checksummed(),
             dimension_names=("question", "source", "target"),
         )
-        array[...] = answers
-        facts: dict[str, Any] = {"asked": dict(asked), "crc32": _crc32(answers)}
-        group.attrs.update({**facts, "seal": seal(facts), "inputs": inputs})
+
+    def write(self, name: str, first: int, answers: Answers) -> int:
+        """Store the answers (any number, p, q) to questions from the first one on; return their bytes."""
+        self._hierarchy.array(f"asked/{name}/logits")[first : first + len(answers)] = answers
         return int(answers.nbytes)
+
+    def finish(self, name: str, inputs: str) -> None:
+        """Seal the answers to all questions.
+
+        Args:
+            inputs: digest of all that went into them. It is written last: answers without are none.
+
+        Raises:
+            StoreDamaged: they are not all there.
+        """
+        answers: Answers = np.asarray(self._hierarchy.array(f"asked/{name}/logits")[...])
+        if np.isnan(answers).any():
+            raise StoreDamaged(
+                f"store: answers in {self._url!r}, asked/{name}, are missing; run `lincorr extract` again"
+            )
+        facts: dict[str, Any] = {"asked": self.asked(name), "crc32": _crc32(answers)}
+        group = cast(zarr.Group, self._hierarchy.group[f"asked/{name}"])
+        group.attrs.update({**facts, "seal": seal(facts), "inputs": inputs})
 
     def inputs(self, name: str) -> str | None:
         """Return the digest that answers were made from, None if there are none, or not all of them."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.scores.moments import CrossMoments
+from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.spectrum import Problem
 from lincorr.store.store import LogitStore
@@ -18,6 +19,7 @@ from pipeline.evaluate.controls import (
     exchangeable,
     mean_logit_r,
 )
+from pipeline.evaluate.in_outputs import in_outputs
 from pipeline.evaluate.predictions import HeldOut
 from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.problem import held_out_moments, set_up
@@ -57,24 +59,33 @@ class EvaluatedBasis:
 
     @cached_property
     def shuffled(self) -> ShuffledTargets | None:
-        problem = self.exchangeable
-        return None if problem is None else ShuffledTargets(problem, self.moments)
+        problem, moments = self.exchangeable, self.moments
+        if problem is self.problem:
+            problem, moments = self.stated
+        return ShuffledTargets(problem, moments) if isinstance(problem, Direct | Factored) else None
 
     @cached_property
     def moments(self) -> CrossMoments:
         return held_out_moments(self.store, self.inputs, self.basis, self.problem)
 
     @cached_property
+    def stated(self) -> tuple[Problem, CrossMoments]:
+        """Problem and moments as they are scored with least work (see `in_outputs`)."""
+        return in_outputs(self.problem, self.moments)
+
+    @cached_property
     def rows(self) -> HeldOut:
         return HeldOut.read(self.store, self.inputs, self.basis)
 
     @cached_property
-    def everything(self) -> Problem | None:
-        """The same problem for every token as output, where there are hidden states."""
+    def everything(self) -> Factored | None:
+        """The same problem for every token as output, where there are hidden states.
+
+        Its head is float32, as it is stored: a mean r over all tokens is off by less than 1e-6.
+        """
         if not isinstance(self.problem, Factored):
             return None
-        tokens = np.arange(self.inputs.n_tokens)
-        return self.problem.for_targets(self.shared.columns(tokens), tokens)
+        return self.problem.for_targets(self.store.readout(), np.arange(self.inputs.n_tokens))
 
     @cached_property
     def mean_logit(self) -> float:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lincorr.arrays import Array, to_host
+from lincorr.arrays import to_host
 from lincorr.scores.bootstrap import SAMPLED_OUTPUTS, ReplicatedTruth, mean_interval, row_counts
-from lincorr.scores.faithfulness import BothAnswers, Faithfulness
+from lincorr.scores.faithfulness import BothAnswers, Faithfulness, agreement
 from lincorr.scores.moments import finite_mean
 from lincorr.scores.ranks import RankedTruth
 from lincorr.scores.relation_scores import ColumnScore, FitScores, PathPoint
@@ -72,7 +72,7 @@ def _score_fit(
         r_high=high,
         r2=finite_mean(correlation.r2()),
         spearman=finite_mean(rho),
-        **_all_outputs(basis, solution, sampled),
+        **_all_outputs(sampled),
         **_controls(basis, diagnosis.root_penalty),
         r_by_target=tuple(ColumnScore(text, float(of_r), float(of_rho)) for text, of_r, of_rho in columns),
         hits=hits,
@@ -109,15 +109,16 @@ def _of_predictions(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> list[_O
 
 
 class _OfSampled(NamedTuple):
-    """Scores with every token as output, of samples: rho of some outputs, faithfulness to some subjects."""
+    """Scores with every token as output: r, rho of some outputs, and faithfulness to some subjects."""
 
+    r: float
     outputs: int
     spearman: float
     faithful: Faithfulness
 
 
 def _of_sampled(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> Sequence[_OfSampled | None]:
-    """Score fixed samples for all maps; None for each where not every token can be an output."""
+    """Score all outputs and fixed samples; None for each map where not every token can be an output."""
     if basis.everything is None:
         return [None for _ in maps]
     tokens = basis.inputs.n_tokens
@@ -129,27 +130,30 @@ def _of_sampled(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> Sequence[_O
         for found, predicted in zip(rho, predictions, strict=True):
             found.append(ranked.spearman(predicted))
     return [
-        _OfSampled(size, finite_mean(np.concatenate(found)), faithful)
-        for found, faithful in zip(rho, _faithfulness_all(basis, maps), strict=True)
+        _OfSampled(r, size, finite_mean(np.concatenate(found)), faithful)
+        for r, found, faithful in zip(_r_all(basis, maps), rho, _faithfulness_all(basis, maps), strict=True)
     ]
+
+
+def _r_all(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> list[float]:
+    assert basis.everything is not None
+    solutions = [coefficients(basis.problem, fitted.diagnosis.root_penalty) for fitted in maps]
+    return [finite_mean(one.pearson()) for one in basis.everything.scores(solutions, basis.moments)]
 
 
 def _faithfulness_all(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> list[Faithfulness]:
     rows = np.random.default_rng(0).permutation(len(basis.inputs.test_rows))[:SAMPLED_SUBJECTS]
-    answers = [BothAnswers() for _ in maps]
-    for true, predictions in basis.rows.outputs(maps, np.arange(basis.inputs.n_tokens), rows):
-        for both, predicted in zip(answers, predictions, strict=True):
-            both.add(predicted, true)
+    own, mean, predicted = basis.rows.largest(maps, rows)
     counts = row_counts(len(rows))
-    return [both.score(counts) for both in answers]
+    return [agreement(columns, own, mean, counts) for columns in predicted]
 
 
-def _all_outputs(basis: EvaluatedBasis, solution: Array, sampled: _OfSampled | None) -> dict[str, Any]:
+def _all_outputs(sampled: _OfSampled | None) -> dict[str, Any]:
     """Return scores with every token of the vocabulary as output."""
-    if basis.everything is None or sampled is None:
+    if sampled is None:
         return {"r_all": None, "spearman_sample": None, "sampled_outputs": None}
     return {
-        "r_all": finite_mean(basis.everything.score(solution, basis.moments).pearson()),
+        "r_all": sampled.r,
         "spearman_sample": sampled.spearman,
         "sampled_outputs": sampled.outputs,
         "faithfulness_all": sampled.faithful,
@@ -181,13 +185,14 @@ def _path(basis: EvaluatedBasis, fitted: LinearMap) -> Iterator[PathPoint]:
     path = fitted.diagnosis.path
     if path is None:
         return
+    problem, moments = basis.stated
     for point in path.points:
-        solution = coefficients(basis.problem, point.root_penalty)
-        at = hits_of_solution(basis.problem, solution, fitted, basis.inputs)
+        solution = coefficients(problem, point.root_penalty)
+        at = hits_of_solution(problem, solution, fitted, basis.inputs)
         yield PathPoint(
             root_penalty=point.root_penalty,
             loo_r=point.score,
-            r=finite_mean(basis.problem.score(solution, basis.moments).pearson()),
+            r=finite_mean(problem.score(solution, moments).pearson()),
             hit1=at.get(1),
             hit5=at.get(5),
             chosen=_chosen(path, point.root_penalty),

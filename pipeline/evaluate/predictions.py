@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.readout import Readout
+from lincorr.scores.largest import largest_logits
 from lincorr.solvers.result import HiddenMap, LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import Basis, FitInputs
@@ -15,6 +16,7 @@ PANEL = 256
 _BLOCK_BYTES = 2**28
 
 Floats = NDArray[np.float64]
+Tokens = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +60,38 @@ class HeldOut:
             yield true[:, panel].astype(np.float64), [one[:, panel] for one in predicted]
 
     def outputs(
-        self, maps: Sequence[LinearMap], token_ids: NDArray[np.int64], rows: NDArray[np.int64] | None = None
+        self, maps: Sequence[LinearMap], token_ids: NDArray[np.int64]
     ) -> Iterator[tuple[Floats, list[Floats]]]:
         """Yield truths of any tokens, and the predictions of each map, which goes through hidden states.
 
-        Args:
-            rows: positions among the held-out rows; None is all.
+        A token's values are in one piece: they are sorted.
         """
         assert self.states is not None
-        some = slice(None) if rows is None else rows
-        source, target = (states[some].astype(np.float64) for states in self.states)
-        hidden = [fitted.hidden for fitted in maps if fitted.hidden is not None]
-        few = len(token_ids) < len(source)  # tokens: their rows of the head are moved, else the states
-        moved = [] if few else [source @ one.weights + one.intercept for one in hidden]
+        source, target = (states.astype(np.float64) for states in self.states)
         head = self.store.readout()
         for start in range(0, len(token_ids), PANEL):
             columns = head.columns(token_ids[start : start + PANEL]).as_float64()
-            if few:
-                predicted = [_before(columns, one).logits(source) for one in hidden]
-            else:
-                predicted = [columns.logits(states) for states in moved]
-            yield columns.logits(target), predicted
+            predicted = [_before(columns, one) for one in _hidden(maps)]
+            yield columns.by_token(target).T, [one.by_token(source).T for one in predicted]
+
+    def largest(self, maps: Sequence[LinearMap], rows: NDArray[np.int64]) -> tuple[Tokens, int, list[Tokens]]:
+        """Return the token with the largest logit of all for some rows: the model's own, and each map's.
+
+        Between them is that of the mean logits.
+
+        Args:
+            rows: positions among the held-out rows.
+        """
+        assert self.states is not None
+        source, target = (states[rows].astype(np.float64) for states in self.states)
+        states = [np.concatenate([target, target.mean(axis=0, keepdims=True)])]
+        states += [source @ one.weights + one.intercept for one in _hidden(maps)]
+        own, *predicted = [largest_logits(self.store.readout(), one) for one in states]
+        return own[:-1], int(own[-1]), predicted
+
+
+def _hidden(maps: Sequence[LinearMap]) -> list[HiddenMap]:
+    return [fitted.hidden for fitted in maps if fitted.hidden is not None]
 
 
 def _before(head: Readout, hidden: HiddenMap) -> Readout:

@@ -1,8 +1,8 @@
-"""What the model says when it is asked outright: one task a relation, after the shards."""
+"""What the model says when it is asked outright: a few questions a task, after the shards."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import psutil
 
@@ -20,33 +20,42 @@ from pipeline.prepare.prepare import Inputs
 from pipeline.runtime.console import Narrator
 from pipeline.runtime.executor import Executor, Receipt, Stage, this_worker
 
+_TOGETHER = 3  # questions of a task: they share trees, and a relation's tasks keep two workers busy
 ASKED = "asked-"
 """What the keys of these tasks begin with."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskTask:
-    """One relation whose questions are to be asked.
+    """Some questions about all sources of a relation.
 
     Attributes:
         store: URL of the store.
         model, fingerprint: as in `ExtractTask`.
         asked: the questions, their sources and targets.
+        first, end: positions of those that are asked.
     """
 
     store: str
     model: ModelSpec
     fingerprint: Fingerprint
     asked: AskedInputs
+    first: int
+    end: int
+
+    @property
+    def n_prompts(self) -> int:
+        """Number of prompts."""
+        return (self.end - self.first) * len(self.asked.sources)
 
     @property
     def key(self) -> str:
         """Names the task."""
-        return f"{ASKED}{self.asked.name}"
+        return f"{ASKED}{self.asked.name}-{self.first}"
 
 
 def ask(task: AskTask) -> Receipt:
-    """Ask all questions about a relation and store the answers. A repeated task writes the same bytes.
+    """Ask some questions about all sources and store the answers. A repeated task writes the same bytes.
 
     Raises:
         LincorrError: this worker's copy of the model is not the one that the store was made with, or its
@@ -58,17 +67,13 @@ def ask(task: AskTask) -> Receipt:
     store = LogitStore.open(task.store, write=True)
     require_quantization(model, store.identity)
     asked = task.asked
-    answers = ask_questions(model, store.identity, asked)
-    described = {
-        "questions": [asdict(question) for question in asked.questions],
-        "sources": asked.sources,
-        "targets": asked.targets,
-    }
+    some = replace(asked, questions=asked.questions[task.first : task.end])
+    answers = ask_questions(model, store.identity, some)
     return Receipt(
         key=task.key,
         worker=this_worker(),
-        rows=asked.n_prompts,
-        bytes_written=store.asked.save(asked.name, answers.logits, described, asked.digest),
+        rows=task.n_prompts,
+        bytes_written=store.asked.write(asked.name, task.first, answers.logits),
         began=began,
         ended=time.time(),
         compute_seconds=answers.seconds,
@@ -79,24 +84,41 @@ def ask(task: AskTask) -> Receipt:
 
 
 def missing_asked(store: LogitStore, config: RunConfig, inputs: Inputs) -> list[AskTask]:
-    """Return a task for each relation whose answers the store has not, or not undamaged."""
+    """Return the tasks for relations whose answers the store has not, or not undamaged."""
     spec = model_spec(store, config)
-    return [AskTask(store.url, spec, inputs.fingerprint, asked) for asked in asked_to_do(store, inputs)]
+    return [
+        AskTask(store.url, spec, inputs.fingerprint, asked, first, min(first + _TOGETHER, count))
+        for asked in asked_to_do(store, inputs)
+        for count in [len(asked.questions)]
+        for first in range(0, count, _TOGETHER)
+    ]
 
 
 def ask_all(
     executor: Executor, store: LogitStore, tasks: Sequence[AskTask], narrator: Narrator
 ) -> list[Receipt]:
-    """Run every task; return the receipts."""
+    """Run every task, and seal the answers about each relation; return the receipts."""
     if not tasks:
         return []
     stage = Stage("ask", ask, tasks, overlapping=True, on_device=True)
+    relations = {task.asked.name: task.asked for task in tasks}
+    for name, asked in relations.items():
+        described = {
+            "questions": [asdict(question) for question in asked.questions],
+            "sources": asked.sources,
+            "targets": asked.targets,
+        }
+        shape = len(asked.questions), len(asked.sources), len(asked.targets)
+        store.asked.begin(name, shape, described)
 
     def finished(receipt: Receipt) -> None:
         advance(receipt.rows)
         if receipt.cut_batches:
             store.count_cut_batches(receipt.cut_batches)
 
-    total = sum(task.asked.n_prompts for task in tasks)
+    total = sum(task.n_prompts for task in tasks)
     with narrator.progress("Asking outright", total, "prompts") as advance:
-        return executor.run(stage, finished)
+        receipts = executor.run(stage, finished)
+    for name, asked in relations.items():
+        store.asked.finish(name, asked.digest)
+    return receipts

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from lincorr.scores.bootstrap import REPLICATES, SAMPLED_OUTPUTS, SHUFFLES
+from lincorr.scores.moments import FORM_COLUMNS
 from lincorr.solvers.choose import EIGH_FLOPS, SVD_FLOPS, Choice, product_bytes
 from lincorr.solvers.reduced import SCORED_OUTPUTS
 from lincorr.solvers.spectrum import ROOT_PENALTIES
@@ -143,20 +144,21 @@ def evaluation_cost(s: FitSizes, choice: Choice) -> Cost:
     data = _data_bytes(s, choice) * s.n_subjects
     controls = 1.5 * s.others * data  # both sides of held-out rows, one of the others
     if choice.method == "factored":
-        one = 2 * d**3 + 6 * d**3 + 6 * q * d**2  # solve and score
-        every = 6 * d**3 + 6 * s.vocabulary * d**2
+        form = 2 * d**2 * (d + min(d, FORM_COLUMNS)) / (2 * d)  # of one output, with half of a triangle
+        one = 2 * d**3 + 6 * d**3 + 3 * q * form  # solve and score
+        point = 4 * d**2 * q if q < d else one  # in the outputs, if these are fewer
         products = 6 * t * d**2 * (1 + s.others) + bootstrap + _shuffled(s, one)
         products += sum(
-            2 * t * d * tokens * (1 + _MAPS) + 2 * d**2 * min(tokens, t) * _MAPS
-            for tokens in (q, SAMPLED_OUTPUTS)
+            2 * t * d * tokens * (1 + _MAPS) + 2 * d**2 * tokens * _MAPS for tokens in (q, SAMPLED_OUTPUTS)
         )
-        products += _MAPS * (one + every + s.others * (one + 2 * n * d**2)) + _PENALTIES * one
+        products += (1 + 2 * _MAPS) * s.vocabulary * form  # what is true of all outputs is formed once
+        products += _MAPS * (one + 6 * d**3 + s.others * (one + 2 * n * d**2)) + _PENALTIES * point
         sampled = t * SAMPLED_OUTPUTS * (1 + _MAPS)
         means = 2.0 * s.n_subjects * (s.d + s.kept_q) * s.itemsize  # of logits, from hidden states
         reads = 2 * data + means + controls + 4.0 * s.vocabulary * d  # moments, predictions; the head
         return set_up_cost(s, choice) + Cost(products, 0.0, ranked + sampled, reads)
     moments = 2 * t * (p**2 + q**2 + p * q) * (1 + s.others)
-    score = 2 * p**2 * q + 4 * p * q**2
+    score = 2 * p**2 * q
     if choice.method == "direct":
         one = 2 * p * _rank(s) * q + score
         exchanged = one + 2 * n * _rank(s) * q
@@ -179,7 +181,7 @@ def _shuffled(s: FitSizes, one: float) -> float:
     """
     n, q, d = float(s.n), float(s.q), float(s.d)
     if s.p > s.kept_p and q < d:  # through hidden states, in the outputs
-        return 2 * n * d * q * (1 + SHUFFLES) + _MAPS * SHUFFLES * (4 * d**2 * q + 4 * d * q**2)
+        return 2 * n * d * q * (1 + SHUFFLES) + _MAPS * SHUFFLES * 4 * d**2 * q
     width = d if s.p > s.kept_p else q
     return SHUFFLES * (2 * n * _rank(s) * width + _MAPS * one)
 

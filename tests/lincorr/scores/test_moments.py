@@ -201,3 +201,22 @@ def test_hits_are_scikit_learns_top_k_accuracy_where_nothing_ties(seed: int) -> 
         assert rate == pytest.approx(
             sklearn.metrics.top_k_accuracy_score(right, weights, k=k, labels=np.arange(7))
         )
+
+
+def test_a_readout_in_float32_moves_the_mean_r_by_less_than_a_millionth(xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal(48)  # what all logits share, as those of a model do
+    readout = (5 * common + rng.standard_normal((20_000, 48))).astype(np.float32)
+    spread = np.geomspace(1, 1e-4, 48)
+    x = rng.standard_normal((400, 48)) * spread
+    y = x + 0.3 * rng.standard_normal((400, 48)) * spread + 3
+    moments = CrossMoments.of(xp.asarray(x), xp.asarray(y))
+    maps = [(xp.asarray(w * np.eye(48) + 0.1 * rng.standard_normal((48, 48))), xp.zeros(48)) for w in (1, 2)]
+    rough = moments.correlations(maps, xp.asarray(readout))
+    exact = [moments.correlation(*one, xp.asarray(readout.astype(np.float64))) for one in maps]
+    for one, right, (w, _) in zip(rough, exact, maps, strict=True):
+        r, expected = to_host(one.pearson()), to_host(right.pearson())
+        predicted, true = x @ to_host(w) @ readout[:50].T.astype(float), y @ readout[:50].T.astype(float)
+        np.testing.assert_allclose(expected[:50], scipy.stats.pearsonr(predicted, true).statistic, atol=1e-9)
+        np.testing.assert_allclose(r, expected, atol=2e-5)
+        assert r.mean() == pytest.approx(expected.mean(), abs=1e-6)

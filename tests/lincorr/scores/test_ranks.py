@@ -41,3 +41,16 @@ def test_columns_that_vary_by_rounding_only_have_no_rank_correlation(xp: Any) ->
     varied = rng.standard_normal((40, 1))
     for predicted, true in ((constant, varied), (varied, constant)):
         assert np.isnan(to_host(spearman(xp.asarray(predicted), xp.asarray(true)))).all()
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1.0, 1e30, 1e300])
+def test_values_that_only_float64_tells_apart_are_ranked(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    near = 1 + 2.0**-50 * rng.integers(0, 300, size=(3000, 2))  # in float32 all of them are 1
+    values = scale * np.concatenate([near, -near, 1e-3 * rng.standard_normal((3000, 2)), [[0.0, -0.0]] * 3])
+    rng.shuffle(values)
+    np.testing.assert_array_equal(average_ranks(values), scipy.stats.rankdata(values, axis=0))
+    if scale == 1.0:
+        other = rng.standard_normal(values.shape)
+        expected = [scipy.stats.spearmanr(values[:, j], other[:, j]).statistic for j in range(2)]
+        np.testing.assert_allclose(spearman(values, other), expected, atol=1e-12)

@@ -101,11 +101,11 @@ def test_products_of_scoring_are_those_that_are_made(method: Any) -> None:
     # bootstrap, predictions and all outputs are beside
     most = set_up_products + made + (21 + 2 * 9) * scored + 8 * exchanged
     beside = 2 * 400 * s.t * s.q * (2 + 2 * 3)
-    if method == "factored":  # the truth and both maps; fewer answers than rows, more sampled outputs
-        beside += 3 * 2 * s.t * s.d * (s.q + 512) + 2 * 2 * s.d**2 * (s.q + s.t)
+    if method == "factored":  # the truth and both maps, of answers and of sampled outputs
+        beside += 3 * 2 * s.t * s.d * (s.q + 512) + 2 * 2 * s.d**2 * (s.q + 512)
     else:
         beside += 2 * 2 * s.t * s.p * s.q
-    beside += 2 * (6 * s.d**3 + 6 * s.vocabulary * s.d**2) if method == "factored" else 0
+    beside += 2 * 6 * s.d**3 + (1 + 2 * 2) * 2 * s.vocabulary * s.d**2 if method == "factored" else 0
     assert evaluation_cost(s, choice).products == pytest.approx(most + beside, rel=0.05)
 
 

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from lincorr.errors import LincorrError
+from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
 from tests.commands import flags_of, json_of
@@ -117,6 +118,20 @@ def test_damaged_answers_are_named_and_asked_again(lost, again, capsys):
     assert again("extract")["asked"] == 4 * len(CITIES)
     assert again.store.verify() == []
     np.testing.assert_array_equal(array(store, "asked/toy/logits"), before)
+
+
+def test_answers_to_some_of_the_questions_are_none(again):
+    url = str(again.flags["store"])
+    before = array(Path(url), "asked/toy/logits")
+    answers = LogitStore.open(url, write=True).asked
+    answers.begin("toy", before.shape, answers.asked("toy"))
+    answers.write("toy", 1, before[1:3])  # and the run is killed
+    assert LogitStore.open(url).asked.inputs("toy") is None
+    assert again.store.verify() == []
+    with pytest.raises(LincorrError, match="are missing"):
+        answers.finish("toy", "digest")
+    assert again("extract")["asked"] == 4 * len(CITIES)
+    np.testing.assert_array_equal(array(Path(url), "asked/toy/logits"), before)
 
 
 def test_the_terminal_shows_the_ceiling(again, capsys):
