@@ -20,6 +20,7 @@ from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
 from pipeline.runtime.attendance import Attendance
 from pipeline.runtime.clusters.address import connect
+from pipeline.runtime.clusters.collector import collected_seldom
 from pipeline.runtime.clusters.exposed import exposure_note
 from pipeline.runtime.clusters.gpus import count_gpus, open_gpus
 from pipeline.runtime.clusters.kubernetes import open_kubernetes
@@ -96,7 +97,8 @@ class DaskExecutor:
         results: dict[int, Result] = {}
         running = as_completed()
         resources = self._resources(stage)
-        mine = uuid4().hex[:8]  # keeps our keys apart from those of others on a shared scheduler
+        # what the dashboard shows of a key is its beginning; the rest keeps ours apart on a shared scheduler
+        name = f"{stage.name}-{uuid4().hex[:8]}"
 
         def submit_up_to(window: int) -> None:
             taken: list[tuple[int, Task]] = []
@@ -108,7 +110,7 @@ class DaskExecutor:
             futures = self._client.map(
                 partial(_attempt, stage.function, overlapping=stage.overlapping, ours=versions()),
                 [task for _, task in taken],
-                key=[f"{stage.name}-{getattr(task, 'key', i)}-{i}-{mine}" for i, task in taken],
+                key=[(name, str(getattr(task, "key", "")), i) for i, task in taken],
                 retries=_RETRIES,
                 resources=resources,
                 pure=False,
@@ -304,7 +306,7 @@ def open_executor(
         if settings.kind == "address":
             for line in deadly_settings(client, model_bytes):
                 tell(line)
-        with deaths_told(client, tell) as executor.deaths:
+        with collected_seldom(client), deaths_told(client, tell) as executor.deaths:
             yield executor
 
 
