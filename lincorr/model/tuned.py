@@ -1,6 +1,7 @@
 """Batch sizes that were tried out already, beside a converted model: trying takes up to eight seconds.
 
-A size holds for one machine, its free memory to a factor of two, and the libraries that compute. Only folders
+A size holds for one machine, its free memory to a factor of two, the libraries that compute, and a week: it
+may have been found on a busy machine. Only folders
 that this package made have such a file: others belong to the user or to the hub's cache.
 """
 
@@ -8,6 +9,7 @@ import json
 import os
 import platform
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 _LIBRARIES = ("torch", "transformers", "numpy")
+_WEEK = 7 * 24 * 3600.0  # seconds
 
 
 def remembered(folder: Path | None, facts: Mapping[str, Any], tune: Callable[[], int]) -> int:
@@ -22,7 +25,7 @@ def remembered(folder: Path | None, facts: Mapping[str, Any], tune: Callable[[],
 
     Args:
         folder: of a converted model; None where nothing is to be remembered.
-        facts: what else a size depends on: weights, device, precision, threads, memory.
+        facts: what else a size depends on: weights, device, precision, threads, memory, lincorr.
     """
     if folder is None:
         return tune()
@@ -31,12 +34,22 @@ def remembered(folder: Path | None, facts: Mapping[str, Any], tune: Callable[[],
         name: version(name) for name in _LIBRARIES
     }
     key = json.dumps(here | dict(facts), sort_keys=True)
-    known = _read(path).get(key)
-    if isinstance(known, int) and known > 0:
-        return known
-    found = tune()
-    _write(path, _read(path) | {key: found})  # read again: another worker may have written meanwhile
-    return found
+    now = time.time()
+    match _read(path).get(key):
+        case {"tokens": int(known), "found": found} if known > 0 and _is_fresh(found, now):
+            return known
+    tokens = tune()
+    others = {  # read again: another worker may have written meanwhile
+        other: size
+        for other, size in _read(path).items()
+        if isinstance(size, dict) and _is_fresh(size.get("found"), now)
+    }
+    _write(path, others | {key: {"tokens": tokens, "found": now}})
+    return tokens
+
+
+def _is_fresh(found: object, now: float) -> bool:
+    return isinstance(found, float) and now - _WEEK < found <= now
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ being copied: a copy that is killed is no store, and the same copy goes on with 
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +42,16 @@ class Copied:
     faults: tuple[str, ...]
 
 
-def copy_store(source: str, target: str) -> Copied:
+def count_files(source: str) -> int:
+    """Return how many files of a store are copied."""
+    return len(sync(_keys(open_location(source))))
+
+
+def copy_store(source: str, target: str, advance: Callable[[int], None] | None = None) -> Copied:
     """Copy everything but scratch, byte by byte, and read the copy whole against its checksums.
+
+    Args:
+        advance: called with the number of files that have arrived since.
 
     Raises:
         BadInput: there is no store at `source`, or `target` has a store or anything but an unfinished copy.
@@ -52,8 +61,8 @@ def copy_store(source: str, target: str) -> Copied:
     here, there = open_location(source), open_location(target)
     keys = sync(_keys(here))
     zarr.open_group(there, mode="a", zarr_format=3).attrs[_BEGUN] = made
-    sizes = sync(_copy_all(here, there, [key for key in keys if key != _ROOT]))
-    sizes += sync(_copy_all(here, there, [_ROOT]))
+    sizes = sync(_copy_all(here, there, [key for key in keys if key != _ROOT], advance))
+    sizes += sync(_copy_all(here, there, [_ROOT], advance))
     faults = LogitStore.open(target).verify()
     if faults and not LogitStore.open(source).verify():
         raise LincorrError(
@@ -94,7 +103,9 @@ async def _keys(store: Any) -> list[str]:
     return sorted([key async for key in store.list() if not is_left_over(key)])
 
 
-async def _copy_all(here: Any, there: Any, keys: list[str]) -> list[tuple[int, bool]]:
+async def _copy_all(
+    here: Any, there: Any, keys: list[str], advance: Callable[[int], None] | None
+) -> list[tuple[int, bool]]:
     """Copy files unless they are there already; return their sizes, and whether each was written."""
     free, prototype = asyncio.Semaphore(_AT_ONCE), default_buffer_prototype()
     present = set(await _keys(there))
@@ -109,6 +120,8 @@ async def _copy_all(here: Any, there: Any, keys: list[str]) -> list[tuple[int, b
             new = found is None or found.to_bytes() != data
             if new:
                 await there.set(key, content)
+            if advance is not None:
+                advance(1)
         return len(data), new
 
     return list(await asyncio.gather(*map(copied, keys)))

@@ -9,6 +9,7 @@ from lincorr.errors import BadInput
 from lincorr.paths import as_meant
 from lincorr.store.locations import is_remote
 from pipeline.cli.output import JsonFlag, fact_table, print_json, say, show_table
+from pipeline.runtime.console import Narrator
 from pipeline.runtime.lock import sole_writer
 
 
@@ -97,13 +98,17 @@ def store_copy(
     as_json: JsonFlag = False,
 ) -> None:
     """Copy a store without its scratch, and check every checksum of the copy; exit 1 if it has a fault."""
-    from lincorr.store.copy import copy_store, require_free
+    from lincorr.store.copy import copy_store, count_files, require_free
 
     path, to = as_meant(path, "store"), as_meant(to, "--to")
     _require_two(path, to)
     require_free(path, to)  # before a lock is made
-    with sole_writer(path, or_read=True, tell=say), sole_writer(to, tell=say):
-        copied = copy_store(path, to)
+    with (
+        sole_writer(path, or_read=True, tell=say),
+        sole_writer(to, tell=say),
+        Narrator().progress("Copying", count_files(path), "files") as advance,
+    ):
+        copied = copy_store(path, to, advance)
     if as_json:
         print_json(copied)
     else:

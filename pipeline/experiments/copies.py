@@ -29,7 +29,6 @@ from pipeline.fit.inputs import FitInputs
 from pipeline.prepare.prepare import RelationInputs, is_named
 from pipeline.run import Run
 from pipeline.runtime.executor import Executor
-from pipeline.runtime.lock import sole_writer
 
 if TYPE_CHECKING:
     from lincorr.model.language_model import LanguageModel
@@ -117,20 +116,20 @@ def ask_copies(
         ask: returns what it found of one relation.
         relations: of the run's; asked are those of them that are read (`Run.read`).
     """
-    run.evaluate()
-    store = run.store(write=True)
-    spec = replace(run.config.model_spec(), dtype="float32")
-    worker_bytes, gpus = _MODEL_COPIES * float32_bytes(run.inputs.folder), visible_gpus(spec.device)
-    with (
-        run.timed(stage),
-        sole_writer(store.url, or_read=True, tell=run.narrator.tell_once),
-        run.executor_on_demand(worker_bytes, gpus, keep_memory=True) as executor,
-    ):
-        read = {relation.name for relation in run.read(store)}
-        chosen = list(run.fit_inputs(store, [one for one in relations if one.name in read]))
-        with run.narrator.progress(stage.capitalize(), per_relation * len(chosen), unit) as advance:
-            copies = Copies(store, spec, run.inputs.fingerprint, executor, advance)
-            return [ask(copies, inputs) for inputs in chosen]
+    with run.writing(or_read=True):  # also between the two
+        run.evaluate()
+        store = run.store(write=True)
+        spec = replace(run.config.model_spec(), dtype="float32")
+        worker_bytes, gpus = _MODEL_COPIES * float32_bytes(run.inputs.folder), visible_gpus(spec.device)
+        with (
+            run.timed(stage),
+            run.executor_on_demand(worker_bytes, gpus, keep_memory=True) as executor,
+        ):
+            read = {relation.name for relation in run.read(store)}
+            chosen = list(run.fit_inputs(store, [one for one in relations if one.name in read]))
+            with run.narrator.progress(stage.capitalize(), per_relation * len(chosen), unit) as advance:
+                copies = Copies(store, spec, run.inputs.fingerprint, executor, advance)
+                return [ask(copies, inputs) for inputs in chosen]
 
 
 def judged_relations(run: Run) -> list[RelationInputs]:

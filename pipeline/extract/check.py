@@ -28,6 +28,7 @@ from pipeline.extract.prompts import prompts_of, template_groups, tree_batches
 from pipeline.extract.shard import require_model
 from pipeline.plan.memory import trial_bytes
 from pipeline.plan.workload import shard_rows
+from pipeline.runtime.versions import versions
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.model.language_model import LanguageModel
@@ -141,6 +142,7 @@ def _tuned(model: "LanguageModel", task: CheckTask, shard_rows: int, *, by_state
         "threads": threads_in_use(),
         "memory": memory.bit_length(),
         "most": most,
+        "lincorr": versions()["lincorr"],
     }
     return remembered(
         converted_folder(task.model),

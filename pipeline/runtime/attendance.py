@@ -11,24 +11,29 @@ _REPEAT = 60.0  # seconds between two lines
 
 
 class Attendance:
-    """Is told how many workers there are; says where there are none, and gives up after `cluster.wait`."""
+    """Is told how many workers there are; says where there are none, and gives up after `cluster.wait`.
+
+    Attributes:
+        tell: called with each line.
+        there: workers at the last look.
+        awaited: what brings workers; a queue says here why it does not.
+        hopeless: why none will come, in words, if that is known; then the run ends without a wait.
+    """
 
     def __init__(self, settings: ClusterSettings, tell: Callable[[str], None]) -> None:
-        """Begin without workers.
-
-        Args:
-            tell: called with each line.
-        """
-        self._tell = tell
+        """Begin without workers."""
+        self.tell = tell
+        self.there = 0
+        self.awaited = _awaited(settings)
+        self.hopeless: str | None = None
         self._patience = settings.wait * 60
-        self._awaited = _awaited(settings)
-        self._had = self._there = 0
+        self._had = 0
         self._gone = time.monotonic()
         self._next_line = self._gone + _REPEAT
 
     def begin(self) -> None:
         """Say that the first worker is waited for."""
-        self._tell(f"Waiting for the first worker: {self._awaited}")
+        self.tell(f"Waiting for the first worker: {self.awaited}")
 
     def note(self, there: int, what: str = "worker") -> None:
         """Take down how many workers there are.
@@ -37,25 +42,27 @@ class Attendance:
             what: which of them count, in the singular.
 
         Raises:
-            LincorrError: there has been none for too long.
+            LincorrError: there has been none for too long, or none will come.
         """
         now = time.monotonic()
         if there:
-            self._had, self._there = max(there, self._there), there
+            self._had, self.there = max(there, self.there), there
             return
-        if self._there:
-            self._there, self._gone, self._next_line = 0, now, now + _GRACE
+        if self.hopeless:
+            raise LincorrError(f"{self.hopeless}. Finished work is stored: rerun to resume")
+        if self.there:
+            self.there, self._gone, self._next_line = 0, now, now + _GRACE
         absent = now - self._gone
         if absent >= self._patience:
             raise LincorrError(
-                f"cluster.wait: {self._missing(what)} for {_duration(absent)} ({self._awaited}). Finished "
+                f"cluster.wait: {self._missing(what)} for {_duration(absent)} ({self.awaited}). Finished "
                 "work is stored: rerun to resume"
             )
         if now >= self._next_line:
             self._next_line = now + _REPEAT
-            self._tell(
+            self.tell(
                 f"{self._missing(what).capitalize()} for {_duration(absent)}; waiting up to "
-                f"{_duration(self._patience)} for one (cluster.wait): {self._awaited}"
+                f"{_duration(self._patience)} for one (cluster.wait): {self.awaited}"
             )
 
     def _missing(self, what: str) -> str:

@@ -20,6 +20,7 @@ from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
 from pipeline.runtime.attendance import Attendance
 from pipeline.runtime.clusters.address import connect
+from pipeline.runtime.clusters.collector import collected_seldom
 from pipeline.runtime.clusters.exposed import exposure_note
 from pipeline.runtime.clusters.gpus import count_gpus, open_gpus
 from pipeline.runtime.clusters.kubernetes import open_kubernetes
@@ -56,6 +57,7 @@ from pipeline.runtime.versions import difference, versions
 _RETRIES = 2
 _WINDOW = 4  # tasks in flight per worker: enough to keep it busy, few enough to stay light
 _COUNT_WORKERS = 5.0  # seconds between two looks at how many workers there are
+_PATIENT = ClusterSettings(wait=100_000)
 
 
 class DaskExecutor:
@@ -66,12 +68,12 @@ class DaskExecutor:
 
         Args:
             workers: expected; those that join later are found.
-            attendance: says where there is no worker, and gives up; None waits for ever.
+            attendance: says where there is no worker, and gives up; None waits for weeks.
         """
         self._client = client
         self._workers = workers
-        self._attendance = attendance
-        self._there, self._counted = 0, -_COUNT_WORKERS
+        self._attendance = attendance or Attendance(_PATIENT, ignore)
+        self._counted = -_COUNT_WORKERS
         self.deaths: Deaths | None = None
 
     @property
@@ -95,7 +97,8 @@ class DaskExecutor:
         results: dict[int, Result] = {}
         running = as_completed()
         resources = self._resources(stage)
-        mine = uuid4().hex[:8]  # keeps our keys apart from those of others on a shared scheduler
+        # what the dashboard shows of a key is its beginning; the rest keeps ours apart on a shared scheduler
+        name = f"{stage.name}-{uuid4().hex[:8]}"
 
         def submit_up_to(window: int) -> None:
             taken: list[tuple[int, Task]] = []
@@ -107,7 +110,7 @@ class DaskExecutor:
             futures = self._client.map(
                 partial(_attempt, stage.function, overlapping=stage.overlapping, ours=versions()),
                 [task for _, task in taken],
-                key=[f"{stage.name}-{getattr(task, 'key', i)}-{i}-{mine}" for i, task in taken],
+                key=[(name, str(getattr(task, "key", "")), i) for i, task in taken],
                 retries=_RETRIES,
                 resources=resources,
                 pure=False,
@@ -161,11 +164,10 @@ class DaskExecutor:
             workers = self._client.scheduler_info()["workers"].values()
         except OSError:  # a scheduler that is gone is told where its tasks end
             return
-        self._there = len(workers)
-        if self._attendance is not None and resources:
+        if resources:
             able = [worker for worker in workers if GPU in worker["resources"]]
             self._attendance.note(len(able), "worker with a GPU")
-        elif self._attendance is not None:
+        else:
             self._attendance.note(len(workers))
 
     def wait_for_a_worker(self) -> None:
@@ -175,10 +177,10 @@ class DaskExecutor:
             LincorrError: none came in time.
         """
         self._count(None)
-        if self._there or self._attendance is None:
+        if self._attendance.there:
             return
         self._attendance.begin()
-        while not self._there:
+        while not self._attendance.there:
             time.sleep(0.1)
             self._count(None)
 
@@ -196,7 +198,7 @@ class DaskExecutor:
         return results
 
     def _window(self, per_worker: int = _WINDOW) -> int:
-        return per_worker * max(self._workers, self._there)
+        return per_worker * max(self._workers, self._attendance.there)
 
     def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
         """Require a GPU for stages that run the model, if any worker declares one."""
@@ -289,15 +291,16 @@ def open_executor(
     if warning := exposure_note(settings):
         tell(warning)
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
+    attendance = Attendance(settings, tell)
     with (
         variables_restored(),
         dask.config.set(inherited),
-        _client(settings, workers, inherited, tell) as client,
+        _client(settings, workers, inherited, attendance) as client,
     ):
         if settings.kind == "address":
             refuse_strange_scheduler(client)
         client.register_plugin(worker_limits(threads))
-        executor = DaskExecutor(client, settings.maximum or workers, Attendance(settings, tell))
+        executor = DaskExecutor(client, settings.maximum or workers, attendance)
         tell(f"Dask dashboard: {executor.dashboard}")
         executor.wait_for_a_worker()
         if settings.kind not in ("local", "gpus"):
@@ -305,7 +308,7 @@ def open_executor(
         if settings.kind == "address":
             for line in deadly_settings(client, model_bytes):
                 tell(line)
-        with deaths_told(client, tell) as executor.deaths:
+        with collected_seldom(client), deaths_told(client, tell) as executor.deaths:
             yield executor
 
 
@@ -323,7 +326,7 @@ def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int,
 
 @contextmanager
 def _client(
-    settings: ClusterSettings, workers: int, inherited: dict[str, Any], tell: Callable[[str], None]
+    settings: ClusterSettings, workers: int, inherited: dict[str, Any], attendance: Attendance
 ) -> Iterator[Client]:
     if settings.kind == "address":
         # A lost scheduler is reported in one line of ours, not in Dask's tracebacks.
@@ -334,7 +337,7 @@ def _client(
         "local": lambda: open_local(settings, workers),
         "gpus": lambda: open_gpus(settings, workers),
         "ssh": lambda: open_ssh(settings),
-        "slurm": lambda: open_slurm(settings, inherited, tell),
+        "slurm": lambda: open_slurm(settings, inherited, attendance),
         "kubernetes": lambda: open_kubernetes(settings, inherited),
     }
     # Other kinds may wait long for their machines.

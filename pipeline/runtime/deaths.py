@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from pipeline.runtime.clusters.worker_settings import STRANGERS
 from pipeline.runtime.machine import killed_for_memory
+from pipeline.runtime.seldom import is_told
 
 LESS_MEMORY = "set cluster.workers lower, or fit.memory if it is a fit"
 _NANNY = "worker-restart-memory"  # the topic under which Dask says that it ends a worker at its limit
@@ -94,7 +95,7 @@ class Deaths:
     def _count(self, how: str, why: str) -> None:
         """Tell of the first, second, fourth, and so on."""
         count = self._counts[how] = self._counts.get(how, 0) + 1
-        if count & (count - 1) == 0:
+        if is_told(count):
             who = "1 worker was" if count == 1 else f"{count} workers were"
             who = who if how != "died" else f"{count} worker{'s' * (count > 1)}"
             self._tell(f"{who} {how}: {why}. The tasks run again")

@@ -3,7 +3,7 @@
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from distributed import Security
 
 from lincorr.errors import BadInput
 from pipeline.config import ClusterSettings
+from pipeline.runtime.attendance import Attendance
 from pipeline.runtime.clusters.missing import missing
 from pipeline.runtime.clusters.slurm_jobs import jobs_kept
 from pipeline.runtime.clusters.slurm_refusals import refuse_what_slurm_refuses
@@ -30,14 +31,12 @@ def slurm_threads(settings: ClusterSettings) -> int:
 
 
 @contextmanager
-def open_slurm(
-    settings: ClusterSettings, inherited: dict[str, Any], tell: Callable[[str], None]
-) -> Iterator[Any]:
+def open_slurm(settings: ClusterSettings, inherited: dict[str, Any], attendance: Attendance) -> Iterator[Any]:
     """Submit jobs to SLURM, one worker each or one for each GPU of a job, and again when they end.
 
     Args:
         inherited: Dask settings for the workers.
-        tell: called with what the queue does.
+        attendance: is told what the queue does.
 
     Raises:
         BadInput: dask-jobqueue is not installed, or SLURM refuses the jobs.
@@ -53,7 +52,7 @@ def open_slurm(
         refuse_what_slurm_refuses(cluster.job_script())
         if settings.maximum is None:
             cluster.scale(settings.workers or settings.workers_per_job)
-        with jobs_kept(cluster, tell):
+        with jobs_kept(cluster, attendance):
             yield cluster
 
 

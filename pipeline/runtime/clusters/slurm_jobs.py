@@ -1,27 +1,33 @@
 """Jobs of a run in SLURM's queue: what ended is submitted again, and what waits is told.
 
-dask-jobqueue submits a job once, and keeps one that ended, by its time limit or `scancel`, in its books.
+dask-jobqueue submits a job once, and keeps one that ended, by its time limit or `scancel`, in its books. A
+job that ends before its worker comes is submitted again later and later.
 """
 
 import asyncio
-import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from pipeline.runtime.attendance import Attendance
+from pipeline.runtime.clusters.slurm_queue import Queue, ask_queue, last_lines, mend, waiting
+from pipeline.runtime.seldom import is_told
+
 _LOOK = 5.0  # seconds between two looks at the queue while no worker has come, and
 _LOOK_CALMLY = 15.0  # while some work: every look is a request to a controller that all users share
-_TELL = 60.0  # seconds between two lines about jobs that wait
+_LONGEST_PAUSE = 300.0  # seconds before jobs that fail at once are submitted again
+_IN_A_ROW = 4  # submissions that fail at once in the same way, after which another one is hopeless
 
 _ALIVE = {"CONFIGURING", "PENDING", "RESIZING", "RUNNING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "STOPPED"}
+_BY_ITSELF = {"COMPLETED", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}  # how a job ends that nobody else ended
+_NOT_TAKEN = "not taken"  # by sbatch
 
 
 @contextmanager
-def jobs_kept(cluster: Any, tell: Callable[[str], None]) -> Iterator[None]:
+def jobs_kept(cluster: Any, attendance: Attendance) -> Iterator[None]:
     """Look after a SLURMCluster's jobs while the body runs, in the cluster's own event loop."""
-    jobs = Jobs(cluster, tell)
+    jobs = Jobs(cluster, attendance)
     task: list[asyncio.Task[None]] = []
     cluster.loop.add_callback(lambda: task.append(asyncio.ensure_future(jobs.look_after())))
     try:
@@ -33,84 +39,98 @@ def jobs_kept(cluster: Any, tell: Callable[[str], None]) -> Iterator[None]:
 class Jobs:
     """The jobs of a cluster, as SLURM knows them."""
 
-    def __init__(self, cluster: Any, tell: Callable[[str], None]) -> None:
-        """Begin with what the cluster has asked for; `tell` is called with lines."""
-        self._cluster, self._tell = cluster, tell
-        self._ended = 0
-        self._nobody_since = self._told = time.monotonic()
+    def __init__(self, cluster: Any, attendance: Attendance) -> None:
+        """Begin with what the cluster has asked for; `attendance` is told of it."""
+        self._cluster, self._attendance = cluster, attendance
+        self._seen: set[str] = set()  # jobs of which a worker has come
+        self._ended: dict[str, str] = {}  # jobs that are to be submitted again -> how they ended
+        self._count = 0
+        self._failures: list[str] = []  # how jobs ended that had no worker, by submission, since one last had
+        self._not_before = 0.0
+        self._reasons: set[str] = set()
 
     async def look_after(self) -> None:
-        """Look at the queue again and again."""
-        while True:
+        """Look at the queue again and again, until that is hopeless."""
+        while self._attendance.hopeless is None:
             await asyncio.sleep(_LOOK_CALMLY if self._cluster.scheduler.workers else _LOOK)
             ids = {name: job.job_id for name, job in self._cluster.workers.items()}
-            queue = await _queue()
+            self._note_workers(ids)
+            queue = await ask_queue()
             if queue is None:  # the controller does not answer: its jobs go on without it
                 continue
-            await self._submit_again(ids, queue)
-            self._tell_what_waits(ids, queue)
+            await self._note_ends(ids, queue)
+            await self._submit_again()
+            self._attendance.awaited = f"{waiting(ids.values(), queue)}; `squeue --me` shows its jobs"
+            self._tell_reasons([queue[job] for job in ids.values() if job and job in queue])
 
-    async def _submit_again(
-        self, ids: Mapping[str, str | None], queue: Mapping[str, tuple[str, str]]
-    ) -> None:
-        """Replace jobs that ended or were not taken; the new names differ, as a lost worker may keep its."""
-        cluster = self._cluster
+    def _note_workers(self, ids: Mapping[str, str | None]) -> None:
+        """Take down which jobs have workers; those of a job with several are numbered."""
+        names = [str(worker.name) for worker in self._cluster.scheduler.workers.values()]
+        seen = {job for name in names for job in (name, name.rpartition("-")[0]) if job in ids}
+        if seen - self._seen:
+            self._failures.clear()
+            self._not_before = 0.0
+        self._seen |= seen
+
+    async def _note_ends(self, ids: Mapping[str, str | None], queue: Queue) -> None:
+        """Take down which jobs have ended or were not taken, and when they are submitted again."""
         states = {name: queue[job][0] if job in queue else "gone" for name, job in ids.items() if job}
-        states |= {name: "not taken" for name, job in ids.items() if not job}
+        states |= {name: _NOT_TAKEN for name, job in ids.items() if not job}
         ended = {name: state for name, state in states.items() if state not in _ALIVE | {"COMPLETING"}}
-        for name in [name for name in ended if name in cluster.workers]:
+        new = {name: state for name, state in ended.items() if name not in self._ended}
+        self._ended = ended
+        failed = [name for name in new if name not in self._seen]
+        if failed and time.monotonic() >= self._not_before:  # later ones are of the same submission
+            self._failures.append(new[failed[-1]])
+            pause = min(_LOOK * 2 ** (len(self._failures) - 1), _LONGEST_PAUSE)
+            self._not_before = time.monotonic() + pause
+            await self._despair(ids[failed[-1]])
+        for name, state in new.items():
+            self._tell_end(ids[name], state, at_once=name in failed)
+
+    async def _despair(self, job: str | None) -> None:
+        """Say that all is hopeless where jobs fail in the same way again and again, and nobody works."""
+        last = self._failures[-_IN_A_ROW:]
+        same = len(last) == _IN_A_ROW and len(set(last)) == 1 and last[0] in _BY_ITSELF
+        if not same or job is None or self._cluster.scheduler.workers:
+            return
+        name, lines = await last_lines(job)
+        for line in lines:
+            self._attendance.tell(f"job {job}: {line}")
+        why = "says why" if lines else "should say why, and cannot be read here"
+        self._attendance.hopeless = (
+            f"SLURM: {_IN_A_ROW} times in a row jobs ended ({last[0]}) before a worker came; the log of the "
+            f"last, {name}, {why}"
+        )
+
+    def _tell_end(self, job: str | None, state: str, *, at_once: bool) -> None:
+        """Tell of the first, second, fourth job and so on."""
+        self._count += 1
+        if is_told(self._count) and self._attendance.hopeless is None:
+            who = f"job {job}" if job else "a job"
+            when = f" in {self._not_before - time.monotonic():.0f} s" if at_once else ""
+            how = f"{state}, before a worker came" if at_once and job else state
+            self._attendance.tell(
+                f"SLURM: {who} ended ({how}) and is submitted again{when}; {self._count} so far"
+            )
+
+    async def _submit_again(self) -> None:
+        """Replace jobs that ended; the new names differ, as a lost worker may keep its."""
+        if time.monotonic() < self._not_before or self._attendance.hopeless:
+            return
+        cluster = self._cluster
+        for name in [name for name in self._ended if name in cluster.workers]:
             del cluster.workers[name]
             if name in cluster.worker_spec:
                 cluster.worker_spec.update(cluster.new_worker_spec())
                 del cluster.worker_spec[name]
-        self._tell_what_ended(ended, ids)
-        with suppress(RuntimeError):  # what SLURM does not take now is asked again at the next look
+        self._ended = {}
+        with suppress(RuntimeError):  # what SLURM does not take now is asked again later
             await cluster._correct_state()
 
-    def _tell_what_ended(self, ended: Mapping[str, str], ids: Mapping[str, str | None]) -> None:
-        """Tell of the first, second, fourth job and so on."""
-        for name, state in ended.items():
-            self._ended += 1
-            if self._ended & (self._ended - 1) == 0:
-                job = f"job {ids[name]}" if ids[name] else "a job"
-                self._tell(f"SLURM: {job} ended ({state}) and is submitted again; {self._ended} so far")
-
-    def _tell_what_waits(self, ids: Mapping[str, str | None], queue: Mapping[str, tuple[str, str]]) -> None:
-        """Tell, each minute in which there is no worker, what SLURM says of its jobs."""
-        now = time.monotonic()
-        if self._cluster.scheduler.workers:
-            self._nobody_since = self._told = now
-        if now - self._told < _TELL:
-            return
-        self._told = now
-        minutes = round((now - self._nobody_since) / 60)
-        self._tell(f"SLURM: no worker for {minutes} min; {waiting(list(ids.values()), queue)}")
-
-
-def waiting(jobs: list[str | None], queue: Mapping[str, tuple[str, str]]) -> str:
-    """Describe jobs by their states and SLURM's reasons, such as "2 jobs PENDING (Resources)"."""
-    known = Counter(queue[job] for job in filter(None, jobs) if job in queue)
-    parts = [
-        f"{count} job{'s' * (count > 1)} {state}" + (f" ({reason})" if reason not in ("", "None") else "")
-        for (state, reason), count in known.items()
-    ]
-    return ", ".join(parts) or "no job in its queue"
-
-
-async def _queue() -> dict[str, tuple[str, str]] | None:
-    """Return state and reason of every job of this user, also of those that ended lately; None if unknown."""
-    command = ("squeue", "--noheader", "--me", "--states=all", "--format=%i|%T|%r")
-    try:
-        asked = await asyncio.create_subprocess_exec(
-            *command,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=os.environ | {"LC_ALL": "C"},
-        )
-    except OSError:
-        return None
-    out, _ = await asked.communicate()
-    if asked.returncode:
-        return None
-    rows = (line.split("|", 2) for line in out.decode(errors="replace").splitlines())
-    return {row[0]: (row[1], row[2].strip()) for row in rows if len(row) == 3}
+    def _tell_reasons(self, known: list[tuple[str, str]]) -> None:
+        """Tell, once, why a job will wait for ever."""
+        for state, reason in known:
+            if state == "PENDING" and reason not in self._reasons and (helps := mend(reason)):
+                self._reasons.add(reason)
+                self._attendance.tell(f"SLURM: a job waits ({reason}): {helps}")

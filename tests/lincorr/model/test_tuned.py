@@ -1,5 +1,7 @@
 """A batch size that was tried out is used again, for the same model and machine only."""
 
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,20 @@ def test_a_size_is_tried_out_once(folder: Path) -> None:
     assert remembered(folder, {"threads": 1}, never) == 256
     assert remembered(folder, {"threads": 2}, lambda: 512) == 512  # another fact, another size
     assert remembered(folder, {"threads": 1}, never) == 256
+
+
+def test_a_size_is_tried_out_again_after_a_week(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have been found on a busy machine. Those that are out of date are forgotten."""
+    began = time.time()
+    remembered(folder, {"threads": 1}, lambda: 64)
+    for day, tune, size in ((6, never, 64), (8, lambda: 256, 256), (14, never, 256)):
+        monkeypatch.setattr("time.time", lambda day=day: began + day * 86400)
+        assert remembered(folder, {"threads": 1}, tune) == size
+    remembered(folder, {"threads": 2}, lambda: 512)
+    monkeypatch.setattr("time.time", lambda: began + 16 * 86400)
+    remembered(folder, {"threads": 3}, lambda: 1024)
+    (file,) = folder.parent.glob("*.json")
+    assert [size["tokens"] for size in json.loads(file.read_text()).values()] == [512, 1024]
 
 
 def test_another_machine_tries_for_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

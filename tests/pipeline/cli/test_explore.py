@@ -11,15 +11,27 @@ import pytest
 from pipeline.cli.explore import _location
 
 
-def test_it_prints_one_line_and_ctrl_c_ends_it(finished):
+@pytest.mark.parametrize(
+    ("at_first", "ends"),
+    [(signal.SIG_DFL, signal.SIGINT), (signal.SIG_IGN, signal.SIGTERM)],
+    ids=["ctrl-c", "kill, in a shell's background"],
+)
+def test_it_prints_one_line_and_a_signal_ends_it(finished, at_first, ends):
+    """A shell starts what runs in its background deaf to Ctrl-C, which stays so."""
     command = [sys.executable, "-m", "pipeline", "explore", str(finished), "--other", str(finished)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, at_first),
+    )
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(line.split()[0]) as answered:
         assert b"lincorr explore" in answered.read()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ends)
     assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 0
 

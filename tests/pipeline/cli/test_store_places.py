@@ -11,6 +11,7 @@ from dataclasses import replace
 import boto3
 import pytest
 
+from lincorr.store.copy import copy_store, count_files
 from lincorr.store.locations import open_location
 from lincorr.store.store import LogitStore
 from lincorr.testing import hidden_problem, planted_store
@@ -80,6 +81,13 @@ def test_a_copy_that_is_killed_is_no_store_and_goes_on(finished, endpoint, tmp_p
     assert said["faults"] == []
     assert 0 < said["written"] <= said["files"] - there + 1  # the root is written again
     assert contents(url) == contents(str(finished))
+
+
+def test_a_copy_counts_the_files_that_arrive(finished, tmp_path):
+    steps: list[int] = []
+    copied = copy_store(str(finished), str(tmp_path / "copy"), steps.append)
+    assert steps == [1] * copied.files
+    assert copied.files == count_files(str(finished)) == count_files(str(tmp_path / "copy"))
 
 
 def test_a_copy_replaces_nothing(finished, tmp_path, capsys):

@@ -11,11 +11,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lincorr.readout import Readout
+from lincorr.scores.results import Results
 from lincorr.solvers.result import HiddenMap
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, toy_relation
 from pipeline.cli.main import main
 from pipeline.experiments.flips import CHANGES, Cases, FlipOptions, choose_cases, directions_of, layers_of
+from pipeline.run import Run
+from pipeline.runtime.lock import lock_path
 from tests.pipeline.experiments.finished import TEXTS, finished_run
 
 
@@ -149,3 +152,18 @@ def test_the_map_is_turned_round_with_the_least_change_of_the_sources_logits() -
 @pytest.mark.parametrize(("depth", "layers"), [(30, [9, 14, 19, 24]), (2, [0, 1]), (1, [0])])
 def test_layers_are_spread_over_the_model(depth: int, layers: list[int]) -> None:
     assert layers_of(depth) == layers
+
+
+def test_the_lock_is_held_between_the_scores_and_the_copies(
+    flags: list[str], flips: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, held = Run.evaluate, list[bool]()
+
+    def and_look(run: Run) -> Results:
+        results = evaluate(run)
+        held.append(lock_path(run.config.store_url()).exists())
+        return results
+
+    monkeypatch.setattr(Run, "evaluate", and_look)
+    flips()
+    assert held == [True]

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from lincorr.errors import LincorrError
 from pipeline.cli.main import main
+from pipeline.runtime import dask_executor
 from pipeline.runtime.lock import lock_path, sole_writer
 from tests.pipeline.extract.extraction import SHARD_ROWS, SHARDS, TEMPLATES, assert_equal_bits, extracted
 
@@ -157,6 +159,28 @@ def test_a_killed_scheduler_is_one_clear_line_and_the_run_goes_on_later(
         "error: extract: the Dask scheduler is gone; start it and its workers again (cluster.address). "
         "Finished work is stored: rerun to resume"
     ]
+    assert 0 < extracted(store, flags, capsys)["shards"] < SHARDS
+    assert_equal_bits(store, undisturbed)
+
+
+def test_a_run_whose_workers_are_gone_for_good_ends_and_the_next_one_goes_on(
+    scheduler, undisturbed, flags, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(dask_executor, "_COUNT_WORKERS", 0.2)
+    store = tmp_path / "run.zarr"
+
+    def end_the_worker() -> None:
+        wait_for(lambda: done(store) > 10)
+        [worker] = [one for one in psutil.Process().children() if "--death-timeout" in one.cmdline()]
+        for process in [*worker.children(recursive=True), worker]:
+            process.kill()
+
+    threading.Thread(target=end_the_worker).start()
+    cluster = ["--cluster-kind", "address", "--cluster-address", scheduler[1], "--cluster-wait", "0.02"]
+    assert main(["extract", *flags, "--store", str(store), *cluster]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: cluster.wait: the only worker is gone for ")
+    assert last.endswith("Finished work is stored: rerun to resume")
     assert 0 < extracted(store, flags, capsys)["shards"] < SHARDS
     assert_equal_bits(store, undisturbed)
 

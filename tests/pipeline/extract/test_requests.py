@@ -1,5 +1,8 @@
 """What extraction asks of a store: of an object store, each is a request."""
 
+import builtins
+import io
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -49,3 +52,31 @@ def test_a_shard_takes_a_handful_of_requests(asked, flags, tmp_path, monkeypatch
         assert len(requests) == 3 + 4 * len(TEMPLATES)
     read = [key for name, key in asked if name != "set" and re.match(r"(done|logits|hidden)/.*/c/\d", key)]
     assert len(read) == SHARDS * len(TEMPLATES)  # by tasks: the run itself lists what is there
+
+
+def test_a_shard_opens_a_handful_of_files(flags, tmp_path, monkeypatch):
+    """Each chunk and record once, to read or to write it, and the subjects."""
+    store, opened, of_tasks = tmp_path / "run.zarr", list[str](), list[list[str]]()
+
+    def noted(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **named: Any) -> Any:
+            if str(path).startswith(str(store)):
+                opened.append(str(path))
+            return plain(path, *arguments, **named)
+
+        return call
+
+    def watched(task: ExtractTask) -> Receipt:
+        before = len(opened)
+        receipt = extract_shard(task)
+        of_tasks.append(opened[before:])
+        return receipt
+
+    monkeypatch.setattr(stage, "extract_shard", watched)
+    monkeypatch.setattr(io, "open", noted(io.open))  # of pathlib, by which Zarr opens files
+    monkeypatch.setattr(builtins, "open", noted(open))
+    monkeypatch.setattr(os, "open", noted(os.open))
+    extract_here(store, flags)
+    assert len(of_tasks) == SHARDS
+    for paths in of_tasks[1:]:  # the first one opens the store
+        assert 3 * len(TEMPLATES) < len(paths) <= 3 + 4 * len(TEMPLATES), paths

@@ -1,5 +1,6 @@
 """The serial executor is the definition; the Dask one must give the same answers."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -224,7 +225,7 @@ def test_a_window_of_tasks_is_with_the_scheduler_at_once(dask_executor):
     tasks, unfinished, known = dask_executor._client.cluster.scheduler.tasks, [], []
 
     def look(_: object) -> None:
-        mine = [task.state for key, task in list(tasks.items()) if key.startswith("window-")]
+        mine = [task.state for key, task in list(tasks.items()) if key[0].startswith("window-")]
         unfinished.append(sum(state != "memory" for state in mine))
         known.append(len(mine))
 
@@ -329,3 +330,30 @@ def test_workers_share_the_cores(monkeypatch):
     assert local_shape(ClusterSettings(workers=2), 0) == (2, 3)
     assert local_shape(ClusterSettings(workers=4, threads=5), 0) == (4, 5)
     assert local_shape(ClusterSettings(workers=12), 0) == (12, 1)
+
+
+def test_the_dashboard_tells_stages_apart_by_their_names(dask_executor):
+    """By what the scheduler itself counts, which its pages show."""
+
+    def finished(dask_scheduler: Any) -> dict[str, int]:
+        return {name: prefix.state_counts["memory"] for name, prefix in dask_scheduler.task_prefixes.items()}
+
+    tasks = [SimpleNamespace(key=f"shard-{i}") for i in range(30)]
+    for name, count in [("read", 30), ("edit city-country", 20), ("read", 10)]:
+        dask_executor.run(Stage(name, lambda task: task.key, tasks[:count]))
+    found = dask_executor._client.run_on_scheduler(finished)
+    assert found["read"] == 40
+    assert found["edit city-country"] == 20
+    assert not any("shard" in name for name in found)
+
+
+def test_a_scheduler_looks_for_garbage_as_often_as_before_when_the_run_is_over():
+    before = gc.get_threshold()
+    settings = ClusterSettings(kind="local", workers=1)  # the scheduler is in this process
+    gc.set_threshold(500)
+    try:
+        with open_executor(settings, model_bytes=MODEL_BYTES, tell=lambda _: None):
+            assert gc.get_threshold()[0] > 5000
+        assert gc.get_threshold()[0] == 500
+    finally:
+        gc.set_threshold(*before)

@@ -5,17 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lincorr.errors import BadInput
-from pipeline.config import ClusterSettings
-from pipeline.runtime.clusters.slurm import _jobqueue
 from pipeline.runtime.clusters.slurm_refusals import refusal, setting_of
 from pipeline.runtime.clusters.slurm_time import drain_lines, seconds_of
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
@@ -23,39 +19,10 @@ from pipeline.runtime.executor import Stage
 from tests.pipeline.cli.toy import write_catalogue
 from tests.pipeline.conftest import PATIENCE
 from tests.pipeline.runtime.four_gpus import environment
-from tests.slurm import queue, slurm, wait_until
+from tests.slurm import JOB, queue, wait_until, with_
 from tests.stores import array
 
 SCRIPT = Path(__file__).parents[3] / "deploy/slurm/run.sbatch"
-JOB = ClusterSettings(
-    kind="slurm",
-    host="127.0.0.1",
-    queue="cpu",
-    walltime="00:05:00",
-    memory="2GB",
-    cpus=1,
-    workers=1,
-    threads=1,
-)
-
-
-@pytest.fixture(scope="module")
-def controller() -> Iterator[Path]:
-    with slurm() as folder:
-        yield folder
-
-
-@pytest.fixture
-def home(controller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder in which jobs leave their logs; no job is left behind in the queue."""
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    wait_until(lambda: not queue(), f"jobs are left: {queue()}")
-
-
-def with_(**changes: Any) -> ClusterSettings:
-    return JOB.model_copy(update=changes)
-
 
 # Time limits
 
@@ -223,79 +190,18 @@ def test_ctrl_c_in_mid_run_leaves_no_job(run, home):
     wait_until(lambda: not queue(), "jobs are left", 10)
 
 
-# Tasks on jobs that end
-
-
-class Tasks:
-    """A stage of tasks that sleep, run in a thread; each leaves a line when it has ended."""
-
-    def __init__(self, settings: ClusterSettings, folder: Path, count: int, seconds: float) -> None:
-        self.told: list[str] = []
-        self.file = folder / "ended"
-        self.file.touch()
-        _jobqueue()  # can be imported in the main thread only
-        self._thread = threading.Thread(target=self._run, args=(settings, count, seconds))
-        self._thread.start()
-
-    def _run(self, settings: ClusterSettings, count: int, seconds: float) -> None:
-        path = str(self.file)
-
-        def sleep(task: int) -> int:
-            time.sleep(seconds)
-            with open(path, "a") as file:
-                file.write(f"{task} {os.environ['SLURM_JOB_ID']}\n")
-            return task
-
-        with open_executor(settings, model_bytes=1, tell=self.told.append) as executor:
-            assert isinstance(executor, DaskExecutor)
-            self.results = executor.run(Stage("sleep", sleep, range(count), overlapping=True))
-
-    def ended(self) -> list[list[str]]:
-        """Task and job of every task that ended."""
-        return [line.split() for line in self.file.read_text().splitlines()]
-
-    def finish(self, count: int) -> None:
-        """Wait for all."""
-        self._thread.join(3 * PATIENCE)
-        assert not self._thread.is_alive(), self.told
-        assert self.results == list(range(count))
-
-
-@pytest.mark.slow
-def test_a_job_drains_before_its_time_limit_and_the_next_goes_on(home):
-    tasks = Tasks(with_(walltime="00:01:00"), home, 80, 2.0)
-    tasks.finish(80)
-    jobs = [job for _, job in tasks.ended()]
-    assert len(jobs) == 80, "a task was cut off, and ran twice"
-    assert len(set(jobs)) >= 2
-    assert not any("TIMEOUT" in line for line in queue("--states=all"))
-
-
-@pytest.mark.slow
-def test_tasks_of_a_node_that_goes_down_run_on_another(home):
-    tasks = Tasks(with_(workers=2, cpus=4), home, 80, 1.0)
-    wait_until(lambda: len({job for _, job in tasks.ended()}) == 2, "two nodes do not work", PATIENCE)
-    subprocess.run(["scontrol", "update", "nodename=n1", "state=down", "reason=test"], check=True)
-    try:
-        tasks.finish(80)
-    finally:
-        subprocess.run(["scontrol", "update", "nodename=n1", "state=resume"])  # it may be back already
-
-
-@pytest.mark.slow
-def test_an_adaptive_cluster_of_jobs_grows_with_the_work(home):
-    tasks = Tasks(with_(workers=None, minimum=1, maximum=3), home, 60, 2.0)
-    wait_until(lambda: len({job for _, job in tasks.ended()}) > 1, "it does not grow", 2 * PATIENCE)
-    tasks.finish(60)
-
-
 @pytest.mark.slow
 def test_a_queue_that_never_starts_is_told_each_minute_and_given_up(run, home):
     flags = slurm_flags(directives="--begin=now+1hour", wait=1.3)
     process = run("extract", home / "run.zarr", **flags)
     out, err = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 1, err
-    assert "SLURM: no worker for 1 min; 1 job PENDING (BeginTime)" in out + err
+    (line,) = [line for line in (out + err).splitlines() if "for 60 s" in line]
+    assert line.startswith(
+        "No worker has come for 60 s; waiting up to 78 s for one (cluster.wait): 1 job PENDING"
+    )
+    assert "(BeginTime)" in line
+    assert "(BeginTime)" in err.splitlines()[-1]
     assert queue() == []
 
 
