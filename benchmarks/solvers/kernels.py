@@ -90,10 +90,10 @@ class Watch(Serial):
 def _flops(piece: str, args: tuple[Any, ...]) -> float:
     if piece in ("gemm", "syrk"):
         (m, n), k = args[0].shape, args[1].shape[1]
-        return float(m) * n * k * (2 if piece == "gemm" else 1)
+        return float(m * n * k * (2 if piece == "gemm" else 1))
     if piece == "trsm":
-        return float(args[1].shape[0]) ** 2 * args[1].shape[1]
-    return float(args[0].shape[0]) ** 3 / 3 if piece == "potrf" else 0.0
+        return float(args[1].shape[0] ** 2 * args[1].shape[1])
+    return float(args[0].shape[0] ** 3 / 3) if piece == "potrf" else 0.0
 
 
 def measure(folder: Path, n: int, columns: int, memory_gb: float) -> dict[str, Any]:
@@ -112,11 +112,10 @@ def measure(folder: Path, n: int, columns: int, memory_gb: float) -> dict[str, A
             stack.enter_context(patch(name, watch.watched(getattr(target, function), piece)))
         fit_relation(store, inputs, lambda: watch)
     peaks.append(_rate())
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"stage": stage, "piece": piece, "wall": wall, "used": used, "gflops": flops / used / 1e9 or None}
-        for (stage, piece), (wall, used, flops) in watch.found.items()
+        for (stage, piece), (wall, used, flops) in sorted(watch.found.items())
     ]
-    rows.sort(key=lambda row: (row["stage"], -row["used"]))
     print(f"{n:,} x {columns:,} -> {columns:,}, {memory_gb:g} GB; products {max(peaks) / 1e9:.1f} GFLOP/s\n")
     print_table(
         rows,
