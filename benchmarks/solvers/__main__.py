@@ -2,6 +2,7 @@
 
     python -m benchmarks.solvers domain      # small: scikit-learn, scipy, numpy, dask, himalaya, ours
     python -m benchmarks.solvers tiled       # logits that do not fit into memory: 16,384 x 8,192 -> 8,192
+    python -m benchmarks.solvers kernels     # the same fit in one process: each kernel, read and write
     python -m benchmarks.solvers flagship --store all.zarr   # every token to every token: cost, W, the λ path
     python -m benchmarks.solvers thousand --store all.zarr   # fewer subjects than the model is wide
     python -m benchmarks.solvers lowrank --store all.zarr    # the same logits without hidden states
