@@ -2,6 +2,7 @@
 
     python -m benchmarks.solvers domain      # small: scikit-learn, scipy, numpy, dask, himalaya, ours
     python -m benchmarks.solvers tiled       # logits that do not fit into memory: 16,384 x 8,192 -> 8,192
+    python -m benchmarks.solvers kernels     # the same fit in one process: each kernel, read and write
     python -m benchmarks.solvers flagship --store all.zarr   # every token to every token: cost, W, the λ path
     python -m benchmarks.solvers thousand --store all.zarr   # fewer subjects than the model is wide
     python -m benchmarks.solvers lowrank --store all.zarr    # the same logits without hidden states
@@ -23,7 +24,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.solvers import cutoff, domain, lowrank, tiled, vocabulary
+from benchmarks.solvers import cutoff, domain, kernels, lowrank, tiled, vocabulary
 from benchmarks.solvers.machine import describe
 
 
@@ -49,6 +50,10 @@ def parse() -> argparse.Namespace:
     on_disk.add_argument("--rows", type=int, nargs="+", default=[8192, 16384])
     on_disk.add_argument("--columns", type=int, default=8192, help="p = q")
     on_disk.add_argument("--memory", type=float, default=1.0, help="GB a worker")
+    pieces = questions.add_parser("kernels")
+    pieces.add_argument("--rows", type=int, default=16384)
+    pieces.add_argument("--columns", type=int, default=8192, help="p = q")
+    pieces.add_argument("--memory", type=float, default=1.0, help="GB")
     for name in ("flagship", "thousand", "lowrank", "cutoff"):
         question = questions.add_parser(name)
         question.add_argument("--store", required=True, help="with hidden states; only read")
@@ -70,6 +75,8 @@ def answer(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         return domain.measure()
     if options.question == "tiled":
         return tiled.measure(folder, options.rows, options.columns, options.memory)
+    if options.question == "kernels":
+        return kernels.measure(folder, options.rows, options.columns, options.memory)
     relation = vocabulary.open_relation(options.store, options.relation)
     if options.question == "flagship":
         return vocabulary.flagship(relation)
