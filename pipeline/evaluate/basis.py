@@ -59,10 +59,10 @@ class EvaluatedBasis:
 
     @cached_property
     def shuffled(self) -> ShuffledTargets | None:
-        problem, moments = self.exchangeable, self.moments
-        if problem is self.problem:
-            problem, moments = self.stated
-        return ShuffledTargets(problem, moments) if isinstance(problem, Direct | Factored) else None
+        problem, (stated, moments) = self.exchangeable, self.stated
+        if problem is self.problem and isinstance(stated, Direct | Factored):
+            return ShuffledTargets(stated, moments)
+        return None if problem is None else ShuffledTargets(problem, self.moments)
 
     @cached_property
     def moments(self) -> CrossMoments:
