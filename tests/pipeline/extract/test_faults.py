@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Client
 
 from lincorr.errors import LincorrError
 from pipeline.cli.main import main
@@ -175,6 +176,8 @@ def test_a_run_whose_workers_are_gone_for_good_ends_and_the_next_one_goes_on(
         for process in [*worker.children(recursive=True), worker]:
             process.kill()
 
+    with Client(scheduler[1]) as client:  # or the run would not wait long enough for the first one either
+        client.wait_for_workers(1, timeout=PATIENCE)
     threading.Thread(target=end_the_worker).start()
     cluster = ["--cluster-kind", "address", "--cluster-address", scheduler[1], "--cluster-wait", "0.02"]
     assert main(["extract", *flags, "--store", str(store), *cluster]) == 1
