@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
+from pipeline.runtime.clusters.kubernetes import pods_awaited
 
 _GRACE = 5.0  # seconds in which a worker that ended may start again before a line is said
 _REPEAT = 60.0  # seconds between two lines
@@ -21,14 +22,14 @@ class Attendance:
         """
         self._tell = tell
         self._patience = settings.wait * 60
-        self._awaited = _awaited(settings)
+        self._settings = settings
         self._had = self._there = 0
         self._gone = time.monotonic()
         self._next_line = self._gone + _REPEAT
 
     def begin(self) -> None:
         """Say that the first worker is waited for."""
-        self._tell(f"Waiting for the first worker: {self._awaited}")
+        self._tell(f"Waiting for the first worker: {_awaited(self._settings)}")
 
     def note(self, there: int, what: str = "worker") -> None:
         """Take down how many workers there are.
@@ -48,14 +49,14 @@ class Attendance:
         absent = now - self._gone
         if absent >= self._patience:
             raise LincorrError(
-                f"cluster.wait: {self._missing(what)} for {_duration(absent)} ({self._awaited}). Finished "
+                f"cluster.wait: {self._missing(what)} for {_duration(absent)} ({_awaited(self._settings)}). Finished "
                 "work is stored: rerun to resume"
             )
         if now >= self._next_line:
             self._next_line = now + _REPEAT
             self._tell(
                 f"{self._missing(what).capitalize()} for {_duration(absent)}; waiting up to "
-                f"{_duration(self._patience)} for one (cluster.wait): {self._awaited}"
+                f"{_duration(self._patience)} for one (cluster.wait): {_awaited(self._settings)}"
             )
 
     def _missing(self, what: str) -> str:
@@ -66,6 +67,8 @@ class Attendance:
 
 def _awaited(settings: ClusterSettings) -> str:
     """Say what brings workers."""
+    if settings.kind == "kubernetes":
+        return pods_awaited(settings)
     return {
         "serial": "this process works",
         "local": "Dask starts another process",
@@ -73,7 +76,6 @@ def _awaited(settings: ClusterSettings) -> str:
         "address": f"`dask worker {settings.address}` starts one",
         "ssh": f"on {', '.join(settings.hosts)} Dask starts another process, but a lost machine stays lost",
         "slurm": "SLURM starts its jobs; `squeue --me` shows them",
-        "kubernetes": "Kubernetes starts its pods; `kubectl get pods` shows them",
     }[settings.kind]
 
 

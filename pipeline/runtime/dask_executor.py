@@ -333,7 +333,7 @@ def _client(
         "gpus": lambda: open_gpus(settings, workers),
         "ssh": lambda: open_ssh(settings),
         "slurm": lambda: open_slurm(settings, inherited, tell),
-        "kubernetes": lambda: open_kubernetes(settings, inherited),
+        "kubernetes": lambda: open_kubernetes(settings, inherited, tell),
     }
     # Other kinds may wait long for their machines.
     here = interrupts_wait() if settings.kind in ("local", "gpus") else nullcontext()
