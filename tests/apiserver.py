@@ -1,6 +1,6 @@
-"""A Kubernetes API server with Dask's operator, as far as a run talks to it, and pods that play what they are told.
+"""A Kubernetes API server with Dask's operator, as far as a run talks to it, and pods that do as told.
 
-What is sent is checked against the operator's published schemas; scheduler and workers are real processes here.
+What is sent is checked against the operator's published schemas. Scheduler and workers are real processes.
 """
 
 import importlib.resources
@@ -30,6 +30,22 @@ _KINDS = {
 _PATH = re.compile(
     r"/(?:api/v1|apis/kubernetes\.dask\.org/v1)(?:/namespaces/default)?/(\w+)(?:/([\w.-]+))?(?:/(\w+))?$"
 )
+
+_DISCOVERY: dict[str, Any] = {
+    "/api": {"versions": ["v1"]},
+    "/apis": {"groups": []},
+    "/api/v1": {
+        "resources": [
+            {
+                "name": f"{kind.lower()}s",
+                "singularName": kind.lower(),
+                "kind": kind,
+                "namespaced": kind != "Node",
+            }
+            for kind in ("Node", "Pod", "Service")
+        ]
+    },
+}
 
 Status = dict[str, Any]
 
@@ -85,7 +101,7 @@ RUNNING: Status = {
 
 
 class Kubernetes:
-    """What the server knows; `scheduler` and `worker` say what the next pods play, None for a real process."""
+    """What the server knows; `scheduler` and `worker` are what their pods play, None for a real process."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -186,6 +202,8 @@ class Kubernetes:
         found = _PATH.match(path)
         if path == "/version":
             return 200, {"gitVersion": "v1.34.0", "major": "1", "minor": "34"}
+        if path in _DISCOVERY:
+            return 200, _DISCOVERY[path]
         if found is None or (found[1].startswith("dask") and not self.operator):
             return 404, {"message": "the server could not find the requested resource"}
         kind, name, part = found.groups()

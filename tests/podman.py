@@ -72,7 +72,7 @@ class Podman:
         self("build", *options, "--file", dockerfile, "--tag", name, context, timeout=1500)
 
     def _pip_settings(self) -> list[str]:
-        """Return what is mounted in a build: pip's settings here, and the files and folders that they name."""
+        """Return what is mounted in a build: pip's settings here, and what they name."""
         listed = subprocess.run(
             [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
         ).stdout

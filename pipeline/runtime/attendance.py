@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
-from pipeline.runtime.clusters.kubernetes import pods_awaited
+from pipeline.runtime.clusters.kubernetes import pods_said
 
 _GRACE = 5.0  # seconds in which a worker that ended may start again before a line is said
 _REPEAT = 60.0  # seconds between two lines
@@ -31,6 +31,12 @@ class Attendance:
         """Say that the first worker is waited for."""
         self._tell(f"Waiting for the first worker: {_awaited(self._settings)}")
 
+    def gone(self) -> str:
+        """Say what helps, or is known, where the scheduler is gone."""
+        if self._settings.kind == "kubernetes":
+            return pods_said(self._settings, "scheduler")
+        return "start it and its workers again (cluster.address)"
+
     def note(self, there: int, what: str = "worker") -> None:
         """Take down how many workers there are.
 
@@ -49,8 +55,8 @@ class Attendance:
         absent = now - self._gone
         if absent >= self._patience:
             raise LincorrError(
-                f"cluster.wait: {self._missing(what)} for {_duration(absent)} ({_awaited(self._settings)}). Finished "
-                "work is stored: rerun to resume"
+                f"cluster.wait: {self._missing(what)} for {_duration(absent)} "
+                f"({_awaited(self._settings)}). Finished work is stored: rerun to resume"
             )
         if now >= self._next_line:
             self._next_line = now + _REPEAT
@@ -68,7 +74,7 @@ class Attendance:
 def _awaited(settings: ClusterSettings) -> str:
     """Say what brings workers."""
     if settings.kind == "kubernetes":
-        return pods_awaited(settings)
+        return f"Kubernetes starts its pods; {pods_said(settings, 'worker')}"
     return {
         "serial": "this process works",
         "local": "Dask starts another process",

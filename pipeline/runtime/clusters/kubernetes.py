@@ -71,7 +71,8 @@ def _created(
             if problem.response is None or problem.response.status_code != 409:
                 ours = False
                 raise BadInput(
-                    f"cluster.spec: Kubernetes takes no DaskCluster from {settings.spec} ({_one_line(problem)})"
+                    f"cluster.spec: Kubernetes takes no DaskCluster from {settings.spec} "
+                    f"({_one_line(problem)})"
                 ) from problem
             tell(f"DaskCluster {name} is there already: it is used as it is, and deleted at the end")
         yield namespace
@@ -211,17 +212,16 @@ def _connected(connect: Callable[[], Any], limit: float) -> Iterator[Any]:
         yield cluster
 
 
-def pods_awaited(settings: ClusterSettings) -> str:
-    """Say what the workers' pods say, such as "pod lincorr-1: ImagePullBackOff (…)"."""
-    general = "Kubernetes starts its pods; `kubectl get pods` shows them"
+def pods_said(settings: ClusterSettings, component: str) -> str:
+    """Say why the pods of a component do not run, such as "pod lincorr-1: ImagePullBackOff (…)"."""
     try:
         resource: Any = yaml.safe_load(settings.spec.read_text("utf-8")) if settings.spec else None
-        metadata = resource["metadata"]
-        found = pods(metadata["name"], metadata.get("namespace"), "worker")
+        name, namespace = resource["metadata"]["name"], resource["metadata"].get("namespace")
+        found = pods(name, namespace, component)
+        said = described([pod for pod in found if not ready(pod)] or found, component)
+        words = last_words(name, namespace, component) if "CrashLoopBackOff" in said else ""
     except Exception:  # the file is gone, or Kubernetes does not answer
-        return general
-    said = described([pod for pod in found if not ready(pod)] or found, "worker")
-    words = last_words(metadata["name"], metadata.get("namespace"), "worker") if "CrashLoop" in said else ""
+        return "`kubectl get pods` shows its pods"
     return f"{said}; its last line: {words}" if words else said
 
 
@@ -236,12 +236,13 @@ def cluster_resource(settings: ClusterSettings, inherited: dict[str, Any]) -> di
         if resource["kind"] != "DaskCluster":
             raise ValueError(f"its kind is {resource['kind']}")
         resource = copy.deepcopy(resource)
+        resource |= {"apiVersion": str(resource["apiVersion"]), "metadata": {**resource["metadata"]}}
+        resource["metadata"]["name"] = str(resource["metadata"]["name"])
         worker = resource["spec"]["worker"]
         worker["replicas"] = settings.minimum or settings.workers or worker.get("replicas", 1)
         for part in (worker, resource["spec"]["scheduler"]):
             variables = part["spec"]["containers"][0].setdefault("env", [])
             variables += [{"name": name, "value": value} for name, value in inheritance(inherited).items()]
-        resource["metadata"]["name"], resource["apiVersion"]  # noqa: B018
     except (
         OSError,
         UnicodeDecodeError,

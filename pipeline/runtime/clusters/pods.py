@@ -29,7 +29,7 @@ def ready(pod: Mapping[str, Any]) -> bool:
 
 
 def trouble(pod: Mapping[str, Any]) -> str | None:
-    """Return why a pod does not run, such as "ImagePullBackOff (Back-off pulling image …)"; None if it may yet."""
+    """Return why a pod does not run, such as "Evicted (The node was low …)"; None if it may yet."""
     status = pod.get("status", {})
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         waiting = container.get("state", {}).get("waiting")
