@@ -30,9 +30,15 @@ docs: $(VENV)/installed  ## the documentation and the API reference, in site/; a
 coverage: $(VENV)/installed  ## the tests, and which lines they ran, in build/coverage/
 	$(BIN)/pytest --cov --cov-report=term --cov-report=html
 
-lock:  ## requirements.lock after a change of dependencies; delete it first for newer versions (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
-		--no-annotate --no-header $(addprefix --no-emit-package , $(UNLOCKED)) --output-file requirements.lock
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-annotate --no-header
+IMAGE := pyproject.toml $(addprefix --extra , cluster lora s3)
+
+lock:  ## the locks after a change of dependencies; delete them first for newer versions (needs uv)
+	$(COMPILE) pyproject.toml --extra dev $(addprefix --no-emit-package , $(UNLOCKED)) --output-file requirements.lock
+	$(COMPILE) $(IMAGE) --constraint requirements.lock $(addprefix --no-emit-package , $(UNLOCKED)) \
+		--output-file deploy/docker/cpu.lock
+	$(COMPILE) $(IMAGE) --extra gpu --upgrade-package $(firstword $(TORCH)) --output-file deploy/docker/cuda.lock
+	echo cyclonedx-bom | $(COMPILE) - --output-file deploy/docker/sbom.lock
 
 # Tools that read the lock and are no part of it, each by its own version.
 TOOLS := build/tools

@@ -116,7 +116,7 @@ LIBRARIES = {  # heavy library -> the modules that may import it
     "dask_cuda": {f"{CLUSTERS}.gpus"},
     "dask_jobqueue": {f"{CLUSTERS}.slurm"},
     "dask_kubernetes": {f"{CLUSTERS}.kubernetes"},
-    "kr8s": {f"{CLUSTERS}.kubernetes"},
+    "kr8s": {f"{CLUSTERS}.kubernetes", f"{CLUSTERS}.pods"},
     "typer": {module_name(path) for path in FILES if path.parent == ROOT / "pipeline" / "cli"},
     "rapidfuzz": {"lincorr.prompts.words"},
     "pydantic": {"pipeline.config.sections", "pipeline.config.load"},

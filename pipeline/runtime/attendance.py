@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
+from pipeline.runtime.clusters.kubernetes import pods_said
 
 _GRACE = 5.0  # seconds in which a worker that ended may start again before a line is said
 _REPEAT = 60.0  # seconds between two lines
@@ -16,7 +18,7 @@ class Attendance:
     Attributes:
         tell: called with each line.
         there: workers at the last look.
-        awaited: what brings workers; a queue says here why it does not.
+        awaited: says what brings workers; a queue says why it does not.
         hopeless: why none will come, in words, if that is known; then the run ends without a wait.
     """
 
@@ -24,16 +26,23 @@ class Attendance:
         """Begin without workers."""
         self.tell = tell
         self.there = 0
-        self.awaited = _awaited(settings)
+        self.awaited: Callable[[], str] = partial(_awaited, settings)
         self.hopeless: str | None = None
         self._patience = settings.wait * 60
+        self._settings = settings
         self._had = 0
         self._gone = time.monotonic()
         self._next_line = self._gone + _REPEAT
 
     def begin(self) -> None:
         """Say that the first worker is waited for."""
-        self.tell(f"Waiting for the first worker: {self.awaited}")
+        self.tell(f"Waiting for the first worker: {self.awaited()}")
+
+    def gone(self) -> str:
+        """Say what helps, or is known, where the scheduler is gone."""
+        if self._settings.kind == "kubernetes":
+            return pods_said(self._settings, "scheduler")
+        return "start it and its workers again (cluster.address)"
 
     def note(self, there: int, what: str = "worker") -> None:
         """Take down how many workers there are.
@@ -55,14 +64,14 @@ class Attendance:
         absent = now - self._gone
         if absent >= self._patience:
             raise LincorrError(
-                f"cluster.wait: {self._missing(what)} for {_duration(absent)} ({self.awaited}). Finished "
+                f"cluster.wait: {self._missing(what)} for {_duration(absent)} ({self.awaited()}). Finished "
                 "work is stored: rerun to resume"
             )
         if now >= self._next_line:
             self._next_line = now + _REPEAT
             self.tell(
                 f"{self._missing(what).capitalize()} for {_duration(absent)}; waiting up to "
-                f"{_duration(self._patience)} for one (cluster.wait): {self.awaited}"
+                f"{_duration(self._patience)} for one (cluster.wait): {self.awaited()}"
             )
 
     def _missing(self, what: str) -> str:
@@ -73,6 +82,8 @@ class Attendance:
 
 def _awaited(settings: ClusterSettings) -> str:
     """Say what brings workers."""
+    if settings.kind == "kubernetes":
+        return f"Kubernetes starts its pods; {pods_said(settings, 'worker')}"
     return {
         "serial": "this process works",
         "local": "Dask starts another process",
@@ -80,7 +91,6 @@ def _awaited(settings: ClusterSettings) -> str:
         "address": f"`dask worker {settings.address}` starts one",
         "ssh": f"on {', '.join(settings.hosts)} Dask starts another process, but a lost machine stays lost",
         "slurm": "SLURM starts its jobs; `squeue --me` shows them",
-        "kubernetes": "Kubernetes starts its pods; `kubectl get pods` shows them",
     }[settings.kind]
 
 

@@ -190,7 +190,7 @@ class DaskExecutor:
         Raises:
             LincorrError: a task failed, killed its worker repeatedly, or lost its scheduler.
         """
-        with _one_line_errors(stage, self.deaths):
+        with _one_line_errors(stage, self.deaths, self._attendance):
             results: list[Any] = self._client.gather(list(futures))
         for result in results:
             if isinstance(result, _Refusal):
@@ -238,15 +238,14 @@ def _attempt(
 
 
 @contextmanager
-def _one_line_errors(stage: str, deaths: Deaths | None) -> Iterator[None]:
+def _one_line_errors(stage: str, deaths: Deaths | None, attendance: Attendance | None) -> Iterator[None]:
     """Turn what Dask raises into one line."""
     resume = "Finished work is stored: rerun to resume"
     try:
         yield
     except (CancelledError, CommClosedError) as problem:  # the second while results are on their way
-        raise LincorrError(
-            f"{stage}: the Dask scheduler is gone; start it and its workers again (cluster.address). {resume}"
-        ) from problem
+        gone = f"; {attendance.gone()}" if attendance else ""
+        raise LincorrError(f"{stage}: the Dask scheduler is gone{gone}. {resume}") from problem
     except KilledWorker as problem:
         why = f", for memory; {LESS_MEMORY}" if deaths and deaths.for_memory else "; their logs may say why"
         raise LincorrError(f"{stage}: workers died repeatedly on one task{why}. {resume}") from problem
@@ -338,7 +337,7 @@ def _client(
         "gpus": lambda: open_gpus(settings, workers),
         "ssh": lambda: open_ssh(settings),
         "slurm": lambda: open_slurm(settings, inherited, attendance),
-        "kubernetes": lambda: open_kubernetes(settings, inherited),
+        "kubernetes": lambda: open_kubernetes(settings, inherited, attendance.tell),
     }
     # Other kinds may wait long for their machines.
     here = interrupts_wait() if settings.kind in ("local", "gpus") else nullcontext()

@@ -1,6 +1,5 @@
 """The files of deploy/ are what their readers expect: the project's own, and the real parsers and schemas."""
 
-import importlib.resources
 import re
 import subprocess
 from pathlib import Path
@@ -76,9 +75,11 @@ def dockerfile(name: str) -> list[Any]:
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda"])
 def test_a_dockerfile_copies_what_there_is_and_runs_as_nobody_special(name):
     steps = dockerfile(name)
-    known = {"FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "CMD", "COMMENT"}
+    known = {"FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "HEALTHCHECK", "CMD", "COMMENT"}
     assert {step["instruction"] for step in steps} <= known
-    assert [step["value"] for step in steps if step["instruction"] == "USER"] == ["lincorr"]
+    assert [step["value"] for step in steps if step["instruction"] == "USER"] == ["1000:1000"]
+    [base] = [step["value"] for step in steps if step["instruction"] == "FROM"]
+    assert re.search(r":\d+\.\d+\.\d+-", base), "a base is named by its exact version"
     copied = {
         source for step in steps if step["instruction"] == "COPY" for source in step["value"].split()[:-1]
     }
@@ -105,20 +106,14 @@ def test_compose_has_a_scheduler_workers_and_a_client():
 # Kubernetes
 
 
-def crd_schema() -> Any:
-    pytest.importorskip("dask_kubernetes", reason="dask-kubernetes is not installed")
-    folder = (
-        importlib.resources.files("dask_kubernetes")
-        / "operator/deployment/helm/dask-kubernetes-operator/crds"
-    )
-    [crd] = yaml.safe_load_all((folder / "daskcluster.yaml").read_text("utf-8"))
-    return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-
-
 def test_the_cluster_meets_the_schema_of_the_operator():
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
     [cluster] = documents(KUBERNETES / "cluster.yaml")
-    schema = crd_schema()
+    pytest.importorskip("dask_kubernetes", reason="dask-kubernetes is not installed")
+    from tests.apiserver import schema as published
+    from tests.apiserver import unknown
+
+    schema = published("DaskCluster")
     jsonschema.validate(cluster, schema)
     assert unknown(cluster["spec"], schema["properties"]["spec"], "spec") == []
     cluster["spec"]["worker"]["replicas"] = "four"
@@ -126,16 +121,41 @@ def test_the_cluster_meets_the_schema_of_the_operator():
         jsonschema.validate(cluster, schema)
 
 
-def unknown(value: Any, schema: Any, path: str) -> list[str]:
-    """Name the fields that a schema does not know: a cluster would drop them in silence."""
-    if isinstance(value, list):
-        return [name for part in value for name in unknown(part, schema.get("items", {}), path)]
-    if not isinstance(value, dict) or "properties" not in schema:
-        return []
-    found = [f"{path}.{name}" for name in value if name not in schema["properties"]]
-    for name in value.keys() & schema["properties"].keys():
-        found += unknown(value[name], schema["properties"][name], f"{path}.{name}")
+def problems(value: Any, kind: str, path: str) -> list[str]:
+    """Name what is no field of a kind of Kubernetes' own API, or of another type, by its client."""
+    import kubernetes.client as models
+
+    if listed := re.fullmatch(r"list\[(.*)\]", kind):
+        return [name for part in value for name in problems(part, listed[1], path)]
+    model = getattr(models, kind, None)
+    if model is None:
+        types = {"str": str, "int": int, "bool": bool}
+        return [] if isinstance(value, types.get(kind, object)) else [f"{path} is no {kind}"]
+    fields = {sent: model.openapi_types[name] for name, sent in model.attribute_map.items()}
+    found = [f"{path}.{name}" for name in value if name not in fields]
+    for name in value.keys() & fields.keys():
+        found += problems(value[name], fields[name], f"{path}.{name}")
     return found
+
+
+def test_resources_meet_the_schemas_of_kubernetes():
+    pytest.importorskip("kubernetes", reason="the client of Kubernetes is not installed")
+    others = [
+        d
+        for path in KUBERNETES.glob("*.yaml")
+        for d in documents(path)
+        if d.get("kind") not in (None, "DaskCluster")
+    ]
+    assert {d["kind"] for d in others} >= {"Job", "Role", "Secret", "PersistentVolumeClaim"}
+    for document in others:
+        assert problems(document, f"V1{document['kind']}", document["kind"]) == []
+    [job] = documents(KUBERNETES / "job.yaml")
+    job["spec"]["template"]["spec"] |= {"restartpolicy": "Never"}
+    job["spec"]["backoffLimit"] = "three"
+    assert sorted(problems(job, "V1Job", "Job")) == [
+        "Job.spec.backoffLimit is no int",
+        "Job.spec.template.spec.restartpolicy",
+    ]
 
 
 def test_only_workers_ask_for_gpus():

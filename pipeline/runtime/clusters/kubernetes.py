@@ -2,55 +2,227 @@
 
 import copy
 import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
 
-from lincorr.errors import BadInput
+from lincorr.errors import BadInput, LincorrError
 from pipeline.config import ClusterSettings
 from pipeline.runtime.clusters.missing import missing
+from pipeline.runtime.clusters.pods import described, hopeless, last_words, pods, ready, trouble
 from pipeline.runtime.clusters.worker_settings import inheritance
 
+_LOOK = 1.0  # seconds between two looks at the scheduler's pod
+_REPEAT = 60.0  # seconds between two lines
+_DELETION = 60.0  # seconds in which a deleted cluster is expected to be gone
+_OPERATOR = "https://kubernetes.dask.org/en/latest/operator_installation.html"
 
-def open_kubernetes(settings: ClusterSettings, inherited: dict[str, Any]) -> Any:
-    """Create the DaskCluster resource and wait for its scheduler; closing the cluster deletes it.
+
+@contextmanager
+def open_kubernetes(
+    settings: ClusterSettings, inherited: dict[str, Any], tell: Callable[[str], None]
+) -> Iterator[Any]:
+    """Create the DaskCluster resource, wait for its scheduler, and delete it in the end.
 
     Args:
         inherited: Dask settings for scheduler and workers.
+        tell: called with what the scheduler's pod says while it does not run.
 
     Raises:
         BadInput: dask-kubernetes is not installed, the file is not a DaskCluster, or Kubernetes refuses it.
+        LincorrError: there was no scheduler within `cluster.wait`.
     """
     resource = cluster_resource(settings, inherited)
     try:
         from dask_kubernetes.operator import KubeCluster
     except ImportError:
         raise missing("kubernetes", "dask-kubernetes", "cluster") from None
-    require_credentials()
+    limit = time.monotonic() + settings.wait * 60
+    with _created(resource, settings, tell) as namespace:
+        name = resource["metadata"]["name"]
+        _wait_for_scheduler(name, namespace, settings, limit, tell)
+        with _connected(
+            lambda: KubeCluster.from_name(name, namespace=namespace, quiet=True), limit
+        ) as cluster:
+            yield cluster
+
+
+@contextmanager
+def _created(
+    resource: dict[str, Any], settings: ClusterSettings, tell: Callable[[str], None]
+) -> Iterator[str]:
+    """Create the resource, yield its namespace, and delete it and its autoscaler."""
+    import kr8s
+    from kr8s.objects import new_class
+
+    require_access()
+    kind, version = resource["kind"], resource["apiVersion"]
+    cluster = new_class(kind, version)(resource)
+    name, namespace = str(cluster.name), str(cluster.namespace)
+    ours = True  # also where Ctrl-C comes before the answer
     try:
-        return KubeCluster(custom_cluster_spec=resource, quiet=True)
-    except Exception as problem:  # of kr8s, httpx and dask-kubernetes, without a common parent
-        raise BadInput(
-            f"cluster.kind: Kubernetes starts no cluster from {settings.spec} ({_one_line(problem)}); "
-            "`kubectl get daskclusters` must work here"
-        ) from problem
+        try:
+            cluster.create()
+        except kr8s.ServerError as problem:
+            if problem.response is None or problem.response.status_code != 409:
+                ours = False
+                raise BadInput(
+                    f"cluster.spec: Kubernetes takes no DaskCluster from {settings.spec} "
+                    f"({_one_line(problem)})"
+                ) from problem
+            tell(f"DaskCluster {name} is there already: it is used as it is, and deleted at the end")
+        yield namespace
+    finally:
+        if ours:
+            _delete_all(cluster, settings, tell)
 
 
-def require_credentials() -> None:
-    """Ask Kubernetes who we are before anything is started, since the operator's own client would wait long.
+def _delete_all(cluster: Any, settings: ClusterSettings, tell: Callable[[str], None]) -> None:
+    """Delete a DaskCluster with its autoscaler, and wait until it is gone; tell where that fails."""
+    from kr8s.objects import new_class
+
+    try:
+        if settings.maximum is not None:
+            metadata = {"name": cluster.name, "namespace": cluster.namespace}
+            _delete(new_class("DaskAutoscaler", cluster.version)({"metadata": metadata}))
+        _delete(cluster)
+        limit = time.monotonic() + _DELETION
+        while cluster.exists():
+            if time.monotonic() > limit:
+                raise TimeoutError("it is still being deleted")
+            time.sleep(_LOOK / 4)
+    except Exception as problem:  # of kr8s, httpx and others, without a common parent
+        tell(
+            f"DaskCluster {cluster.name} could not be deleted ({_one_line(problem)}): "
+            f"`kubectl delete --namespace {cluster.namespace} daskcluster/{cluster.name}`"
+        )
+
+
+def _delete(thing: Any) -> None:
+    import kr8s
+
+    try:
+        thing.delete()
+    except kr8s.NotFoundError:
+        return
+
+
+def require_access() -> None:
+    """Ask Kubernetes for what a run needs before anything is started.
 
     Raises:
-        BadInput: no server answers, or it rejects our credentials.
+        BadInput: no server answers, it rejects our credentials or lacks Dask's operator.
     """
     import kr8s  # the client library of dask-kubernetes
+    from kr8s.objects import new_class
 
     try:
-        kr8s.api(kubeconfig=os.environ.get("KUBECONFIG")).whoami()  # explicit, because kr8s caches the first
+        # explicit, because kr8s caches the first
+        api = kr8s.api(kubeconfig=os.environ.get("KUBECONFIG"))
+        list(new_class("DaskCluster", "kubernetes.dask.org/v1").list(api=api))
     except Exception as problem:  # of kr8s, httpx and others, without a common parent
+        answer = getattr(getattr(problem, "response", None), "status_code", None)
+        if answer == 404:
+            raise BadInput(
+                f"cluster.kind: this Kubernetes has no Dask operator; {_OPERATOR} shows how to install it"
+            ) from problem
+        if answer == 403:
+            raise BadInput(
+                f"cluster.kind: Kubernetes lets this account do nothing here ({_one_line(problem)}); "
+                "deploy/kubernetes/rights.yaml has the rights of a run"
+            ) from problem
         raise BadInput(
             f"cluster.kind: Kubernetes does not take this machine's credentials ({_one_line(problem)}); "
-            "`kubectl auth whoami` must work here: see KUBECONFIG, ~/.kube/config, or the pod's account"
+            "`kubectl get daskclusters` must work here: see KUBECONFIG, ~/.kube/config, or the pod's account"
         ) from problem
+
+
+def _wait_for_scheduler(
+    name: str, namespace: str, settings: ClusterSettings, limit: float, tell: Callable[[str], None]
+) -> None:
+    """Return when the scheduler's pod is ready; tell its first trouble, and each minute what it says.
+
+    Raises:
+        BadInput: its pod can never start.
+        LincorrError: it is not ready by `limit`, a time of the monotonic clock.
+    """
+    start = time.monotonic()
+    next_line, troubled = start + _REPEAT, False
+    while True:
+        try:
+            found = pods(name, namespace, "scheduler")
+            said = described(found, "scheduler") if found else f"{_nothing(name)}"
+        except Exception as problem:  # of kr8s, httpx and others, without a common parent
+            found, said = [], f"Kubernetes does not answer: {_one_line(problem)}"
+        if any(ready(pod) for pod in found):
+            return
+        if any(map(hopeless, found)):
+            raise BadInput(f"cluster.spec: no scheduler can start from {settings.spec}: {said}")
+        now = time.monotonic()
+        if now >= limit:
+            words = last_words(name, namespace, "scheduler") if found else ""
+            raise LincorrError(
+                f"cluster.wait: no scheduler for {now - start:.0f} s ({said}"
+                + (f"; its last line: {words}" if words else "")
+                + "). Finished work is stored: rerun to resume"
+            )
+        in_trouble = any(trouble(pod) for pod in found)
+        if now >= next_line or (in_trouble and not troubled):
+            next_line, troubled = now + _REPEAT, troubled or in_trouble
+            tell(f"Kubernetes: no scheduler for {now - start:.0f} s (cluster.wait): {said}")
+        time.sleep(min(_LOOK, max(0.0, limit - now)))
+
+
+def _nothing(name: str) -> str:
+    return f"Dask's operator has made no pod of DaskCluster {name}; does it run?"
+
+
+@contextmanager
+def _connected(connect: Callable[[], Any], limit: float) -> Iterator[Any]:
+    """Connect in a thread, since Dask's own waiting has no end, and yield the cluster.
+
+    Raises:
+        BadInput: it cannot be connected to.
+        LincorrError: it did not answer by `limit`.
+    """
+    done: list[Any] = []
+
+    def attempt() -> None:
+        try:
+            done.append(connect())
+        except Exception as problem:  # of kr8s, httpx and dask-kubernetes, without a common parent
+            done.append(problem)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        if time.monotonic() >= limit + _REPEAT / 2:  # names that are resolved in vain take ten seconds
+            raise LincorrError(
+                "cluster.wait: the scheduler's pod is ready, but its service cannot be reached"
+            )
+        thread.join(0.1)
+    [cluster] = done
+    if isinstance(cluster, Exception):
+        raise BadInput(f"cluster.kind: no connection to the scheduler ({_one_line(cluster)})") from cluster
+    with cluster:
+        yield cluster
+
+
+def pods_said(settings: ClusterSettings, component: str) -> str:
+    """Say why the pods of a component do not run, such as "pod lincorr-1: ImagePullBackOff (…)"."""
+    try:
+        resource: Any = yaml.safe_load(settings.spec.read_text("utf-8")) if settings.spec else None
+        name, namespace = resource["metadata"]["name"], resource["metadata"].get("namespace")
+        found = pods(name, namespace, component)
+        said = described([pod for pod in found if not ready(pod)] or found, component)
+        words = last_words(name, namespace, component) if "CrashLoopBackOff" in said else ""
+    except Exception:  # the file is gone, or Kubernetes does not answer
+        return "`kubectl get pods` shows its pods"
+    return f"{said}; its last line: {words}" if words else said
 
 
 def cluster_resource(settings: ClusterSettings, inherited: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +236,8 @@ def cluster_resource(settings: ClusterSettings, inherited: dict[str, Any]) -> di
         if resource["kind"] != "DaskCluster":
             raise ValueError(f"its kind is {resource['kind']}")
         resource = copy.deepcopy(resource)
+        resource |= {"apiVersion": str(resource["apiVersion"]), "metadata": {**resource["metadata"]}}
+        resource["metadata"]["name"] = str(resource["metadata"]["name"])
         worker = resource["spec"]["worker"]
         worker["replicas"] = settings.minimum or settings.workers or worker.get("replicas", 1)
         for part in (worker, resource["spec"]["scheduler"]):

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from pipeline.runtime.attendance import Attendance
@@ -60,7 +61,8 @@ class Jobs:
                 continue
             await self._note_ends(ids, queue)
             await self._submit_again()
-            self._attendance.awaited = f"{waiting(ids.values(), queue)}; `squeue --me` shows its jobs"
+            said = f"{waiting(ids.values(), queue)}; `squeue --me` shows its jobs"
+            self._attendance.awaited = partial(str, said)
             self._tell_reasons([queue[job] for job in ids.values() if job and job in queue])
 
     def _note_workers(self, ids: Mapping[str, str | None]) -> None:
