@@ -1,5 +1,6 @@
 """Where a process computes its models: device, precision of the weights, and threads."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,22 @@ from threadpoolctl import threadpool_limits
 from lincorr.errors import BadInput
 from lincorr.model.files import ModelSpec, Precision, float32_bytes
 
+_BUILDS = ("cuda", "hip")  # of torch, by its libraries
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, and Windows' under its Linux
+
+
+def may_have_gpu() -> bool:
+    """Whether torch could find a GPU here, told without importing it, which takes seconds.
+
+    False only where it is built without, or where Linux has no device of a driver.
+    """
+    if "torch" in sys.modules:
+        return True  # which can be asked
+    found = importlib.util.find_spec("torch")
+    folders = (found.submodule_search_locations or []) if found else []
+    built = any(any(Path(folder, "lib").glob(f"*torch_{kind}*")) for folder in folders for kind in _BUILDS)
+    return built and not (sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS)))
+
 
 def resolve_device(device: str) -> str:
     """Turn "auto" into "cuda" if there is a GPU, else "cpu".
@@ -16,6 +33,8 @@ def resolve_device(device: str) -> str:
     Raises:
         BadInput: a GPU is requested, but there is none, or none of that number.
     """
+    if device == "cpu" or (device == "auto" and not may_have_gpu()):
+        return "cpu"
     import torch
 
     if device == "auto":
@@ -49,9 +68,11 @@ def loaded_bytes(folder: Path, spec: ModelSpec) -> int:
 
 def visible_gpus(device: str) -> int:
     """Return the number of GPUs that this process sees for a model on `device`: 0 for "cpu"."""
+    if device == "cpu" or not may_have_gpu():
+        return 0
     import torch
 
-    return 0 if device == "cpu" else torch.cuda.device_count()
+    return torch.cuda.device_count()
 
 
 def use_threads(threads: int) -> None:
