@@ -19,8 +19,6 @@ def may_have_gpu() -> bool:
 
     False only where it is built without, or where Linux has no device of a driver.
     """
-    if "torch" in sys.modules:
-        return True  # which can be asked
     found = importlib.util.find_spec("torch")
     folders = (found.submodule_search_locations or []) if found else []
     built = any(any(Path(folder, "lib").glob(f"*torch_{kind}*")) for folder in folders for kind in _BUILDS)
@@ -33,8 +31,6 @@ def resolve_device(device: str) -> str:
     Raises:
         BadInput: a GPU is requested, but there is none, or none of that number.
     """
-    if device == "cpu" or (device == "auto" and not may_have_gpu()):
-        return "cpu"
     import torch
 
     if device == "auto":
@@ -68,11 +64,9 @@ def loaded_bytes(folder: Path, spec: ModelSpec) -> int:
 
 def visible_gpus(device: str) -> int:
     """Return the number of GPUs that this process sees for a model on `device`: 0 for "cpu"."""
-    if device == "cpu" or not may_have_gpu():
-        return 0
     import torch
 
-    return torch.cuda.device_count()
+    return 0 if device == "cpu" else torch.cuda.device_count()
 
 
 def use_threads(threads: int) -> None:

@@ -63,7 +63,7 @@ class Plan:
     @property
     def flops(self) -> float:
         """Operations of extraction, without attention and output head."""
-        # counting parameters imports torch: seconds, of which a run that only checks its plan has no use
+        # counting parameters imports the model's code: seconds, of which a run has no use
         return 2.0 * self.work.sizes.multiplied * self.tokens if self.tokens else 0.0
 
     @property
