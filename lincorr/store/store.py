@@ -377,16 +377,7 @@ class LogitStore(Shown):
         """
         from lincorr.store.dataset import template_dataset  # xarray brings pandas
 
-        data, subjects = template_dataset(self._hierarchy, self.shards, name), self.subjects()
-        texts = self._hierarchy.table(f"columns/{name}/text")
-        return data.assign_coords(
-            {
-                "subject": ("subject", list(subjects.texts)),
-                "subject_id": ("subject", subjects.ids),
-                f"{name}_token": [str(text) for text in texts],
-                "token_id": (f"{name}_token", self.column_ids(name)),
-            }
-        )
+        return template_dataset(self._hierarchy, self.shards, name, self.subjects(), self.column_ids(name))
 
     def audit(self) -> Audit:
         """Return what asking a sample of all stored prompts again has shown."""
