@@ -33,7 +33,7 @@ from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import evaluation_bytes, fit_memory
 from pipeline.plan.plan import Plan, asked_to_do, make_plan
 from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
-from pipeline.report.tables import require_report_folder, write_results
+from pipeline.report.names import require_report_folder
 from pipeline.runtime.console import Narrator
 from pipeline.runtime.device import own_device
 from pipeline.runtime.executor import Executor, Receipt
@@ -167,6 +167,8 @@ class Run:
         Args:
             results: of this run, if they are read already.
         """
+        from pipeline.report.tables import write_results  # matplotlib and pyarrow: a second
+
         self.require_places()
         with self.timed("report"):
             return write_results(results or self.results(), self.config.report_folder())

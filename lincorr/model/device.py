@@ -1,5 +1,6 @@
 """Where a process computes its models: device, precision of the weights, and threads."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,20 @@ from lincorr.model.json_file import read_json
 
 # Methods without products on a CPU, where weights are made plain: how many share a stored number.
 _MADE_PLAIN = {"fp8": 1, "mxfp8": 1, "mxfp4": 2}
+
+_BUILDS = ("cuda", "hip")  # of torch, by its libraries
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, and Windows' under its Linux
+
+
+def may_have_gpu() -> bool:
+    """Whether torch could find a GPU here, told without importing it, which takes seconds.
+
+    False only where it is built without, or where Linux has no device of a driver.
+    """
+    found = importlib.util.find_spec("torch")
+    folders = (found.submodule_search_locations or []) if found else []
+    built = any(any(Path(folder, "lib").glob(f"*torch_{kind}*")) for folder in folders for kind in _BUILDS)
+    return built and not (sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS)))
 
 
 def resolve_device(device: str) -> str:

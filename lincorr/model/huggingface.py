@@ -25,3 +25,11 @@ def reason(problem: BaseException) -> str:
     if "weights_only" in str(problem):  # torch's own advice is to run what the file holds
         return "its .bin files hold more than weights and are not opened; save the model as safetensors"
     return in_one_line(problem)
+
+
+def import_for_models() -> None:
+    """Import what loading a model takes, seconds of it: nearly all that any architecture needs."""
+    transformers = quiet_transformers()
+    importlib.import_module("transformers.models.llama.modeling_llama")
+    for name in ("AutoModelForCausalLM", "AutoTokenizer"):
+        getattr(transformers, name)  # which imports it

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 _RARE = 0.05
 
@@ -40,6 +39,8 @@ class HubCounts:
 
         From the binomial's tail at 0.05 / p (a union bound over the sources).
         """
+        from scipy.stats import binom  # half a second, which only this needs
+
         sources = len(self.counts)
         return int(binom.isf(_RARE / sources, len(self.by_target), self.top / sources))
 

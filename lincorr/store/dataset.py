@@ -8,21 +8,28 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core.indexing import IndexingSupport, LazilyIndexedArray, explicit_indexing_adapter
 
+from lincorr.prompts.subjects import Subjects
 from lincorr.store.hierarchy import Hierarchy
 from lincorr.store.identity import Kind
 from lincorr.store.shards import Shards
 
 
-def template_dataset(hierarchy: Hierarchy, shards: Shards, name: str) -> xarray.Dataset:
+def template_dataset(
+    hierarchy: Hierarchy, shards: Shards, name: str, subjects: Subjects, columns: NDArray[np.int64]
+) -> xarray.Dataset:
     """Return logits and hidden states of a template, which are read when they are used.
 
     `complete` (subject) says which rows are extracted; the others are NaN. Reading a row whose shard is not
     what was written, such as one that has lost a chunk, raises StoreDamaged.
+
+    Args:
+        subjects: of all rows.
+        columns: (q,) the ids of the tokens whose logits are stored.
     """
     tokens = f"{name}_token"
     written = shards.written(name)
     dimensions: dict[Kind, str] = {"logits": tokens, "hidden": "width"}
-    return xarray.Dataset(
+    data = xarray.Dataset(
         {
             kind: (
                 ("subject", dimensions[kind]),
@@ -31,6 +38,14 @@ def template_dataset(hierarchy: Hierarchy, shards: Shards, name: str) -> xarray.
             for kind in hierarchy.identity.kinds
         }
         | {"complete": ("subject", written > 0)}
+    )
+    return data.assign_coords(
+        {
+            "subject": ("subject", list(subjects.texts)),
+            "subject_id": ("subject", subjects.ids),
+            tokens: [str(text) for text in hierarchy.table(f"columns/{name}/text")],
+            "token_id": (tokens, columns),
+        }
     )
 
 

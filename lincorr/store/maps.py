@@ -8,16 +8,14 @@ scores/<relation>       what evaluation found, as an attribute
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
-import xarray
 import zarr
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, StoreDamaged
 from lincorr.readout import Readout
-from lincorr.scores.dataset import scores_dataset
 from lincorr.scores.documents import from_document, to_document, to_json
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.solvers.cutoff import Cut
@@ -35,6 +33,9 @@ from lincorr.store.chunks import MISSING_ID, checksummed, panel
 from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
 from lincorr.store.seal import seal
 from lincorr.store.tiles import StoredTiles
+
+if TYPE_CHECKING:
+    import xarray
 
 T = TypeVar("T")
 
@@ -289,12 +290,14 @@ class MapStore:
         names = self._hierarchy.names("scores")
         return [name for name in names if "--" not in name]  # with it: growth, matrices, edits of them
 
-    def scores_dataset(self, relations: Sequence[str] | None = None) -> xarray.Dataset:
+    def scores_dataset(self, relations: Sequence[str] | None = None) -> "xarray.Dataset":
         """Return the stored scores of relations, or of all that have any, as one dataset (`scores.dataset`).
 
         Raises:
             BadInput: a relation has none, or none has any.
         """
+        from lincorr.scores.dataset import scores_dataset  # xarray brings pandas
+
         names = self.scored() if relations is None else relations
         if not names:
             raise BadInput(f"store: {self._url!r} has no scores; run `lincorr evaluate` first")

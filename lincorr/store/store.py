@@ -18,10 +18,9 @@ are not data. Row i of every array is subject i.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray
 import zarr
 from numpy.typing import NDArray
 
@@ -34,7 +33,6 @@ from lincorr.relations.relation import Template
 from lincorr.scores.audit import NOT_AUDITED, Audit
 from lincorr.store.asked import AskedStore
 from lincorr.store.chunks import create_table
-from lincorr.store.dataset import template_dataset
 from lincorr.store.descriptions import Descriptions
 from lincorr.store.head import Head
 from lincorr.store.hierarchy import Hierarchy
@@ -47,6 +45,9 @@ from lincorr.store.shards import Shards
 from lincorr.store.shown import Shown
 from lincorr.store.templates import stored_templates
 from lincorr.store.verify import faults_of_data
+
+if TYPE_CHECKING:
+    import xarray
 
 FORMAT = 2
 
@@ -368,22 +369,15 @@ class LogitStore(Shown):
         """
         return self.head.readout()
 
-    def dataset(self, name: str) -> xarray.Dataset:
+    def dataset(self, name: str) -> "xarray.Dataset":
         """Open a template as a lazy xarray dataset: logits and hidden states with their labels.
 
         `complete` (subject) says which rows are extracted; the others are NaN. A row is checked when it is
         read: one that is damaged raises StoreDamaged, and is never NaN.
         """
-        data, subjects = template_dataset(self._hierarchy, self.shards, name), self.subjects()
-        texts = self._hierarchy.table(f"columns/{name}/text")
-        return data.assign_coords(
-            {
-                "subject": ("subject", list(subjects.texts)),
-                "subject_id": ("subject", subjects.ids),
-                f"{name}_token": [str(text) for text in texts],
-                "token_id": (f"{name}_token", self.column_ids(name)),
-            }
-        )
+        from lincorr.store.dataset import template_dataset  # xarray brings pandas
+
+        return template_dataset(self._hierarchy, self.shards, name, self.subjects(), self.column_ids(name))
 
     def audit(self) -> Audit:
         """Return what asking a sample of all stored prompts again has shown."""

@@ -10,7 +10,7 @@ from lincorr.scores.results import Results
 from pipeline.cli.asked import asked_table
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, figure, plain_table, print_json, say, show_table
-from pipeline.cli.settings import job
+from pipeline.cli.settings import job, job_with_workers
 from pipeline.cli.wordings import hit_with_interval, show_wordings
 
 _HIT_HEADINGS = ("hit@1", "@3", "@5")  # of `RANKS`
@@ -126,7 +126,8 @@ def _links_table(relation: RelationScores) -> Table:
 @with_settings
 def run(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
     """Extract, fit, evaluate and report: do everything that is not yet done."""
-    results, page = job(config, overrides, as_json).run()
+    with job_with_workers(config, overrides, as_json) as whole:
+        results, page = whole.run()
     if as_json:
         print_json(to_document(results))
         return
@@ -139,7 +140,8 @@ def extract(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag
     """Make and store the forward passes that the store is missing."""
     from pipeline.extract.asked import ASKED
 
-    receipts = job(config, overrides, as_json).extract()
+    with job_with_workers(config, overrides, as_json) as extraction:
+        receipts = extraction.extract()
     asked = [r for r in receipts if r.key.startswith(ASKED)]
     shards = len(receipts) - len(asked)
     outright = sum(r.rows for r in asked)

@@ -1,10 +1,14 @@
 """Settings from a file, flags and the store that has them; the run that they describe."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lincorr.errors import BadInput
 from lincorr.paths import as_meant
+from lincorr.store.locations import is_remote
+from pipeline.runtime.warm import warm_workers
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -17,6 +21,21 @@ def job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":
     from pipeline.runtime.console import Narrator
 
     return Run(settings_of(config, overrides), Narrator(quiet=quiet))
+
+
+@contextmanager
+def job_with_workers(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Iterator[Run]":
+    """Yield the run that a file and flags describe, which will start workers: they begin to be made ready.
+
+    A store that is there already may need none.
+    """
+    settings = settings_of(config, overrides)
+    url = settings.store_url()
+    if is_remote(url) or Path(url).exists():
+        yield job(config, overrides, quiet)
+        return
+    with warm_workers(settings.cluster, settings.model.device, "pipeline.extract.preloaded"):
+        yield job(config, overrides, quiet)
 
 
 def settings_of(config: Path | None, overrides: dict[str, str]) -> "RunConfig":

@@ -16,7 +16,6 @@ from lincorr.model.device import threads_in_use
 from lincorr.model.files import ModelSpec, converted_folder
 from lincorr.model.fingerprint import Fingerprint
 from lincorr.model.load import shared_model
-from lincorr.model.precision import bfloat16_speedup
 from lincorr.model.tuned import remembered
 from lincorr.model.tuning import tune_batch_tokens
 from lincorr.prompts.subjects import Subjects
@@ -103,6 +102,8 @@ def check_model(task: CheckTask) -> ModelCheck:
         BadInput: the model's logits are no numbers.
         LincorrError: this worker's copy of the model is not the one that the run was planned with.
     """
+    from lincorr.model.precision import bfloat16_speedup  # imports torch
+
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
     require_numbers(model)

@@ -35,7 +35,6 @@ class Plan:
         asked_needed: prompts that ask the model outright, about the sources of relations, to be run as well.
         tokens: of the merged prompts that are needed, estimated from a sample.
         bytes_to_write: to the store.
-        flops: of extraction, without attention and output head.
         flops_per_second: of float32 matrix products, measured on this machine just now.
         notes: plain sentences on what was assumed.
     """
@@ -48,7 +47,6 @@ class Plan:
     asked_needed: int
     tokens: int
     bytes_to_write: int
-    flops: float
     flops_per_second: float
     notes: tuple[str, ...] = ()
 
@@ -61,6 +59,12 @@ class Plan:
     def n_test(self) -> int:
         """Subjects that are held out."""
         return self.work.n_subjects - self.work.n_fit
+
+    @property
+    def flops(self) -> float:
+        """Operations of extraction, without attention and output head."""
+        # counting parameters imports the model's code: seconds, of which a run has no use
+        return 2.0 * self.work.sizes.multiplied * self.tokens if self.tokens else 0.0
 
     @property
     def seconds(self) -> float:
@@ -133,7 +137,6 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         asked_needed=sum(asked.n_prompts for asked in to_ask),
         tokens=tokens,
         bytes_to_write=to_write,
-        flops=2.0 * work.sizes.multiplied * tokens if tokens else 0.0,  # counting takes a second
         flops_per_second=measured_flops(),
         notes=(note,) if note else (),
     )

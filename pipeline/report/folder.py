@@ -15,7 +15,9 @@ from tempfile import TemporaryDirectory
 from lincorr.errors import BadInput, LincorrError
 from lincorr.store.locations import is_writable
 from lincorr.store.place import store_at
-from pipeline.report.pages.index import INDEX
+
+INDEX = "report.html"
+"""The page to begin with."""
 
 MANIFEST = ".lincorr-report.json"
 

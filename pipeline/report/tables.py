@@ -14,13 +14,13 @@ import pyarrow.parquet
 from lincorr.scores.relation_scores import DIRECTIONS, RANKS, WithHits
 from lincorr.scores.results import Results
 from lincorr.scores.study import Spread, Study
-from pipeline.report.folder import replacing, require_free
+from pipeline.report.folder import replacing
+from pipeline.report.names import STUDY_TABLES
 from pipeline.report.write import (
     LINK_COLUMNS,
     SCORE_COLUMNS,
     encode,
     link_rows,
-    names_of_files,
     score_rows,
     table_csv,
     write_report,
@@ -40,20 +40,6 @@ def write_results(results: Results, folder: Path) -> Path:
         page = write_report(results, new)
         write_tables(results, new)
     return folder / page.name
-
-
-def require_report_folder(folder: Path, relations: Sequence[str], *, study: bool = False) -> None:
-    """Refuse, before anything is computed, a folder that `write_results` will refuse.
-
-    Args:
-        relations: names of those that the report will have.
-
-    Raises:
-        BadInput: it cannot be written, or has a file of the user's under the name of one of the report's.
-    """
-    tables = [f"{name}{suffix}" for name in _STUDY_TABLES for suffix in (".csv", ".parquet")]
-    names = names_of_files(relations, study=study)
-    require_free(folder, [*names, "scores.parquet", "links.parquet", *(tables if study else ())])
 
 
 def write_tables(results: Results, folder: Path) -> None:
@@ -261,14 +247,20 @@ def _hit_cells(fit: WithHits) -> dict[str, float | None]:
     }
 
 
-_STUDY_TABLES = {
-    "families": family_rows,
-    "matrix": matrix_rows,
-    "growth": growth_rows,
-    "paper": paper_rows,
-    "paraphrases": paraphrase_rows,
-    "generalisation": generalisation_rows,
-    "operators": operator_rows,
-    "ranks": rank_rows,
-    "spectrum": spectrum_rows,
-}
+_STUDY_TABLES = dict(
+    zip(
+        STUDY_TABLES,
+        (
+            family_rows,
+            matrix_rows,
+            growth_rows,
+            paper_rows,
+            paraphrase_rows,
+            generalisation_rows,
+            operator_rows,
+            rank_rows,
+            spectrum_rows,
+        ),
+        strict=True,
+    )
+)

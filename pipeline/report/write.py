@@ -16,7 +16,8 @@ from lincorr.scores.documents import to_document
 from lincorr.scores.faithfulness import FAITHFULNESS, faithfulness_figures
 from lincorr.scores.relation_scores import DIRECTIONS, RANKS, FitScores, RelationScores
 from lincorr.scores.results import Results
-from pipeline.report.pages.index import INDEX, Entry, entries_of, index_view, keys_of
+from pipeline.report.folder import INDEX
+from pipeline.report.pages.index import Entry, entries_of, index_view
 from pipeline.report.pages.relation import relation_view
 from pipeline.report.pages.render import index_page, relation_page
 from pipeline.report.plots.figure import Plot
@@ -44,14 +45,6 @@ def write_report(results: Results, folder: Path) -> Path:
     _write_plots(view.plots, view.png, folder)
     page.write_bytes(encode(index_page(results, view)))
     return page
-
-
-def names_of_files(relations: Sequence[str], *, study: bool) -> list[str]:
-    """Return patterns of the names of all files that `write_report` may write for these relations."""
-    keys, alone = keys_of(relations), len(relations) == 1 and not study
-    pages = [] if alone else [f"{key}.html" for key in keys]
-    plots = [f"{key}-*.png" for key in (*keys, INDEX.removesuffix(".html"))]
-    return [INDEX, "report.json", "scores.csv", "links.csv", *pages, *plots]
 
 
 def _write_relation_page(results: Results, entries: Sequence[Entry], folder: Path, number: int) -> None:

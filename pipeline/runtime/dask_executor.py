@@ -53,6 +53,7 @@ from pipeline.runtime.executor import (
 from pipeline.runtime.interrupts import interrupts_wait
 from pipeline.runtime.machine import cores
 from pipeline.runtime.versions import difference, versions
+from pipeline.runtime.warm import end_warm_workers, start_method
 
 _RETRIES = 2
 _WINDOW = 4  # tasks in flight per worker: enough to keep it busy, few enough to stay light
@@ -291,9 +292,10 @@ def open_executor(
         tell(warning)
     inherited = dask_settings(threads, keep_memory=keep_memory) | tls_settings(settings)
     attendance = Attendance(settings, tell)
+    method = start_method() if keep_memory and settings.kind == "local" else "spawn"
     with (
         variables_restored(),
-        dask.config.set(inherited),
+        dask.config.set(inherited | {"distributed.worker.multiprocessing-method": method}),
         _client(settings, workers, inherited, attendance) as client,
     ):
         if settings.kind == "address":
@@ -309,6 +311,7 @@ def open_executor(
                 tell(line)
         with collected_seldom(client), deaths_told(client, tell) as executor.deaths:
             yield executor
+    end_warm_workers()
 
 
 def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int, int | None]:

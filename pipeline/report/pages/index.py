@@ -1,19 +1,17 @@
 """What the index page shows: every relation, its fits side by side, and the links to their pages."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lincorr.scores.asked import ceiling_share
 from lincorr.scores.relation_scores import INFLUENCED_TARGET, FitScores, RelationScores
 from lincorr.scores.results import Results
+from pipeline.report.names import keys_of
 from pipeline.report.plots.figure import Plot
 from pipeline.report.plots.growth import growth_plot
 from pipeline.report.plots.matrix import matrix_plot
 from pipeline.report.plots.operators import operators_plot, rank_plot
 from pipeline.report.plots.spectrum import spectrum_plot
-
-INDEX = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +56,6 @@ class IndexView:
 def entries_of(relations: Sequence[RelationScores]) -> list[Entry]:
     """Give each relation a unique key (see `keys_of`)."""
     return list(map(Entry, keys_of([relation.name for relation in relations]), relations))
-
-
-def keys_of(names: Sequence[str]) -> list[str]:
-    """Return a unique key for each relation: its name without characters that are special in paths."""
-    keys, taken = [], {INDEX.removesuffix(".html")}
-    for name in names:
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "relation"
-        key, number = stem, 1
-        while key.lower() in taken:  # some file systems ignore case
-            number += 1
-            key = f"{stem}-{number}"
-        taken.add(key.lower())
-        keys.append(key)
-    return keys
 
 
 def index_view(results: Results, entries: Sequence[Entry]) -> IndexView:

@@ -8,8 +8,9 @@ from markupsafe import Markup
 
 from lincorr.scores.relation_scores import COVERAGES, DIRECTIONS, INFLUENCED_TARGET, RANKS
 from lincorr.scores.results import Results
+from pipeline.report.folder import INDEX
 from pipeline.report.pages import format as words
-from pipeline.report.pages.index import INDEX, Entry, IndexView
+from pipeline.report.pages.index import Entry, IndexView
 from pipeline.report.pages.relation import MAX_COLUMN_ROWS, RelationView
 from pipeline.report.plots.text import label
 

@@ -10,6 +10,7 @@ import dask
 from distributed import WorkerPlugin
 
 from pipeline.config import ClusterSettings
+from pipeline.runtime.environment import environment
 from pipeline.runtime.machine import available_bytes, cores
 
 STRANGERS = "lincorr-strangers"  # the topic of events of workers that cannot import lincorr
@@ -31,26 +32,6 @@ _SETTINGS = {
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
 }
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-# Dask makes glibc return freed memory at once, so every activation costs page faults: forward passes were
-# measured 1.4 times slower.
-_KEEP_MEMORY = {
-    "MALLOC_TRIM_THRESHOLD_": 2**30,
-    "MALLOC_MMAP_THRESHOLD_": 2**30,
-    "MALLOC_ARENA_MAX": 0,  # glibc's default; explicit, so that another executor's is not inherited
-}
-# Where memory is bounded: freed memory is reused within a task, but threads share one heap, and free memory
-# at its end is returned. Dask's own 2**16 made a tiled fit 1.1 times slower.
-_GIVE_BACK = {
-    "MALLOC_TRIM_THRESHOLD_": 2**28,
-    "MALLOC_MMAP_THRESHOLD_": 2**30,
-    "MALLOC_ARENA_MAX": 1,
-}
-
-# Huge pages (glibc 2.35 and later, ignored before) gain another 5 to 10 %.
-_HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def worker_limits(threads: int | None) -> WorkerPlugin:
@@ -88,9 +69,7 @@ def dask_settings(threads: int | None, *, keep_memory: bool) -> dict[str, Any]:
         threads: of each worker; None leaves it to the worker's machine.
         keep_memory: whether workers keep freed memory for the next task.
     """
-    variables: dict[str, Any] = _HUGE_PAGES | (_KEEP_MEMORY if keep_memory else _GIVE_BACK)
-    if threads is not None:
-        variables |= dict.fromkeys(_THREAD_VARIABLES, threads)
+    variables = environment(threads, keep_memory=keep_memory)
     # Set before a worker's libraries start: later, their threads and memory are already allocated.
     prefix = "distributed.nanny.pre-spawn-environ."
     return _SETTINGS | {prefix + name: value for name, value in variables.items()}
@@ -106,7 +85,7 @@ def inheritance(settings: dict[str, Any]) -> dict[str, str]:
 @contextmanager
 def variables_restored() -> Iterator[None]:
     """Undo what Dask leaves in this process's environment, which the next workers would inherit."""
-    names = (*_THREAD_VARIABLES, *_KEEP_MEMORY)
+    names = environment(1, keep_memory=True)
     before = {name: os.environ.get(name) for name in names}
     try:
         yield

@@ -7,7 +7,8 @@ import pytest
 
 from lincorr.errors import BadInput, LincorrError
 from pipeline.report.folder import MANIFEST
-from pipeline.report.tables import require_report_folder, write_results
+from pipeline.report.names import require_report_folder
+from pipeline.report.tables import write_results
 from tests.pipeline.report.documents import make_relation, make_results
 
 pytestmark = pytest.mark.usefixtures("unplotted")

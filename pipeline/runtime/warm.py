@@ -1,0 +1,77 @@
+"""Workers that begin as copies of a process that has imported their libraries while the run was planned.
+
+Python's fork server: one process imports, alone and without threads, and is forked whenever a worker starts.
+Workers import once, and share the memory of what was imported. Only for worker processes of this machine, on
+Linux, without a GPU: CUDA must not be forked, and on other systems workers start as before.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from typing import Any
+
+from lincorr.model.device import may_have_gpu
+from pipeline.config import ClusterSettings
+from pipeline.runtime.environment import environment
+from pipeline.runtime.interrupts import interrupts_wait
+
+_is_warm = False
+
+
+@contextmanager
+def warm_workers(settings: ClusterSettings, device: str, preload: str) -> Iterator[None]:
+    """Begin to import for the workers of this run, in a process that ends with the body.
+
+    Args:
+        device: of the model.
+        preload: a module that imports what they need, and never fails.
+    """
+    global _is_warm
+    if not _can_fork(settings, device) or _is_warm:
+        yield
+        return
+    before = dict(os.environ)
+    # One thread: a process that has several must not be forked. Workers set their own number.
+    os.environ |= {name: str(value) for name, value in environment(1, keep_memory=True).items()}
+    try:
+        with interrupts_wait():
+            multiprocessing.set_forkserver_preload([preload])
+            forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    _is_warm = True
+    try:
+        yield
+    finally:
+        end_warm_workers()
+
+
+def end_warm_workers() -> None:
+    """End the process, if there is one: it holds memory."""
+    global _is_warm
+    if _is_warm:
+        _is_warm = False
+        _stop()
+
+
+def start_method() -> str:
+    """How workers that run a model are started."""
+    return "forkserver" if _is_warm else "spawn"
+
+
+def _can_fork(settings: ClusterSettings, device: str) -> bool:
+    on_cpu = device == "cpu" or not may_have_gpu()
+    return sys.platform == "linux" and settings.kind == "local" and on_cpu
+
+
+def _stop() -> None:
+    """End the server at once, though it may be importing; the next one begins with another environment."""
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]  # it has no public end
+    with suppress(ProcessLookupError, TypeError):
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+    server._stop()
