@@ -33,7 +33,7 @@ def main(config: Path, overrides: dict[str, str]) -> None:
             elif line.endswith("tokens a pass"):
                 phases.append(("model loaded and checked", time.time()))
 
-        run.narrator.tell = tell  # type: ignore[method-assign]
+        run.narrator.tell = tell  # type: ignore[method-assign,assignment]
         receipts = run.extract(plan)
     phases.append(("first forward pass of the run's own work", min(receipt.began for receipt in receipts)))
     for what, when in phases:

@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
 from typing import Any
 
 from lincorr.model.device import may_have_gpu
@@ -34,6 +33,8 @@ def warm_workers(settings: ClusterSettings, device: str, preload: str) -> Iterat
     if not _can_fork(settings, device) or _is_warm:
         yield
         return
+    from multiprocessing import forkserver  # not everywhere
+
     before = dict(os.environ)
     # One thread: a process that has several must not be forked. Workers set their own number.
     os.environ |= {name: str(value) for name, value in environment(1, keep_memory=True).items()}
@@ -71,7 +72,9 @@ def _can_fork(settings: ClusterSettings, device: str) -> bool:
 
 def _stop() -> None:
     """End the server at once, though it may be importing; the next one begins with another environment."""
-    server: Any = forkserver._forkserver  # type: ignore[attr-defined]  # it has no public end
+    from multiprocessing import forkserver
+
+    server: Any = forkserver._forkserver  # it has no public end
     with suppress(ProcessLookupError, TypeError):
         os.kill(server._forkserver_pid, signal.SIGKILL)
     server._stop()

@@ -27,7 +27,8 @@ def imported(code: str, arguments: list[str]) -> list[object]:
     """The exit code of a command, and which of the slow libraries it has imported."""
     command = [sys.executable, "-c", code, json.dumps(arguments), json.dumps(SLOW)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    found: list[object] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -61,7 +62,8 @@ def test_a_refusal_ends_what_was_begun(toy_model, tmp_path, monkeypatch, capsys)
 
     def seen() -> None:
         ensure()
-        begun.append(psutil.Process(forkserver._forkserver._forkserver_pid))
+        server: Any = forkserver._forkserver
+        begun.append(psutil.Process(server._forkserver_pid))
 
     monkeypatch.setattr(forkserver, "ensure_running", seen)
     catalogue = write_catalogue(tmp_path / "toy.yaml")
