@@ -53,7 +53,7 @@ class Podman:
             "TMPDIR": str(self.folder / "tmp"),
         }
 
-    def __call__(self, *arguments: object, check: bool = True, timeout: float = 120) -> str:
+    def __call__(self, *arguments: object, check: bool = True, timeout: float = 900) -> str:
         """Run podman and return what it prints."""
         done = subprocess.run(
             ["podman", *map(str, arguments)],
