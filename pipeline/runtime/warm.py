@@ -67,7 +67,8 @@ def start_method() -> str:
 
 def _can_fork(settings: ClusterSettings, device: str) -> bool:
     on_cpu = device == "cpu" or not may_have_gpu()
-    return sys.platform == "linux" and settings.kind == "local" and on_cpu
+    has_fork = sys.platform == "linux" and hasattr(os, "fork")
+    return has_fork and settings.kind == "local" and on_cpu
 
 
 def _stop() -> None:

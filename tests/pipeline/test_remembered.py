@@ -46,6 +46,7 @@ OTHERS: dict[str, Any] = {
     "cluster.tls": ["theirs"],
     "cluster.hosts": ["theirs"],
     "cluster.gpus": 2,
+    "cluster.gpus_per_worker": 2,
     "cluster.pool": "1GB",
     "cluster.protocol": "ucx",
     "cluster.queue": "theirs",

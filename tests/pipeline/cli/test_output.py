@@ -4,6 +4,7 @@ import io
 import json
 import re
 import unicodedata
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,8 @@ def test_json_is_json_in_any_encoding(monkeypatch):
 def printed_in(encoding: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> bytes:
     """What a finished run prints on standard output of an encoding."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    monkeypatch.setattr("pipeline.cli.run.job", lambda *_: Done(make_results(make_relation())))
+    finished = nullcontext(Done(make_results(make_relation())))
+    monkeypatch.setattr("pipeline.cli.run.job_with_workers", lambda *_: finished)
     monkeypatch.setattr("sys.stdout", stream)
     assert main(arguments) == 0
     stream.flush()

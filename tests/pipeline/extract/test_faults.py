@@ -20,6 +20,7 @@ from pipeline.cli.main import main
 from pipeline.runtime import dask_executor
 from pipeline.runtime.lock import lock_path, sole_writer
 from tests.pipeline.extract.extraction import SHARD_ROWS, SHARDS, TEMPLATES, assert_equal_bits, extracted
+from tests.processes import worker_processes
 
 PATIENCE = 120  # seconds until something that must happen has failed to
 
@@ -70,11 +71,6 @@ def done(store: Path) -> int:
     return sum(1 for _ in store.glob("done/*/c/*/0"))
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
 # Processes that die
 
 
@@ -82,7 +78,7 @@ def test_a_run_outlives_a_killed_worker(start, undisturbed, tmp_path):
     store = tmp_path / "run.zarr"
     client = start()
     wait_for(lambda: done(store))
-    workers = workers_of(client)
+    workers = worker_processes(client.pid)
     assert len(workers) == 2
     workers[0].kill()
     killed_at = done(store)
@@ -99,7 +95,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_where_it_stopped(
     store = tmp_path / "run.zarr"
     client = start()
     wait_for(lambda: done(store) > 10)
-    workers = workers_of(client)
+    workers = worker_processes(client.pid)
     client.kill()
     client.communicate()
     assert len(workers) == 2
@@ -120,7 +116,7 @@ def test_an_interrupted_run_stops_and_goes_on_where_it_stopped(start, undisturbe
     store = tmp_path / "run.zarr"
     client = start(workers=1)
     wait_for(lambda: done(store) > 10)
-    workers = workers_of(client)
+    workers = worker_processes(client.pid)
     client.send_signal(signal.SIGINT)
     _, err = client.communicate(timeout=PATIENCE)
     assert client.returncode == 130
@@ -136,7 +132,7 @@ def test_a_run_waits_for_a_slow_worker(start, undisturbed, tmp_path):
     store = tmp_path / "run.zarr"
     client = start()
     wait_for(lambda: done(store))
-    slow = workers_of(client)[0]
+    slow = worker_processes(client.pid)[0]
     slow.suspend()
     time.sleep(3)
     assert client.poll() is None  # it has shards that no other worker does

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from lincorr.errors import LincorrError
@@ -23,6 +22,7 @@ from pipeline.plan import memory as rules
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Executor, Result, Serial, Stage, Task, ignore
 from tests.pipeline.fit.relations import chosen, planted_relation
+from tests.processes import worker_processes
 
 N, WIDTH, Q = 200, 12, 40
 P = {"gram": 60, "lowrank": 100, "tiled": 100, "dual": 260}
@@ -43,11 +43,6 @@ def workers() -> Iterator[DaskExecutor]:
     ) as executor:
         assert isinstance(executor, DaskExecutor)
         yield executor
-
-
-def worker_processes() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 class Disturbing:

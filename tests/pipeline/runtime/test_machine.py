@@ -179,6 +179,7 @@ def test_weights_count_in_the_precision_that_they_are_computed_in(
 ) -> None:
     header = json.dumps({"w": {"dtype": "BF16", "shape": [50, 20], "data_offsets": [0, 2000]}}).encode()
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2000))
+    (tmp_path / "config.json").write_text("{}")
     assert loaded_bytes(tmp_path, ModelSpec("x", dtype=dtype, device="cpu")) == 1000 * size  # type: ignore[arg-type]
 
 
