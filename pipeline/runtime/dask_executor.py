@@ -1,13 +1,14 @@
 """The Dask twin of `Serial`, and the one entrance to every kind of cluster."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import dask
@@ -54,6 +55,8 @@ from pipeline.runtime.interrupts import interrupts_wait
 from pipeline.runtime.machine import cores
 from pipeline.runtime.versions import difference, versions
 from pipeline.runtime.warm import end_warm_workers, start_method
+
+T = TypeVar("T")
 
 _RETRIES = 2
 _WINDOW = 4  # tasks in flight per worker: enough to keep it busy, few enough to stay light
@@ -124,7 +127,7 @@ class DaskExecutor:
         per_worker = 1 if stage.needs else _WINDOW
         submit_up_to(self._window(per_worker))
         for done in self._finished(running, resources):
-            for future, result in zip(done, self._results(done, stage.name), strict=True):
+            for future, result in zip(done, self._results(done, stage.name, resources), strict=True):
                 index = position.pop(future.key)
                 results[index] = result
                 waiting.done(index)
@@ -135,24 +138,28 @@ class DaskExecutor:
         return [results[index] for index in range(len(stage.tasks))]
 
     def _finished(self, running: as_completed, resources: Mapping[str, float] | None) -> Iterator[list[Any]]:
-        """Yield finished futures as they come, and look after the workers.
-
-        Raises:
-            LincorrError: there has been no worker for too long, or one has come that has no lincorr.
-        """
+        """Yield finished futures as they come, and look after the workers."""
         while not running.is_empty():
-            if self.deaths is not None and self.deaths.stranger:
-                raise LincorrError(
-                    f"{self.deaths.stranger}: install the same lincorr there. Finished work is stored: rerun "
-                    "to resume"
-                )
-            if time.monotonic() - self._counted > _COUNT_WORKERS:
-                self._count(resources)
+            self._look_after(resources)
             if running.has_ready():
                 yield running.next_batch(block=False)
                 continue
             with running.thread_condition:  # as Dask's own `next`, which never returns without a result
                 running.thread_condition.wait(0.1)
+
+    def _look_after(self, resources: Mapping[str, float] | None) -> None:
+        """Count the workers now and then.
+
+        Raises:
+            LincorrError: there has been no worker for too long, or one has come that has no lincorr.
+        """
+        if self.deaths is not None and self.deaths.stranger:
+            raise LincorrError(
+                f"{self.deaths.stranger}: install the same lincorr there. Finished work is stored: rerun "
+                "to resume"
+            )
+        if time.monotonic() - self._counted > _COUNT_WORKERS:
+            self._count(resources)
 
     def _count(self, resources: Mapping[str, float] | None) -> None:
         """Count the workers that can run tasks.
@@ -185,18 +192,36 @@ class DaskExecutor:
             time.sleep(0.1)
             self._count(None)
 
-    def _results(self, futures: Sequence[Any], stage: str) -> list[Any]:
+    def _results(
+        self, futures: Sequence[Any], stage: str, resources: Mapping[str, float] | None
+    ) -> list[Any]:
         """Gather finished futures in one call, since each round trip to a worker costs milliseconds.
+
+        A worker that died with its results has their tasks run again: this may wait for another worker.
 
         Raises:
             LincorrError: a task failed, killed its worker repeatedly, or lost its scheduler.
         """
         with _one_line_errors(stage, self.deaths, self._attendance):
-            results: list[Any] = self._client.gather(list(futures))
+            results: list[Any] = self._waited_for(
+                self._client.gather(list(futures), asynchronous=True), resources
+            )
         for result in results:
             if isinstance(result, _Refusal):
                 raise result.problem
         return results
+
+    def _waited_for(self, gathering: Coroutine[Any, Any, T], resources: Mapping[str, float] | None) -> T:
+        """Return what a coroutine of the client returns, and look after the workers meanwhile."""
+        loop: Any = self._client.loop
+        found = asyncio.run_coroutine_threadsafe(gathering, loop.asyncio_loop)
+        try:
+            while not wait([found], timeout=_COUNT_WORKERS).done:
+                self._look_after(resources)
+        except BaseException:
+            found.cancel()
+            raise
+        return found.result()
 
     def _window(self, per_worker: int = _WINDOW) -> int:
         return per_worker * max(self._workers, self._attendance.there)
@@ -244,7 +269,11 @@ def _one_line_errors(stage: str, deaths: Deaths | None, attendance: Attendance |
     resume = "Finished work is stored: rerun to resume"
     try:
         yield
-    except (CancelledError, CommClosedError) as problem:  # the second while results are on their way
+    except (
+        CancelledError,
+        asyncio.CancelledError,
+        CommClosedError,
+    ) as problem:  # the second while results are on their way
         gone = f"; {attendance.gone()}" if attendance else ""
         raise LincorrError(f"{stage}: the Dask scheduler is gone{gone}. {resume}") from problem
     except KilledWorker as problem:

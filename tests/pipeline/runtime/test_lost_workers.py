@@ -132,10 +132,11 @@ def test_how_many_there_were_is_said_and_said_again(monkeypatch):
 
 
 def test_a_first_worker_that_never_comes_is_waited_for_only_so_long(scheduler):
-    end(nannies()[0])
     said: list[str] = []
     settings = ClusterSettings(kind="address", address=scheduler[1], wait=0.5 / 60)
     with Client(scheduler[1]) as client:
+        client.wait_for_workers(1, timeout=60)  # its nanny may not have begun yet
+        end(nannies()[0])
         while client.nthreads():
             time.sleep(0.05)
     with (
