@@ -1,6 +1,47 @@
-"""Worker processes, as the system shows them."""
+"""Processes of tests: verbs of the command line that they start, and workers, as the system shows them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psutil
+
+
+@contextmanager
+def starting() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Yield what starts a command line in a process of its own, with one thread; leave no process behind."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},  # where the run's own process computes
+            start_new_session=True,
+            preexec_fn=_heed_interrupts,
+        )
+        started.append(process)
+        return process
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            if process.poll() is None:  # a test failed
+                client = psutil.Process(process.pid)
+                for part in [*client.children(recursive=True), client]:
+                    part.kill()
+            process.communicate()
+
+
+def _heed_interrupts() -> None:
+    """A shell starts what runs in its background deaf to them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def worker_processes(client: int | None = None) -> list[psutil.Process]:

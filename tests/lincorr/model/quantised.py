@@ -47,18 +47,18 @@ def changed(plain: Path, folder: Path, settings: Any, change: Callable[[Tensors]
 
 def to_fp8(tensors: Tensors) -> Tensors:
     """Quantise the matrices of all layers in blocks."""
-    made = {}
-    for name, weight in tensors.items():
-        if "_proj" not in name:
-            made[name] = weight
-            continue
+
+    def quantise(name: str, weight: torch.Tensor) -> Tensors:
         rows, columns = weight.shape
         blocks = weight.reshape(rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
         scales = blocks.abs().amax(dim=(1, 3)) / 448
         scaled = blocks / scales[:, None, :, None]
-        made[name] = scaled.reshape(rows, columns).to(torch.float8_e4m3fn)
-        made[f"{name}_scale_inv"] = scales
-    return made
+        return {
+            name: scaled.reshape(rows, columns).to(torch.float8_e4m3fn),
+            f"{name}_scale_inv": scales,
+        }
+
+    return _of_layers(tensors, quantise)
 
 
 def from_fp8(tensors: Tensors) -> Tensors:
@@ -75,45 +75,50 @@ def from_fp8(tensors: Tensors) -> Tensors:
 
 def to_int8(tensors: Tensors) -> Tensors:
     """Quantise the matrices of all layers row by row."""
-    made = {}
-    for name, weight in tensors.items():
-        if "_proj" not in name:
-            made[name] = weight
-            continue
+
+    def quantise(name: str, weight: torch.Tensor) -> Tensors:
         scales = weight.abs().amax(dim=1, keepdim=True) / 127
-        made[name] = (weight / scales).round().to(torch.int8)
-        made[f"{name}_scale"] = scales
-    return made
+        return {name: (weight / scales).round().to(torch.int8), f"{name}_scale": scales}
+
+    return _of_layers(tensors, quantise)
 
 
 def to_gptq(tensors: Tensors) -> Tensors:
     """Quantise the matrices of all layers to 4 bits, eight rows of the transpose in a number."""
-    made = {}
-    for name, weight in tensors.items():
-        if "_proj" not in name:
-            made[name] = weight
-            continue
+
+    def quantise(name: str, weight: torch.Tensor) -> Tensors:
         numbers, scales = _four_bits(weight)
         stem = name.removesuffix("weight")
-        made[f"{stem}qweight"] = _packed(numbers.T, _IN_ORDER).T.contiguous()
-        made[f"{stem}qzeros"] = _packed(torch.full_like(scales, 7), _IN_ORDER)  # less one
-        made[f"{stem}scales"] = scales.half()
-        made[f"{stem}g_idx"] = (torch.arange(len(numbers)) // GROUP).int()
-    return made
+        return {
+            f"{stem}qweight": _packed(numbers.T, _IN_ORDER).T.contiguous(),
+            f"{stem}qzeros": _packed(torch.full_like(scales, 7), _IN_ORDER),  # less one
+            f"{stem}scales": scales.half(),
+            f"{stem}g_idx": (torch.arange(len(numbers)) // GROUP).int(),
+        }
+
+    return _of_layers(tensors, quantise)
 
 
 def to_awq(tensors: Tensors) -> Tensors:
     """Quantise them to the values of `to_gptq`, eight columns in a number and in an order of their own."""
-    made = {}
-    for name, weight in tensors.items():
-        if "_proj" not in name:
-            made[name] = weight
-            continue
+
+    def quantise(name: str, weight: torch.Tensor) -> Tensors:
         numbers, scales = _four_bits(weight)
         stem = name.removesuffix("weight")
-        made[f"{stem}qweight"] = _packed(numbers, _OF_AWQ)
-        made[f"{stem}qzeros"] = _packed(torch.full_like(scales, 8), _OF_AWQ)
-        made[f"{stem}scales"] = scales.half()
+        return {
+            f"{stem}qweight": _packed(numbers, _OF_AWQ),
+            f"{stem}qzeros": _packed(torch.full_like(scales, 8), _OF_AWQ),
+            f"{stem}scales": scales.half(),
+        }
+
+    return _of_layers(tensors, quantise)
+
+
+def _of_layers(tensors: Tensors, quantise: Callable[[str, torch.Tensor], Tensors]) -> Tensors:
+    """Replace the matrices of all layers by what is made of them; others stay."""
+    made: Tensors = {}
+    for name, weight in tensors.items():
+        made |= quantise(name, weight) if "_proj" in name else {name: weight}
     return made
 
 

@@ -1,7 +1,6 @@
 """Processes that die, runs that meet, and disks that are full: the store ends up as if undisturbed."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -20,43 +19,21 @@ from pipeline.cli.main import main
 from pipeline.runtime import dask_executor
 from pipeline.runtime.lock import lock_path, sole_writer
 from tests.pipeline.extract.extraction import SHARD_ROWS, SHARDS, TEMPLATES, assert_equal_bits, extracted
-from tests.processes import worker_processes
+from tests.processes import starting, worker_processes
 
 PATIENCE = 120  # seconds until something that must happen has failed to
-
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # where the run's own process computes; see `extract_here`
 
 
 @pytest.fixture
 def start(tmp_path: Path, flags: list[str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start `lincorr extract` in a process of its own; leave no process behind."""
-    started: list[psutil.Process] = []
+    with starting() as launch:
 
-    def start(workers: int = 2, store: Path | None = None, *more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pipeline", "extract", *flags, "--json"]
-        command += ["--store", str(store or tmp_path / "run.zarr")]
-        command += more or ["--cluster-workers", str(workers)]
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ONE_THREAD,
-            preexec_fn=heed_interrupts,
-        )
-        started.append(psutil.Process(process.pid))
-        return process
+        def start(workers: int = 2, store: Path | None = None, *more: str) -> subprocess.Popen[str]:
+            where = ["--store", str(store or tmp_path / "run.zarr")]
+            return launch("extract", *flags, "--json", *where, *(more or ["--cluster-workers", str(workers)]))
 
-    yield start
-    for process in started:
-        if process.is_running():
-            for part in [*process.children(recursive=True), process]:
-                part.kill()
-
-
-def heed_interrupts() -> None:
-    """A shell starts what runs in its background deaf to them."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+        yield start
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ import io
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -14,6 +14,8 @@ from pipeline.extract import stage
 from pipeline.extract.shard import ExtractTask, extract_shard
 from pipeline.runtime.executor import Receipt
 from tests.pipeline.extract.extraction import SHARDS, TEMPLATES, extract_here
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -34,17 +36,23 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return asked
 
 
-def test_a_shard_takes_a_handful_of_requests(asked, flags, tmp_path, monkeypatch):
-    """Each template's record is read, its chunks and record are written; the shard's subjects are read."""
-    of_tasks: list[list[tuple[str, str]]] = []
+def by_task(noted: list[T], monkeypatch: pytest.MonkeyPatch) -> list[list[T]]:
+    """What an extraction will add to the list, task by task."""
+    of_tasks: list[list[T]] = []
 
     def watched(task: ExtractTask) -> Receipt:
-        before = len(asked)
+        before = len(noted)
         receipt = extract_shard(task)
-        of_tasks.append(asked[before:])
+        of_tasks.append(noted[before:])
         return receipt
 
     monkeypatch.setattr(stage, "extract_shard", watched)
+    return of_tasks
+
+
+def test_a_shard_takes_a_handful_of_requests(asked, flags, tmp_path, monkeypatch):
+    """Each template's record is read, its chunks and record are written; the shard's subjects are read."""
+    of_tasks = by_task(asked, monkeypatch)
     extract_here(tmp_path / "run.zarr", flags)
     assert len(of_tasks) == SHARDS
     for requests in of_tasks[1:]:  # the first one opens the store
@@ -56,7 +64,7 @@ def test_a_shard_takes_a_handful_of_requests(asked, flags, tmp_path, monkeypatch
 
 def test_a_shard_opens_a_handful_of_files(flags, tmp_path, monkeypatch):
     """Each chunk and record once, to read or to write it, and the subjects."""
-    store, opened, of_tasks = tmp_path / "run.zarr", list[str](), list[list[str]]()
+    store, opened = tmp_path / "run.zarr", list[str]()
 
     def noted(plain: Callable[..., Any]) -> Callable[..., Any]:
         def call(path: Any, *arguments: Any, **named: Any) -> Any:
@@ -66,13 +74,7 @@ def test_a_shard_opens_a_handful_of_files(flags, tmp_path, monkeypatch):
 
         return call
 
-    def watched(task: ExtractTask) -> Receipt:
-        before = len(opened)
-        receipt = extract_shard(task)
-        of_tasks.append(opened[before:])
-        return receipt
-
-    monkeypatch.setattr(stage, "extract_shard", watched)
+    of_tasks = by_task(opened, monkeypatch)
     monkeypatch.setattr(io, "open", noted(io.open))  # of pathlib, by which Zarr opens files
     monkeypatch.setattr(builtins, "open", noted(open))
     monkeypatch.setattr(os, "open", noted(os.open))

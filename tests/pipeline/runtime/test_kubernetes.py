@@ -1,10 +1,8 @@
 """Runs on a Kubernetes API of the test's own: pods that start, that do not, and that are evicted."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from pipeline.runtime.executor import Stage
 from tests.apiserver import Kubernetes, evicted, kubernetes, unschedulable, waiting
 from tests.pipeline.cli.toy import write_catalogue
 from tests.pipeline.conftest import PATIENCE
+from tests.processes import starting
 from tests.slurm import wait_until
 from tests.stores import array
 
@@ -206,32 +205,26 @@ def test_troubles_are_grouped():
 @pytest.fixture
 def run(api: Kubernetes, toy_model: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     catalogue = write_catalogue(tmp_path / "toy.yaml")
-    started: list[subprocess.Popen[str]] = []
+    options = ["--relations=toy", "--subjects-count=60", "--store-shard-rows=1", "--cluster-batch-tokens=128"]
+    options += [f"--model={toy_model}", f"--catalogue={catalogue}"]
+    with starting() as launch:
+        yield lambda verb, store, *flags: launch(verb, *options, f"--store={store}", *flags)
 
-    def run(verb: str, store: Path, *flags: str) -> subprocess.Popen[str]:
-        options = [
-            "--relations=toy",
-            "--subjects-count=60",
-            "--store-shard-rows=1",
-            "--cluster-batch-tokens=128",
-        ]
-        options += [f"--model={toy_model}", f"--catalogue={catalogue}", f"--store={store}"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", verb, *options, *flags],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+
+@pytest.fixture
+def begin(run: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
+    """Start an extraction on one pod, and wait until it has written something."""
+
+    def begin() -> subprocess.Popen[str]:
+        store = tmp_path / "run.zarr"
+        flags = ["--cluster-kind=kubernetes", f"--cluster-spec={spec(tmp_path)}", "--cluster-workers=1"]
+        process = run("extract", store, *flags)
+        wait_until(
+            lambda: list(store.glob("done/*/c/*/0")) or process.poll() is not None, "no record", PATIENCE
         )
-        started.append(process)
         return process
 
-    yield run
-    for process in started:
-        process.kill()  # where a test failed
-        process.communicate()
+    return begin
 
 
 @pytest.mark.slow
@@ -264,11 +257,8 @@ def test_a_run_on_pods_has_the_bits_of_a_run_here_and_leaves_nothing(shape, api,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_on_pods_that_is_stopped_leaves_nothing(number, code, api, run, tmp_path):
-    flags = ["--cluster-kind=kubernetes", f"--cluster-spec={spec(tmp_path)}", "--cluster-workers=1"]
-    store = tmp_path / "run.zarr"
-    process = run("extract", store, *flags)
-    wait_until(lambda: list(store.glob("done/*/c/*/0")) or process.poll() is not None, "no record", PATIENCE)
+def test_a_run_on_pods_that_is_stopped_leaves_nothing(number, code, api, begin):
+    process = begin()
     process.send_signal(number)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, err
@@ -276,15 +266,12 @@ def test_a_run_on_pods_that_is_stopped_leaves_nothing(number, code, api, run, tm
 
 
 @pytest.mark.slow
-def test_a_cluster_that_a_killed_run_left_is_used_and_deleted(api, run, tmp_path):
-    flags = ["--cluster-kind=kubernetes", f"--cluster-spec={spec(tmp_path)}", "--cluster-workers=1"]
-    store = tmp_path / "run.zarr"
-    process = run("extract", store, *flags)
-    wait_until(lambda: list(store.glob("done/*/c/*/0")) or process.poll() is not None, "no record", PATIENCE)
+def test_a_cluster_that_a_killed_run_left_is_used_and_deleted(api, begin):
+    process = begin()
     process.kill()
     process.communicate()
     assert api.of("daskclusters") == ["lincorr"]
-    process = run("extract", store, *flags)
+    process = begin()
     out, err = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, err
     assert "DaskCluster lincorr is there already" in out + err
@@ -292,11 +279,8 @@ def test_a_cluster_that_a_killed_run_left_is_used_and_deleted(api, run, tmp_path
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_evicted_ends_the_run_with_one_line(api, run, tmp_path):
-    flags = ["--cluster-kind=kubernetes", f"--cluster-spec={spec(tmp_path)}", "--cluster-workers=1"]
-    store = tmp_path / "run.zarr"
-    process = run("extract", store, *flags)
-    wait_until(lambda: list(store.glob("done/*/c/*/0")) or process.poll() is not None, "no record", PATIENCE)
+def test_a_scheduler_that_is_evicted_ends_the_run_with_one_line(api, begin):
+    process = begin()
     api.evict("scheduler", "The node was low on resource: memory.")
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, err

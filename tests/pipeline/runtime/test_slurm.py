@@ -16,9 +16,11 @@ from pipeline.runtime.clusters.slurm_refusals import refusal, setting_of
 from pipeline.runtime.clusters.slurm_time import drain_lines, seconds_of
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.executor import Stage
+from tests.commands import flags_of
 from tests.pipeline.cli.toy import write_catalogue
 from tests.pipeline.conftest import PATIENCE
 from tests.pipeline.runtime.four_gpus import environment
+from tests.processes import starting
 from tests.slurm import JOB, queue, wait_until, with_
 from tests.stores import array
 
@@ -96,42 +98,22 @@ def test_a_controller_that_is_away_is_named():
 def run(home: Path, toy_model: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a verb of the command line on the toy model."""
     catalogue = write_catalogue(home / "toy.yaml")
-    started: list[subprocess.Popen[str]] = []
+    with starting() as launch:
 
-    def run(verb: str, store: Path, **flags: object) -> subprocess.Popen[str]:
-        options = {
-            "model": toy_model,
-            "catalogue": catalogue,
-            "relations": "toy",
-            "subjects-count": 60,
-            "store": store,
-            "store-shard-rows": 1,
-            "cluster-batch-tokens": 128,
-            "cluster-threads": 1,
-        } | {name.replace("_", "-"): value for name, value in flags.items()}
-        command = [
-            sys.executable,
-            "-m",
-            "pipeline",
-            verb,
-            *(f"--{name}={value}" for name, value in options.items()),
-        ]
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-        started.append(process)
-        return process
+        def run(verb: str, store: Path, **flags: object) -> subprocess.Popen[str]:
+            options = {
+                "model": toy_model,
+                "catalogue": catalogue,
+                "relations": "toy",
+                "subjects-count": 60,
+                "store": store,
+                "store-shard-rows": 1,
+                "cluster-batch-tokens": 128,
+                "cluster-threads": 1,
+            } | {name.replace("_", "-"): value for name, value in flags.items()}
+            return launch(verb, *flags_of(options))
 
-    yield run
-    for process in started:
-        process.kill()  # where a test failed
-        process.communicate()
+        yield run
 
 
 def slurm_flags(**changes: object) -> dict[str, object]:
