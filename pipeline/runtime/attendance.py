@@ -6,7 +6,6 @@ from functools import partial
 
 from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
-from pipeline.runtime.clusters.kubernetes import pods_said
 
 _GRACE = 5.0  # seconds in which a worker that ended may start again before a line is said
 _REPEAT = 60.0  # seconds between two lines
@@ -18,7 +17,8 @@ class Attendance:
     Attributes:
         tell: called with each line.
         there: workers at the last look.
-        awaited: says what brings workers; a queue says why it does not.
+        awaited: says what brings workers; a cluster that knows why none comes says so.
+        gone: says what helps, or is known, where the scheduler is gone.
         hopeless: why none will come, in words, if that is known; then the run ends without a wait.
     """
 
@@ -27,9 +27,9 @@ class Attendance:
         self.tell = tell
         self.there = 0
         self.awaited: Callable[[], str] = partial(_awaited, settings)
+        self.gone: Callable[[], str] = partial(str, "start it and its workers again (cluster.address)")
         self.hopeless: str | None = None
         self._patience = settings.wait * 60
-        self._settings = settings
         self._had = 0
         self._gone = time.monotonic()
         self._next_line = self._gone + _REPEAT
@@ -37,12 +37,6 @@ class Attendance:
     def begin(self) -> None:
         """Say that the first worker is waited for."""
         self.tell(f"Waiting for the first worker: {self.awaited()}")
-
-    def gone(self) -> str:
-        """Say what helps, or is known, where the scheduler is gone."""
-        if self._settings.kind == "kubernetes":
-            return pods_said(self._settings, "scheduler")
-        return "start it and its workers again (cluster.address)"
 
     def note(self, there: int, what: str = "worker") -> None:
         """Take down how many workers there are.
@@ -82,14 +76,13 @@ class Attendance:
 
 def _awaited(settings: ClusterSettings) -> str:
     """Say what brings workers."""
-    if settings.kind == "kubernetes":
-        return f"Kubernetes starts its pods; {pods_said(settings, 'worker')}"
     return {
         "serial": "this process works",
         "local": "Dask starts another process",
         "gpus": "Dask starts another process",
         "address": f"`dask worker {settings.address}` starts one",
         "ssh": f"on {', '.join(settings.hosts)} Dask starts another process, but a lost machine stays lost",
+        "kubernetes": "Kubernetes starts its pods",
         "slurm": "SLURM starts its jobs; `squeue --me` shows them",
     }[settings.kind]
 

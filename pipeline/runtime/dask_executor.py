@@ -35,11 +35,11 @@ from pipeline.runtime.clusters.worker_settings import (
     GPU,
     dask_settings,
     local_shape,
-    variables_restored,
     worker_limits,
 )
 from pipeline.runtime.deaths import FAILED, LESS_MEMORY, Deaths, deaths_told
 from pipeline.runtime.device import compute, no_memory
+from pipeline.runtime.environment import variables_restored
 from pipeline.runtime.executor import (
     TASKS_AT_ONCE,
     Executor,
@@ -264,18 +264,14 @@ def _attempt(
 
 
 @contextmanager
-def _one_line_errors(stage: str, deaths: Deaths | None, attendance: Attendance | None) -> Iterator[None]:
+def _one_line_errors(stage: str, deaths: Deaths | None, attendance: Attendance) -> Iterator[None]:
     """Turn what Dask raises into one line."""
     resume = "Finished work is stored: rerun to resume"
     try:
         yield
-    except (
-        CancelledError,
-        asyncio.CancelledError,
-        CommClosedError,
-    ) as problem:  # the second while results are on their way
-        gone = f"; {attendance.gone()}" if attendance else ""
-        raise LincorrError(f"{stage}: the Dask scheduler is gone{gone}. {resume}") from problem
+    # the last while results are on their way
+    except (CancelledError, asyncio.CancelledError, CommClosedError) as problem:
+        raise LincorrError(f"{stage}: the Dask scheduler is gone; {attendance.gone()}. {resume}") from problem
     except KilledWorker as problem:
         why = f", for memory; {LESS_MEMORY}" if deaths and deaths.for_memory else "; their logs may say why"
         raise LincorrError(f"{stage}: workers died repeatedly on one task{why}. {resume}") from problem
@@ -369,7 +365,7 @@ def _client(
         "gpus": lambda: open_gpus(settings, workers),
         "ssh": lambda: open_ssh(settings),
         "slurm": lambda: open_slurm(settings, inherited, attendance),
-        "kubernetes": lambda: open_kubernetes(settings, inherited, attendance.tell),
+        "kubernetes": lambda: open_kubernetes(settings, inherited, attendance),
     }
     # Other kinds may wait long for their machines.
     here = interrupts_wait() if settings.kind in ("local", "gpus") else nullcontext()

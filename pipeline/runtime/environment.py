@@ -1,5 +1,9 @@
 """Variables that a worker's libraries read as they are loaded: threads, and what becomes of freed memory."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 # Dask makes glibc return freed memory at once, so every activation costs page faults: forward passes were
@@ -30,3 +34,18 @@ def environment(threads: int | None, *, keep_memory: bool) -> dict[str, int | st
     """
     variables: dict[str, int | str] = _HUGE_PAGES | (_KEEP_MEMORY if keep_memory else _GIVE_BACK)
     return variables | ({} if threads is None else dict.fromkeys(_THREADS, threads))
+
+
+@contextmanager
+def variables_restored() -> Iterator[None]:
+    """Undo what the body makes of them in this process, whose environment workers inherit."""
+    names = environment(1, keep_memory=True)
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

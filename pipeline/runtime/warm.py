@@ -15,7 +15,7 @@ from typing import Any
 
 from lincorr.model.device import may_have_gpu
 from pipeline.config import ClusterSettings
-from pipeline.runtime.environment import environment
+from pipeline.runtime.environment import environment, variables_restored
 from pipeline.runtime.interrupts import interrupts_wait
 
 _is_warm = False
@@ -35,16 +35,11 @@ def warm_workers(settings: ClusterSettings, device: str, preload: str) -> Iterat
         return
     from multiprocessing import forkserver  # not everywhere
 
-    before = dict(os.environ)
-    # One thread: a process that has several must not be forked. Workers set their own number.
-    os.environ |= {name: str(value) for name, value in environment(1, keep_memory=True).items()}
-    try:
-        with interrupts_wait():
-            multiprocessing.set_forkserver_preload([preload])
-            forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with variables_restored(), interrupts_wait():
+        # One thread: a process that has several must not be forked. Workers set their own number.
+        os.environ |= {name: str(value) for name, value in environment(1, keep_memory=True).items()}
+        multiprocessing.set_forkserver_preload([preload])
+        forkserver.ensure_running()
     _is_warm = True
     try:
         yield

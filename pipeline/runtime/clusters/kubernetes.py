@@ -6,14 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import yaml
 
 from lincorr.errors import BadInput, LincorrError
 from pipeline.config import ClusterSettings
+from pipeline.runtime.attendance import Attendance
 from pipeline.runtime.clusters.missing import missing
-from pipeline.runtime.clusters.pods import described, hopeless, last_words, pods, ready, trouble
+from pipeline.runtime.clusters.pods import described, hopeless, last_words, pods, pods_said, ready, trouble
 from pipeline.runtime.clusters.worker_settings import inheritance
 
 _LOOK = 1.0  # seconds between two looks at the scheduler's pod
@@ -24,13 +26,13 @@ _OPERATOR = "https://kubernetes.dask.org/en/latest/operator_installation.html"
 
 @contextmanager
 def open_kubernetes(
-    settings: ClusterSettings, inherited: dict[str, Any], tell: Callable[[str], None]
+    settings: ClusterSettings, inherited: dict[str, Any], attendance: Attendance
 ) -> Iterator[Any]:
     """Create the DaskCluster resource, wait for its scheduler, and delete it in the end.
 
     Args:
         inherited: Dask settings for scheduler and workers.
-        tell: called with what the scheduler's pod says while it does not run.
+        attendance: is told what the scheduler's pod says while it does not run, and how to ask the others.
 
     Raises:
         BadInput: dask-kubernetes is not installed, the file is not a DaskCluster, or Kubernetes refuses it.
@@ -42,9 +44,11 @@ def open_kubernetes(
     except ImportError:
         raise missing("kubernetes", "dask-kubernetes", "cluster") from None
     limit = time.monotonic() + settings.wait * 60
-    with _created(resource, settings, tell) as namespace:
+    with _created(resource, settings, attendance.tell) as namespace:
         name = resource["metadata"]["name"]
-        _wait_for_scheduler(name, namespace, settings, limit, tell)
+        attendance.awaited = lambda: f"Kubernetes starts its pods; {pods_said(name, namespace, 'worker')}"
+        attendance.gone = partial(pods_said, name, namespace, "scheduler")
+        _wait_for_scheduler(name, namespace, settings, limit, attendance.tell)
         with _connected(
             lambda: KubeCluster.from_name(name, namespace=namespace, quiet=True), limit
         ) as cluster:
@@ -210,19 +214,6 @@ def _connected(connect: Callable[[], Any], limit: float) -> Iterator[Any]:
         raise BadInput(f"cluster.kind: no connection to the scheduler ({_one_line(cluster)})") from cluster
     with cluster:
         yield cluster
-
-
-def pods_said(settings: ClusterSettings, component: str) -> str:
-    """Say why the pods of a component do not run, such as "pod lincorr-1: ImagePullBackOff (…)"."""
-    try:
-        resource: Any = yaml.safe_load(settings.spec.read_text("utf-8")) if settings.spec else None
-        name, namespace = resource["metadata"]["name"], resource["metadata"].get("namespace")
-        found = pods(name, namespace, component)
-        said = described([pod for pod in found if not ready(pod)] or found, component)
-        words = last_words(name, namespace, component) if "CrashLoopBackOff" in said else ""
-    except Exception:  # the file is gone, or Kubernetes does not answer
-        return "`kubectl get pods` shows its pods"
-    return f"{said}; its last line: {words}" if words else said
 
 
 def cluster_resource(settings: ClusterSettings, inherited: dict[str, Any]) -> dict[str, Any]:

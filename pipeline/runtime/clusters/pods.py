@@ -84,6 +84,17 @@ def last_words(cluster: str, namespace: str | None, component: str) -> str:
     return ""
 
 
+def pods_said(cluster: str, namespace: str | None, component: str) -> str:
+    """Say why the pods of a component do not run, such as "pod lincorr-1: ImagePullBackOff (…)"."""
+    try:
+        found = pods(cluster, namespace, component)
+        said = described([pod for pod in found if not ready(pod)] or found, component)
+        words = last_words(cluster, namespace, component) if "CrashLoopBackOff" in said else ""
+    except Exception:  # of kr8s and httpx, where Kubernetes does not answer
+        return "`kubectl get pods` shows its pods"
+    return f"{said}; its last line: {words}" if words else said
+
+
 def _said(reason: str | None, message: str | None) -> str:
     words = " ".join((message or "").split())
     return f"{reason} ({words})" if words else str(reason)

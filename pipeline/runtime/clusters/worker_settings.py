@@ -1,9 +1,6 @@
 """Settings that workers and schedulers inherit through Dask wherever they are started."""
 
 import asyncio
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import dask
@@ -80,21 +77,6 @@ def inheritance(settings: dict[str, Any]) -> dict[str, str]:
     nested: dict[str, Any] = {}
     dask.config.set(settings, config=nested)
     return {"DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(nested)}
-
-
-@contextmanager
-def variables_restored() -> Iterator[None]:
-    """Undo what Dask leaves in this process's environment, which the next workers would inherit."""
-    names = environment(1, keep_memory=True)
-    before = {name: os.environ.get(name) for name in names}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def local_shape(settings: ClusterSettings, model_bytes: int, gpus: int = 0) -> tuple[int, int]:
