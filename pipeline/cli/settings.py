@@ -1,7 +1,7 @@
 """Settings from a file, flags and the store that has them; the run that they describe."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 def job(config: Path | None, overrides: dict[str, str], quiet: bool) -> "Run":
     """Return the run that a file and flags describe; `quiet` suppresses its messages."""
-    from pipeline.run import Run
-    from pipeline.runtime.console import Narrator
-
-    return Run(settings_of(config, overrides), Narrator(quiet=quiet))
+    return _run_of(settings_of(config, overrides), quiet)
 
 
 @contextmanager
@@ -31,11 +28,17 @@ def job_with_workers(config: Path | None, overrides: dict[str, str], quiet: bool
     """
     settings = settings_of(config, overrides)
     url = settings.store_url()
-    if is_remote(url) or Path(url).exists():
-        yield job(config, overrides, quiet)
-        return
-    with warm_workers(settings.cluster, settings.model.device, "pipeline.extract.preloaded"):
-        yield job(config, overrides, quiet)
+    is_new = not is_remote(url) and not Path(url).exists()
+    preload = "pipeline.extract.preloaded"
+    with warm_workers(settings.cluster, settings.model.device, preload) if is_new else nullcontext():
+        yield _run_of(settings, quiet)
+
+
+def _run_of(settings: "RunConfig", quiet: bool) -> "Run":
+    from pipeline.run import Run
+    from pipeline.runtime.console import Narrator
+
+    return Run(settings, Narrator(quiet=quiet))
 
 
 def settings_of(config: Path | None, overrides: dict[str, str]) -> "RunConfig":
