@@ -7,6 +7,7 @@ import torch
 from lincorr.errors import BadInput, in_one_line
 from lincorr.model.checks import rounding
 from lincorr.model.language_model import out_of_memory
+from lincorr.model.quantized import is_quantized
 
 _PROMPTS, _LENGTH = 3, 4
 
@@ -38,7 +39,7 @@ def require_causal(model: Any, vocabulary_size: int, source: str) -> None:
     # alone may send a single token to another expert.
     leaked = (after - before)[:, :-1].abs().amax(dim=(1, 2)).median()
     if leaked > rounding(str(model.dtype).removeprefix("torch.")) * before.std():
-        if getattr(model, "is_quantized", False):
+        if is_quantized(model):
             raise BadInput(
                 f"model: {source!r} is not causal as it is quantised: its products round a token's numbers "
                 "by what others have; name one of which only the weights are quantised, or the plain one"

@@ -14,6 +14,7 @@ from lincorr.errors import LincorrError
 from lincorr.model.last_layer import LastFeedForward
 from lincorr.model.parts import find_decoder, find_readout
 from lincorr.model.placement import devices_of, is_placed
+from lincorr.model.quantized import is_quantized
 from lincorr.model.reach import RotaryState, reach
 from lincorr.model.transfer import Transfer
 from lincorr.model.tree_inputs import TreeInputs
@@ -182,7 +183,7 @@ class LanguageModel:
         Raises:
             LincorrError: the decoder's layers are not found, or their weights are quantised.
         """
-        if getattr(self.model, "is_quantized", False):
+        if is_quantized(self.model):
             raise LincorrError("model: its weights are quantised and have no gradients; name the plain model")
         chosen = self.layers() if last is None else self.layers()[-last:]
         return [weight for layer in chosen for weight in layer.parameters()]

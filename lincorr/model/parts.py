@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from lincorr.errors import BadInput, in_one_line
+from lincorr.model.quantized import is_quantized
 from lincorr.readout import Readout
 
 # Names of the cap of logits: Gemma's, RecurrentGemma's and xLSTM's.
@@ -28,7 +29,7 @@ def find_readout(model: Any, n_tokens: int) -> Readout:
     """
     head, config = model.get_output_embeddings(), model.config.get_text_config()
     weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
-    if head is not None and getattr(model, "is_quantized", False):
+    if head is not None and is_quantized(model):
         weight = weight if _is_plain(weight) else _rows(head, model)
     if weight is None:
         raise BadInput(

@@ -39,8 +39,12 @@ class Quantization:
 
         Where transformers has no kernels for a method, it turns weights into plain ones as it loads them.
         """
-        kept = getattr(model, "is_quantized", False)
-        return f"{self.method}{'' if kept else ' made plain'} {self.settings}"
+        return f"{self.method}{'' if is_quantized(model) else ' made plain'} {self.settings}"
+
+
+def is_quantized(model: Any) -> bool:
+    """Whether a transformers model computes with quantised weights."""
+    return bool(getattr(model, "is_quantized", False))
 
 
 def quantization_of(config: Any) -> Quantization | None:

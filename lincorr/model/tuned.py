@@ -1,8 +1,8 @@
 """Batch sizes that were tried out already, beside a converted model: trying takes up to eight seconds.
 
 A size holds for one machine, its free memory to a factor of two, the libraries that compute, and a week: it
-may have been found on a busy machine. Only folders
-that this package made have such a file: others belong to the user or to the hub's cache.
+may have been found on a busy machine. Only folders that this package made have such a file: others belong to
+the user or to the hub's cache.
 """
 
 import json

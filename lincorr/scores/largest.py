@@ -24,7 +24,7 @@ def largest_logits(head: Readout, hidden: Floats) -> NDArray[np.int64]:
     """
     weight, states = np.asarray(head.weight), hidden.astype(np.float32)
     panels = [slice(start, start + _PANEL) for start in range(0, len(weight), _PANEL)]
-    largest = np.stack([head_panel(head, panel).logits(states).max(axis=1) for panel in panels])
+    largest = np.stack([_head_panel(head, panel).logits(states).max(axis=1) for panel in panels])
     squares = max(float(np.einsum("ij,ij->i", part, part).max()) for part in (weight[p] for p in panels))
     bound = (hidden.shape[1] + 4) * _UNIT * np.linalg.norm(hidden, axis=1) * np.sqrt(squares * 1.001)
     if head.bias is not None:
@@ -36,7 +36,7 @@ def largest_logits(head: Readout, hidden: Floats) -> NDArray[np.int64]:
         (rows,) = np.nonzero(of_panel)
         if not len(rows):
             continue
-        logits = head_panel(head, panel).as_float64().logits(hidden[rows])
+        logits = _head_panel(head, panel).as_float64().logits(hidden[rows])
         columns = logits.argmax(axis=1)
         found = logits[np.arange(len(rows)), columns]
         better = found > best[rows]
@@ -44,7 +44,7 @@ def largest_logits(head: Readout, hidden: Floats) -> NDArray[np.int64]:
     return tokens
 
 
-def head_panel(head: Readout, panel: slice) -> Readout:
+def _head_panel(head: Readout, panel: slice) -> Readout:
     """Return the head of consecutive tokens, without a copy."""
     bias = None if head.bias is None else head.bias[panel]
     return Readout(head.weight[panel], bias, head.scale, head.softcap)
