@@ -158,6 +158,40 @@ def test_resources_meet_the_schemas_of_kubernetes():
     ]
 
 
+def pods() -> dict[str, Any]:
+    """The specification of every pod of deploy/kubernetes."""
+    [job], [cluster] = documents(KUBERNETES / "job.yaml"), documents(KUBERNETES / "cluster.yaml")
+    parts = {name: cluster["spec"][name]["spec"] for name in ("worker", "scheduler")}
+    return parts | {"job": job["spec"]["template"]["spec"]}
+
+
+def unrestricted(pod: Any) -> list[str]:
+    """Name what the profile "restricted" of Kubernetes' pod security standards refuses in a pod."""
+    context = pod.get("securityContext", {})
+    refused = [name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
+    if not context.get("runAsNonRoot") or context.get("runAsUser") == 0:
+        refused.append("root")
+    if context.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+        refused.append("seccompProfile")
+    if any(volume.keys() - {"name"} <= {"hostPath"} for volume in pod.get("volumes", [])):
+        refused.append("hostPath")
+    for container in pod["containers"]:
+        own = container.get("securityContext", {})
+        if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+            refused.append("allowPrivilegeEscalation")
+        if own.get("capabilities", {}).get("drop") != ["ALL"] or own["capabilities"].get("add"):
+            refused.append("capabilities")
+    return refused
+
+
+def test_no_pod_may_more_than_it_needs():
+    for pod in pods().values():
+        assert unrestricted(pod) == []
+        assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 1000
+        del pod["securityContext"], pod["containers"][0]["securityContext"]
+        assert unrestricted(pod) == ["root", "seccompProfile", "allowPrivilegeEscalation", "capabilities"]
+
+
 def test_only_workers_ask_for_gpus():
     [cluster] = documents(KUBERNETES / "cluster.yaml")
     worker, scheduler = (cluster["spec"][part]["spec"]["containers"][0] for part in ("worker", "scheduler"))
