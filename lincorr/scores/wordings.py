@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from lincorr.scores.relation_scores import Figure, Hits
 
+_LEFT = 1e-6  # of the variance: what float32 logits leave unexplained in any case
+
 
 @dataclass(frozen=True, slots=True)
 class Wording:
@@ -37,7 +39,7 @@ class Wordings:
         relation: its name in the first wording.
         wordings: the first one is the paper's, or that of whoever declared the relation.
         chosen: name of the wording with the best mean leave-one-out r. The truth has no part in it.
-        pooled: hit rates of all wordings' best-reading maps together; None where they are not known.
+        pooled: hit rates of all wordings' best-reading maps together (see `shares`); None if not known.
     """
 
     relation: str
@@ -49,6 +51,20 @@ class Wordings:
     def names(self) -> tuple[str, ...]:
         """The names of the relation in each wording."""
         return tuple(wording.name for wording in self.wordings)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """What each wording counts in the mean of all: variance that is explained over variance that is not.
+
+        r² / (1 - r²) of its leave-one-out r, the inverse variance of a map of norm 1 if all have one
+        truth in common; equal where an r is not known, or none is positive.
+        """
+        found = [
+            0.0 if wording.mean_loo_r is None else max(wording.mean_loo_r, 0.0) for wording in self.wordings
+        ]
+        if any(wording.mean_loo_r is None for wording in self.wordings) or not any(found):
+            return (1.0,) * len(found)
+        return tuple(r**2 / max(1 - r**2, _LEFT) for r in found)
 
     @property
     def read(self) -> tuple[str, ...]:

@@ -22,12 +22,14 @@ def wordings_read(store: LogitStore, relations: Sequence[RelationInputs]) -> tup
     """
     inputs = {relation.name: relation for relation in relations}
     return tuple(
-        replace(found, pooled=_pooled_hits(store, [inputs[name] for name in found.names]))
+        replace(found, pooled=_pooled_hits(store, [inputs[name] for name in found.names], found.shares))
         for found in wordings_of(store, relations)
     )
 
 
-def _pooled_hits(store: LogitStore, wordings: Sequence[RelationInputs]) -> Hits | None:
+def _pooled_hits(
+    store: LogitStore, wordings: Sequence[RelationInputs], shares: Sequence[float]
+) -> Hits | None:
     """Return the hit rates of the mean of the wordings' best-reading maps, between their answers.
 
     None where no pair is known, or where the wordings have other answers.
@@ -42,6 +44,5 @@ def _pooled_hits(store: LogitStore, wordings: Sequence[RelationInputs]) -> Hits 
         return None
     fit = [fit for fit in store.maps.fits(first.name) if fit.endswith("-ridge")][-1]
     maps = (store.maps.load(one.name, fit) for one in wordings)
-    return hits_both_ways(
-        pooled_rows([fitted.block(sources.tolist(), targets.tolist()) for fitted in maps]), first
-    )
+    blocks = [fitted.block(sources.tolist(), targets.tolist()) for fitted in maps]
+    return hits_both_ways(pooled_rows(blocks, np.asarray(shares)), first)

@@ -115,10 +115,11 @@ def test_all_wordings_are_read_together(worded: Runner) -> None:
     cities, countries = ([t.strip() for t in array(url, f"columns/{side}/text")] for side in ("home", "land"))
     ids = [array(url, f"columns/{side}/id").tolist() for side in ("home", "land")]
     total = np.zeros((len(cities), len(countries)))
-    for name in NAMES:
-        block = worded.store.maps.load(name, "vocabulary-ridge").block(*ids).astype(float)
+    for wording in found["wordings"]:
+        block = worded.store.maps.load(wording["name"], "vocabulary-ridge").block(*ids).astype(float)
         block -= block.mean(axis=1, keepdims=True)
-        total += block / np.sqrt((block**2).sum())
+        squared = np.mean(list(wording["loo_r"].values())) ** 2
+        total += squared / (1 - squared) * block / np.sqrt((block**2).sum())
     right = dict(zip(CITIES, COUNTRIES, strict=True))
     at_1 = np.mean([right[city] == countries[row.argmax()] for city, row in zip(cities, total, strict=True)])
     rates = found["pooled"]["influenced target"]
