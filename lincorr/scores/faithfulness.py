@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.arrays import Array, namespace, to_host
 from lincorr.scores.bootstrap import LEVEL
 
 
@@ -40,10 +41,10 @@ class Answers:
         self._largest: NDArray[np.floating] | None = None
         self._columns: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
-    def add(self, panel: NDArray[np.floating]) -> None:
-        """Go on with the next columns (n, k) of the same rows."""
-        best = panel.argmax(axis=1)
-        largest = np.take_along_axis(panel, best[:, None], axis=1)[:, 0]
+    def add(self, panel: Array) -> None:
+        """Go on with the next columns (n, k) of the same rows, on any device."""
+        xp = namespace(panel)
+        best, largest = to_host(xp.argmax(panel, axis=1)), to_host(xp.max(panel, axis=1))
         if self._largest is None:
             self._largest, self._columns = largest, best
         else:
@@ -62,11 +63,11 @@ class BothAnswers:
     def __init__(self) -> None:
         self._predicted, self._own, self._mean = Answers(), Answers(), Answers()
 
-    def add(self, predicted: NDArray[np.floating], own: NDArray[np.floating]) -> None:
+    def add(self, predicted: Array, own: Array) -> None:
         """Go on with the next columns (n, k) of predicted logits and of the model's own."""
         self._predicted.add(predicted)
         self._own.add(own)
-        self._mean.add(own.mean(axis=0, keepdims=True))
+        self._mean.add(namespace(own).mean(own, axis=0, keepdims=True))
 
     def score(self, counts: NDArray[np.uint16]) -> Faithfulness:
         """Return how often both agree.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, namespace, scattered
+from lincorr.arrays import Array, device, namespace, scattered
 from lincorr.scores.moments import varies
 
 _FEWEST = 3  # pairs of values for which a rank correlation is reported
@@ -103,7 +103,7 @@ def _ranks(rows: Array) -> Array:
     """Return the average ranks of each row's values."""
     xp, n = namespace(rows), rows.shape[1]
     order, ranks = _ranked(rows)
-    starts = xp.arange(rows.shape[0], dtype=order.dtype)[:, None] * n
+    starts = xp.arange(rows.shape[0], dtype=order.dtype, device=device(rows))[:, None] * n
     ranks = xp.broadcast_to(ranks, rows.shape)
     return xp.reshape(scattered(xp.reshape(ranks, (-1,)), xp.reshape(order + starts, (-1,))), rows.shape)
 
@@ -111,7 +111,7 @@ def _ranks(rows: Array) -> Array:
 def _ranked(rows: Array) -> tuple[Array, Array]:
     """Return the order (k, n) of each row's values, and the average ranks in that order, (k or 1, n)."""
     xp, n = namespace(rows), rows.shape[1]
-    places = xp.arange(1, n + 1, dtype=xp.float64)[None, :]
+    places = xp.arange(1, n + 1, dtype=xp.float64, device=device(rows))[None, :]
     if isinstance(rows, np.ndarray):
         found, distinct = _order(rows[0])
         order = found[None, :]
@@ -128,7 +128,7 @@ def _ranked(rows: Array) -> tuple[Array, Array]:
     last = xp.concat([first[1:], xp.full_like(first[:1], differs.shape[0])])
     group = xp.cumulative_sum(xp.astype(differs, xp.int64)) - 1
     mean = xp.take(xp.astype(first + last + 1, xp.float64) / 2, group, axis=0)
-    starts = xp.astype(xp.arange(rows.shape[0]), xp.float64)[:, None] * n
+    starts = xp.arange(rows.shape[0], dtype=xp.float64, device=device(rows))[:, None] * n
     return order, xp.reshape(mean, rows.shape) - starts
 
 

@@ -75,7 +75,7 @@ class EvaluatedBasis:
 
     @cached_property
     def rows(self) -> HeldOut:
-        return HeldOut.read(self.store, self.inputs, self.basis)
+        return HeldOut.read(self.store, self.inputs, self.basis, self.shared)
 
     @cached_property
     def everything(self) -> Factored | None:

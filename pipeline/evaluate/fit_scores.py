@@ -99,8 +99,8 @@ def _of_predictions(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> list[_O
     for true, predictions in basis.rows.answers(maps):
         ranked, drawn = RankedTruth.of(true), ReplicatedTruth.of(true, basis.counts)
         for i, predicted in enumerate(predictions):
-            rho[i].append(ranked.spearman(predicted))
-            replicated[i].append(drawn.pearson(predicted))
+            rho[i].append(to_host(ranked.spearman(predicted)))
+            replicated[i].append(to_host(drawn.pearson(predicted)))
             answers[i].add(predicted, true)
     return [
         _OfAnswers(np.concatenate(one), *mean_interval(np.concatenate(r, axis=1)), both.score(basis.counts))
@@ -128,7 +128,7 @@ def _of_sampled(basis: EvaluatedBasis, maps: Sequence[LinearMap]) -> Sequence[_O
     for true, predictions in basis.rows.outputs(maps, sample):
         ranked = RankedTruth.of(true)
         for found, predicted in zip(rho, predictions, strict=True):
-            found.append(ranked.spearman(predicted))
+            found.append(to_host(ranked.spearman(predicted)))
     return [
         _OfSampled(r, size, finite_mean(np.concatenate(found)), faithful)
         for r, found, faithful in zip(_r_all(basis, maps), rho, _faithfulness_all(basis, maps), strict=True)

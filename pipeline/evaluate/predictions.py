@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lincorr.arrays import Array, like
 from lincorr.readout import Readout
 from lincorr.scores.largest import largest_logits
 from lincorr.solvers.result import HiddenMap, LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import Basis, FitInputs
+from pipeline.fit.sources import SourceCache
 
 PANEL = 256
 _BLOCK_BYTES = 2**28
@@ -21,31 +23,33 @@ Tokens = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The held-out rows of one source, read once for all of its maps.
+    """The held-out rows of one source, read once for all of its maps; panels lie where its problem does.
 
     Attributes:
+        sources: whose device it is.
         states: (n, d) hidden states of source and target, where the maps go through them.
     """
 
     store: LogitStore
     inputs: FitInputs
     source: Basis
+    sources: SourceCache
     states: tuple[NDArray[np.floating], NDArray[np.floating]] | None
 
     @classmethod
-    def read(cls, store: LogitStore, inputs: FitInputs, source: Basis) -> "HeldOut":
+    def read(cls, store: LogitStore, inputs: FitInputs, source: Basis, sources: SourceCache) -> "HeldOut":
         """Read the hidden states, if the source's maps go through them.
 
         Raises:
             StoreDamaged: a row is missing or damaged.
         """
         if inputs.choices[source].method != "factored":
-            return cls(store, inputs, source, None)
+            return cls(store, inputs, source, sources, None)
         rows = inputs.test_rows
         h1, h2 = (store.hidden(name, rows) for name in (inputs.source_template, inputs.target_template))
-        return cls(store, inputs, source, (h1, h2))
+        return cls(store, inputs, source, sources, (h1, h2))
 
-    def answers(self, maps: Sequence[LinearMap]) -> Iterator[tuple[Floats, list[Floats]]]:
+    def answers(self, maps: Sequence[LinearMap]) -> Iterator[tuple[Array, list[Array]]]:
         """Yield truths (n, `PANEL` at most) of the target's answers, in order, and each map's predictions."""
         ids, rows, inputs = self.inputs.relation.target.ids, self.inputs.test_rows, self.inputs
         if self.states is not None:
@@ -57,21 +61,22 @@ class HeldOut:
         true = self.store.logits(inputs.target_template, ids, rows)
         for start in range(0, len(ids), PANEL):
             panel = slice(start, start + PANEL)
-            yield true[:, panel].astype(np.float64), [one[:, panel] for one in predicted]
+            yield self.sources.put(true[:, panel]), [self.sources.put(one[:, panel]) for one in predicted]
 
     def outputs(
         self, maps: Sequence[LinearMap], token_ids: NDArray[np.int64]
-    ) -> Iterator[tuple[Floats, list[Floats]]]:
+    ) -> Iterator[tuple[Array, list[Array]]]:
         """Yield truths of any tokens, and the predictions of each map, which goes through hidden states.
 
         A token's values are in one piece: they are sorted.
         """
         assert self.states is not None
-        source, target = (states.astype(np.float64) for states in self.states)
+        source, target = (self.sources.put(states) for states in self.states)
         head = self.store.readout()
+        hidden = [(like(one.weights, source), like(one.intercept, source)) for one in _hidden(maps)]
         for start in range(0, len(token_ids), PANEL):
-            columns = head.columns(token_ids[start : start + PANEL]).as_float64()
-            predicted = [_before(columns, one) for one in _hidden(maps)]
+            columns = _put(head.columns(token_ids[start : start + PANEL]).as_float64(), source)
+            predicted = [_before(columns, *one) for one in hidden]
             yield columns.by_token(target).T, [one.by_token(source).T for one in predicted]
 
     def largest(self, maps: Sequence[LinearMap], rows: NDArray[np.int64]) -> tuple[Tokens, int, list[Tokens]]:
@@ -86,7 +91,7 @@ class HeldOut:
         source, target = (states[rows].astype(np.float64) for states in self.states)
         states = [np.concatenate([target, target.mean(axis=0, keepdims=True)])]
         states += [source @ one.weights + one.intercept for one in _hidden(maps)]
-        own, *predicted = [largest_logits(self.store.readout(), one) for one in states]
+        own, *predicted = [largest_logits(self.store.readout(), self.sources.put(one)) for one in states]
         return own[:-1], int(own[-1]), predicted
 
 
@@ -94,12 +99,16 @@ def _hidden(maps: Sequence[LinearMap]) -> list[HiddenMap]:
     return [fitted.hidden for fitted in maps if fitted.hidden is not None]
 
 
-def _before(head: Readout, hidden: HiddenMap) -> Readout:
+def _put(head: Readout, other: Array) -> Readout:
+    """Return the head where another array lives."""
+    bias = None if head.bias is None else like(head.bias, other)
+    return replace(head, weight=like(head.weight, other), bias=bias)
+
+
+def _before(head: Readout, weights: Array, intercept: Array) -> Readout:
     """Return the head that reads predictions from source states: ``(h W + b) Eᵀ = h (E Wᵀ)ᵀ + E b``."""
-    bias = head.weight @ hidden.intercept
-    return replace(
-        head, weight=head.weight @ hidden.weights.T, bias=bias if head.bias is None else bias + head.bias
-    )
+    bias = head.weight @ intercept
+    return replace(head, weight=head.weight @ weights.T, bias=bias if head.bias is None else bias + head.bias)
 
 
 def logit_blocks(

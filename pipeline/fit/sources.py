@@ -66,12 +66,12 @@ class SourceCache:
         self, source: str, target: str, ids: Ids, target_ids: Ids, rows: Ids, *, rcond: float | None
     ) -> Direct:
         """Return the problem from logits of template `source` to those of `target`."""
-        y = self._put(self._store.logits(target, target_ids, rows))
+        y = self.put(self._store.logits(target, target_ids, rows))
         identity = self._store.identity
 
         def make() -> Direct:
             return direct(
-                self._put(self._store.logits(source, ids, rows)),
+                self.put(self._store.logits(source, ids, rows)),
                 y[:, :1],
                 source_ids=ids,
                 target_ids=target_ids[:1],
@@ -86,12 +86,12 @@ class SourceCache:
         self, source: str, target: str, ids: Ids, target_ids: Ids, rows: Ids, *, rcond: float | None
     ) -> Factored:
         """Return the same problem through hidden states."""
-        states, head = self._put(self._store.hidden(target, rows)), self.columns(target_ids)
+        states, head = self.put(self._store.hidden(target, rows)), self.columns(target_ids)
 
         def make() -> Factored:
             source_head = self.columns(ids)
             return factored(
-                self._put(self._store.hidden(source, rows)),
+                self.put(self._store.hidden(source, rows)),
                 states[:, :1],
                 source_head,
                 head,
@@ -110,7 +110,8 @@ class SourceCache:
         """Return the output head of some tokens in float64."""
         return self.head().columns(ids)
 
-    def _put(self, array: NDArray[np.floating]) -> Array:
+    def put(self, array: NDArray[np.floating]) -> Array:
+        """Return a host array in float64 on the device of these sources."""
         return to_device(as_float64(array), self.device)
 
 

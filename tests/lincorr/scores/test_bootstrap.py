@@ -1,7 +1,6 @@
 """The interval of the mean r against rows that are really drawn again, SciPy's, and a known truth."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import to_host
 from lincorr.scores.bootstrap import mean_interval, replicated_pearson, row_counts, share_intervals
+from tests.lincorr.solvers.problems import Put
 
 Floats = NDArray[np.float64]
 
@@ -27,10 +27,10 @@ def interval(predicted: Floats, true: Floats, replicates: int = 400, seed: int =
 
 
 @pytest.mark.parametrize("n", [12, 1100])  # one block of rows, and two
-def test_a_replicate_is_the_r_of_the_drawn_rows(xp: Any, n: int) -> None:
+def test_a_replicate_is_the_r_of_the_drawn_rows(put: Put, n: int) -> None:
     predicted, true = pairs(n, 3)
     counts = row_counts(n, 5, seed=1)
-    found = to_host(replicated_pearson(xp.asarray(predicted), xp.asarray(true), counts))
+    found = to_host(replicated_pearson(put(predicted), put(true), counts))
     for replicate, drawn in zip(found, counts, strict=True):
         rows = np.repeat(np.arange(n), drawn)
         expected = scipy.stats.pearsonr(predicted[rows], true[rows], axis=0).statistic

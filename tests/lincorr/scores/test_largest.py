@@ -5,11 +5,12 @@ import pytest
 
 from lincorr.readout import Readout
 from lincorr.scores.largest import largest_logits
+from tests.lincorr.solvers.problems import Put
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.0625, -1.0])
 @pytest.mark.parametrize("biased", [False, True])
-def test_they_are_those_of_float64(scale: float, biased: bool) -> None:
+def test_they_are_those_of_float64(scale: float, biased: bool, put: Put) -> None:
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((5000, 24)).astype(np.float32)
     weight[4000:] = weight[:1000]  # equal ones in other panels, and
@@ -18,7 +19,7 @@ def test_they_are_those_of_float64(scale: float, biased: bool) -> None:
     bias = rng.standard_normal(5000).astype(np.float32) if biased else None
     head, hidden = Readout(weight, bias, scale), 10 * rng.standard_normal((400, 24))
     exact = head.as_float64().logits(hidden)
-    found = exact[np.arange(400), largest_logits(head, hidden)]
+    found = exact[np.arange(400), largest_logits(head, put(hidden))]
     np.testing.assert_allclose(found, exact.max(axis=1), rtol=1e-13)
 
 

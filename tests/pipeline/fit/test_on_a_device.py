@@ -8,17 +8,21 @@ what slips back to the host, or to its default device, raises.
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import array_api_strict
+import numpy as np
 import pytest
 import yaml
 from numpy.typing import NDArray
 
 from lincorr import arrays
 from lincorr.arrays import has_gpu
+from lincorr.scores.ranks import RankedTruth
 from lincorr.testing import CITIES, toy_relation
 from pipeline.cli.main import main
+from pipeline.evaluate import fit_scores
 from pipeline.fit import sources as decompositions
 from pipeline.report import tables as exports
 from pipeline.runtime import device as device_module
@@ -106,13 +110,31 @@ def arrays_on_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     return moved
 
 
+@pytest.fixture
+def ranked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each panel of outputs that is ranked: is it on the host?"""
+    found: list[bool] = []
+
+    def of(true: Any) -> RankedTruth:
+        found.append(isinstance(true, np.ndarray))
+        return RankedTruth.of(true)
+
+    monkeypatch.setattr(fit_scores, "RankedTruth", SimpleNamespace(of=of))
+    return found
+
+
 def test_a_study_on_a_device_is_that_of_the_host(
-    studied: Callable[[str], dict[str, Any]], arrays_on_device: list[int]
+    studied: Callable[[str], dict[str, Any]], arrays_on_device: list[int], ranked: list[bool]
 ) -> None:
     here = studied("cpu")
     assert not arrays_on_device
+    assert ranked
+    assert all(ranked)
+    ranked.clear()
     there = studied("cuda")
     assert arrays_on_device
+    assert ranked
+    assert not any(ranked)
     for part in ("relations", "study"):
         assert_alike(there[part], here[part], part)
 
