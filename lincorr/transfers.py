@@ -1,8 +1,8 @@
 """Copies between host and device beside the products: in another thread, on CUDA streams of their own.
 
 Their host memory is page-locked, so that the device fetches it by itself. CuPy gives released memory to the
-next array of the same stream, whose work comes later. So arrays are allocated by the thread that computes, and
-a copy waits for what that thread's stream had to do then, and for nothing later.
+next array of the same stream, whose work comes later. So arrays are allocated by the thread that computes,
+and a copy waits for what that thread's stream had to do then, and for nothing later.
 """
 
 import functools
