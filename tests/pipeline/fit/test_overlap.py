@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lincorr.arrays import has_gpu
 from lincorr.solvers import tiled
 from lincorr.store.maps import MapStore
 from lincorr.store.scratch import Scratch
@@ -94,16 +95,20 @@ def test_a_row_of_w_is_written_while_the_next_is_computed(
 
 
 @pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_nothing_that_is_read_ahead_changes_a_bit(
-    store_of: Callable[..., LogitStore], monkeypatch: pytest.MonkeyPatch
+    store_of: Callable[..., LogitStore], monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
+    if device == "cuda" and not has_gpu():
+        pytest.skip("CuPy finds no GPU")
+    monkeypatch.setattr(SquareTiles, "holds", lambda *_: False)
     found = []
-    for name in ("beside", "after"):
+    for name in ("beside", "in turn"):
         store = store_of("tiled", name)
-        run(store, fit_inputs("tiled", root_penalty=ROOT, memory_bytes=NO_SQUARES))
+        run(store, fit_inputs("tiled", root_penalty=ROOT, device=device))
         found.append(weights_of(store.maps.load("toy", "domain-ridge")).tobytes())
         for module in ("lincorr.store.scratch", "pipeline.fit.sweeps", "pipeline.fit.tiled"):
-            monkeypatch.setattr(f"{module}.prefetch", lambda do, pieces: (do(piece) for piece in pieces))
+            monkeypatch.setattr(f"{module}.prefetch", map)
     assert len(found[0]) == 8 * P["tiled"] * Q
     assert found[0] == found[1]
 
