@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -73,7 +73,7 @@ def empty_pinned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 
 
 @pytest.fixture
-def computing(monkeypatch: pytest.MonkeyPatch) -> Stream:
+def computing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stream]:
     """The stream that computes, on a device with memory for one array."""
     stream, memory = Stream(), np.zeros(3)
 
@@ -89,9 +89,9 @@ def computing(monkeypatch: pytest.MonkeyPatch) -> Stream:
     fakex.empty_pinned = empty_pinned  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setitem(sys.modules, "cupyx", fakex)
-    monkeypatch.setattr(transfers.array_api_compat, "is_cupy_array", lambda x: isinstance(x, OnDevice))
+    monkeypatch.setattr("array_api_compat.is_cupy_array", lambda x: isinstance(x, OnDevice))
     transfers._stream.cache_clear()
-    yield stream  # type: ignore[misc]
+    yield stream
     transfers._stream.cache_clear()
     PINNED.clear()
 

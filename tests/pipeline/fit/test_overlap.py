@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lincorr.arrays import has_gpu
-from lincorr.solvers import tiled
+from lincorr.arrays import add_product, has_gpu
 from lincorr.store.maps import MapStore
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
@@ -34,7 +33,7 @@ def test_the_next_tile_is_read_before_a_product_ends(
     """Every product waits until the tile that comes next is being read, or is the last."""
     moved = threading.Condition()
     count = {"asked": 0, "begun": 0, "all": 0, "products": 0}
-    reader, read_host, add_product = SquareTiles.reader, Scratch.read_host, tiled.add_product
+    reader, read_host = SquareTiles.reader, Scratch.read_host
 
     def watched(self: SquareTiles, name: str, positions: Any, column_blocks: int = 0) -> Any:
         count.update({"asked": 0, "begun": 0, "all": len(positions)})
@@ -62,7 +61,7 @@ def test_the_next_tile_is_read_before_a_product_ends(
 
     monkeypatch.setattr(SquareTiles, "reader", watched)
     monkeypatch.setattr(Scratch, "read_host", slow)
-    monkeypatch.setattr(tiled, "add_product", product)
+    monkeypatch.setattr("lincorr.solvers.tiled.add_product", product)
     store = store_of("tiled")
     run(store, fit_inputs("tiled", root_penalty=ROOT, memory_bytes=NO_SQUARES))
     # one below the diagonal of L needs one; three rows down and up need three each
@@ -74,7 +73,7 @@ def test_a_row_of_w_is_written_while_the_next_is_computed(
     store_of: Callable[..., LogitStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     going_on, seen = threading.Event(), []
-    write_tile, add_product = MapStore.write_tile, tiled.add_product
+    write_tile = MapStore.write_tile
 
     def slow(self: MapStore, relation: str, fit: str, i: int, j: int, tile: Any) -> int:
         seen.append(i)
@@ -88,7 +87,7 @@ def test_a_row_of_w_is_written_while_the_next_is_computed(
         return add_product(*args, **kwargs)
 
     monkeypatch.setattr(MapStore, "write_tile", slow)
-    monkeypatch.setattr(tiled, "add_product", product)
+    monkeypatch.setattr("lincorr.solvers.tiled.add_product", product)
     store = store_of("tiled")
     run(store, fit_inputs("tiled", root_penalty=ROOT))
     assert seen == [2, 1, 0]

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -163,8 +164,8 @@ def test_an_extraction_on_four_gpus_has_the_bits_of_one_worker(tmp_path: Path, t
 
 def fit_on_gpus(folder: str) -> None:
     """Fit by tiles on `gpus`, and write down who makes which."""
-    rules.largest_tile = lambda p, memory: TILE  # of this process, which lists the tasks
-    fit_logged(Path(folder), ClusterSettings(kind="gpus"))
+    with patch.object(rules, "largest_tile", return_value=TILE):  # of this process, which lists the tasks
+        fit_logged(Path(folder), ClusterSettings(kind="gpus"))
 
 
 def test_a_tiled_fit_uses_four_gpus_and_each_owns_its_tiles(tmp_path: Path) -> None:
