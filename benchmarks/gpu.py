@@ -4,7 +4,8 @@
     python benchmarks/gpu.py --dry-run           # what it would run, on any machine
 
 Each part is a command of its own, with a limit of time; one that fails or is ended is a row that says so, and
-the others go on. Two processes share the card in the parts that say it.
+the others go on. Two processes share the card in the parts that say it, and in tiled, which has one
+on each of several cards.
 """
 
 import argparse
@@ -77,7 +78,7 @@ def parts(folder: Path) -> list[Part]:
             [*extraction, str(folder / "1B.json"), "--model", str(folder / "1B")],
             partial(ways, "1B.json"),
         ),
-        Part("tiled, two processes", 120, [*tiled, "tiled", "--rows", "16384", "--memory", "8"], sweeps),
+        Part("tiled", 120, [*tiled, "tiled", "--rows", "16384", "--memory", "8", "--in-turn"], sweeps),
         Part("vocabulary, one process", 60, verb("extract", "one.zarr", 1), prompts),
         Part("vocabulary, two processes", 60, verb("extract", "two.zarr", 2), prompts),
         Part("vocabulary, fit", 60, verb("fit", "one.zarr", 1), only_seconds),
@@ -222,7 +223,8 @@ def sweeps(said: str, seconds: float, folder: Path) -> Figures:
     [fit] = json.loads((folder / "tiled.json").read_text())["tiled"]["fits"]
     stages = [(f"stage {name}", f"{taken:.1f} s") for name, taken in fit["stages"].items()]
     whole = f"{fit['seconds']:.1f} s, {fit['gflops'] / 1e3:.1f} TFLOP/s, W within {fit['error']:.1e}"
-    return [(f"{fit['n']:,} rows", whole), *stages]
+    rows = f"{fit['n']:,} rows, {fit['workers']} processes"
+    return [(rows, whole), *stages, ("with reads and writes in turn", f"{fit['in_turn_seconds']:.1f} s")]
 
 
 def as_table(title: str, rows: list[dict[str, Any]]) -> str:

@@ -1,7 +1,8 @@
 """Where an array lives: its namespace, and copies between host and device.
 
 Kernels ask the array (``namespace(x)``) instead of remembering a device. Only the edge of a worker calls
-`to_device` and `to_host`. This is the one file that knows CuPy, and importing it makes no GPU context.
+`to_device` and `to_host`. Beside `transfers.py`, whose copies run in other threads, this is the one file that
+knows CuPy, and importing it makes no GPU context.
 """
 
 from pathlib import Path

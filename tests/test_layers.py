@@ -108,8 +108,8 @@ LIBRARIES = {  # heavy library -> the modules that may import it
         )
     },
     "obstore": {"lincorr.store.locations"},
-    "cupy": {"lincorr.arrays"},
-    "cupyx": {"lincorr.arrays"},
+    "cupy": {"lincorr.arrays", "lincorr.transfers"},
+    "cupyx": {"lincorr.arrays", "lincorr.transfers"},
     "dask": {"pipeline.runtime.dask_executor", f"{CLUSTERS}.slurm", f"{CLUSTERS}.worker_settings"},
     "distributed": {"pipeline.runtime.dask_executor", f"{CLUSTERS}.worker_settings"}
     | {f"{CLUSTERS}.{kind}" for kind in ("address", "local", "ssh", "slurm", "slurm_time")},

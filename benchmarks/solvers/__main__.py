@@ -50,6 +50,7 @@ def parse() -> argparse.Namespace:
     on_disk.add_argument("--rows", type=int, nargs="+", default=[8192, 16384])
     on_disk.add_argument("--columns", type=int, default=8192, help="p = q")
     on_disk.add_argument("--memory", type=float, default=1.0, help="GB a worker")
+    on_disk.add_argument("--in-turn", action="store_true", help="once more, reading and writing in turn")
     pieces = questions.add_parser("kernels")
     pieces.add_argument("--rows", type=int, default=16384)
     pieces.add_argument("--columns", type=int, default=8192, help="p = q")
@@ -74,7 +75,7 @@ def answer(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if options.question == "domain":
         return domain.measure()
     if options.question == "tiled":
-        return tiled.measure(folder, options.rows, options.columns, options.memory)
+        return tiled.measure(folder, options.rows, options.columns, options.memory, slower=options.in_turn)
     if options.question == "kernels":
         return kernels.measure(folder, options.rows, options.columns, options.memory)
     relation = vocabulary.open_relation(options.store, options.relation)

@@ -16,7 +16,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.solvers.machine import print_table
-from benchmarks.solvers.tiled import SHARD_ROWS, WIDTH, planted_inputs
+from benchmarks.solvers.tiled import SHARD_ROWS, WIDTH, in_turn, planted_inputs
 from lincorr.testing import hidden_problem, planted_store
 from pipeline.config import FitSettings
 from pipeline.fit.relation import fit_relation
@@ -104,7 +104,7 @@ def measure(folder: Path, n: int, columns: int, memory_gb: float) -> dict[str, A
     inputs = planted_inputs(n, columns, fit_memory(FitSettings(memory=memory_gb)))
     watch = Watch()
     peaks = [_rate()]
-    with ExitStack() as stack:
+    with in_turn(), ExitStack() as stack:
         for name, piece in _PIECES.items():
             owner, _, function = name.rpartition(".")
             module, _, kind = owner.rpartition(".")

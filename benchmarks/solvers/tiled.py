@@ -2,9 +2,13 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import scipy.linalg
@@ -32,18 +36,24 @@ Doubles = NDArray[np.float64]
 class Timed:
     """Runs stages elsewhere and adds up what each took.
 
+    Args:
+        slower: run tasks `in_turn`.
+
     Attributes:
         seconds: stage -> wall seconds; receipts: of all tasks.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, *, slower: bool = False) -> None:
         self._executor = executor
+        self._slower = slower
         self.workers = executor.workers
         self.seconds: dict[str, float] = {}
         self.receipts: list[Receipt] = []
 
     def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
         """Run one stage."""
+        if self._slower:
+            stage = replace(stage, function=partial(_in_turn, stage.function))
         began = time.perf_counter()
         results = self._executor.run(stage, on_result)
         self.seconds[stage.name] = self.seconds.get(stage.name, 0.0) + time.perf_counter() - began
@@ -51,19 +61,40 @@ class Timed:
         return results
 
 
-def measure(folder: Path, sizes: list[int], columns: int, memory_gb: float) -> dict[str, Any]:
-    """Fit planted problems of some numbers of rows, and the same problems in memory."""
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Let every read, copy and write of a tile wait for the products, and they for it."""
+    with ExitStack() as stack:
+        for module in ("lincorr.store.scratch", "pipeline.fit.sweeps", "pipeline.fit.tiled"):
+            stack.enter_context(patch(f"{module}.prefetch", map))
+        yield
+
+
+def _in_turn(function: Callable[[Task], Result], task: Task) -> Result:
+    with in_turn():
+        return function(task)
+
+
+def measure(
+    folder: Path, sizes: list[int], columns: int, memory_gb: float, *, slower: bool = False
+) -> dict[str, Any]:
+    """Fit planted problems of some numbers of rows, and the same problems in memory.
+
+    Args:
+        slower: fit them once more, `in_turn`.
+    """
     rows = []
     for n in sizes:
-        rows.append(measure_one(folder, n, columns, memory_gb))
+        rows.append(measure_one(folder, n, columns, memory_gb, slower=slower))
         rows[-1]["times_first"] = rows[-1]["seconds"] / rows[0]["seconds"]
         rows[-1]["flops_times_first"] = rows[-1]["flops"] / rows[0]["flops"]
-    print(f"n x {columns:,} -> {columns:,}, two workers, {memory_gb:g} GB a worker\n")
+    print(f"n x {columns:,} -> {columns:,}, {rows[0]['workers']} workers, {memory_gb:g} GB a worker\n")
     print_table(
         rows,
         {
             "n": ("n", ",d"),
             "seconds": ("s", ".1f"),
+            **({"in_turn_seconds": ("in turn, s", ".1f")} if slower else {}),
             "gflops": ("GFLOP/s", ".0f"),
             "peak_gflops": ("peak", ".0f"),
             "share": ("of peak", ".0%"),
@@ -83,29 +114,48 @@ def measure(folder: Path, sizes: list[int], columns: int, memory_gb: float) -> d
     return {"fits": rows}
 
 
-def measure_one(folder: Path, n: int, columns: int, memory_gb: float) -> dict[str, Any]:
+def measure_one(
+    folder: Path, n: int, columns: int, memory_gb: float, *, slower: bool = False
+) -> dict[str, Any]:
     problem = hidden_problem(n, WIDTH, columns, columns)
     store = planted_store(str(folder / f"{n}.zarr"), problem, shard_rows=SHARD_ROWS)
     inputs = planted_inputs(n, columns, fit_memory(FitSettings(memory=memory_gb)))
-    two_workers = ClusterSettings(kind="local", workers=2, threads=1)
+    before = _fit(store, inputs, slower=True) if slower else {}
+    found = _fit(store, inputs)
+    fitted = store.maps.load(inputs.relation.name, "domain-ridge")
+    targets = np.sort(np.random.default_rng(1).choice(columns, min(SAMPLED, columns), replace=False))
+    with PeakMemory() as alone:
+        expected, in_memory = solve_in_memory(store, inputs, fitted.diagnosis.penalty)
+    weights = fitted.block(np.arange(columns).tolist(), targets.tolist())
+    shutil.rmtree(store.url)
+    return found | {
+        "n": n,
+        "in_turn_seconds": before.get("seconds"),
+        "in_turn_stages": before.get("stages"),
+        "normal_residual": fitted.diagnosis.normal_residual,
+        "error": float(np.linalg.norm(weights - expected[:, targets]) / np.linalg.norm(expected[:, targets])),
+        "in_memory_seconds": in_memory,
+        "in_memory_gb": alone.own / 1e9,
+    }
+
+
+def _fit(store: LogitStore, inputs: FitInputs, *, slower: bool = False) -> dict[str, Any]:
+    """Fit anew and return what it took."""
+    for part in ("maps", "scratch"):
+        shutil.rmtree(Path(store.url) / part, ignore_errors=True)
     with (
-        open_executor(two_workers, model_bytes=0, tell=lambda _: None, keep_memory=False) as executor,
+        open_executor(_workers(), model_bytes=0, tell=lambda _: None, keep_memory=False) as executor,
         PeakMemory() as memory,
     ):
-        timed = Timed(executor)
+        timed = Timed(executor, slower=slower)
         peak = dgemm_peak()
         began = time.perf_counter()
         fit_relation(store, inputs, lambda: timed)
         seconds = time.perf_counter() - began
         peak = max(peak, dgemm_peak())  # other guests of a machine slow it down for minutes
     flops = inputs.choices["domain"].flops
-    fitted = store.maps.load(inputs.relation.name, "domain-ridge")
-    targets = np.sort(np.random.default_rng(1).choice(columns, min(SAMPLED, columns), replace=False))
-    with PeakMemory() as alone:
-        expected, in_memory = solve_in_memory(store, inputs, fitted.diagnosis.penalty)
-    weights = fitted.block(np.arange(columns).tolist(), targets.tolist())
-    found = {
-        "n": n,
+    return {
+        "workers": timed.workers,
         "seconds": seconds,
         "stages": timed.seconds,
         "rest": seconds - sum(timed.seconds.values()),
@@ -114,13 +164,16 @@ def measure_one(folder: Path, n: int, columns: int, memory_gb: float) -> dict[st
         "peak_gflops": peak / 1e9,
         "share": flops / seconds / peak,
         "worker_gb": max(memory.worker, *(receipt.peak_bytes for receipt in timed.receipts)) / 1e9,
-        "normal_residual": fitted.diagnosis.normal_residual,
-        "error": float(np.linalg.norm(weights - expected[:, targets]) / np.linalg.norm(expected[:, targets])),
-        "in_memory_seconds": in_memory,
-        "in_memory_gb": alone.own / 1e9,
     }
-    shutil.rmtree(store.url)
-    return found
+
+
+def _workers() -> ClusterSettings:
+    """Two processes, which may share a GPU, or one on each GPU where there are several."""
+    import torch
+
+    if torch.cuda.device_count() > 1:
+        return ClusterSettings(kind="gpus")
+    return ClusterSettings(kind="local", workers=2, threads=1)
 
 
 def planted_inputs(n: int, columns: int, memory_bytes: int) -> FitInputs:

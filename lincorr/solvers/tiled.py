@@ -13,7 +13,7 @@ stable solution: about ``eps · (σ₁² + λ) / λ`` at worst.
 `read(i, j)` returns a tile of L; only the lower triangle has tiles.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from lincorr.arrays import Array, add_product, add_square, cholesky, namespace, solve_triangular
 from lincorr.errors import LincorrError
@@ -63,35 +63,48 @@ def factor_below(tile: Array, diagonal: Array) -> Array:
     return solve_triangular(diagonal, tile.T, lower=True).T
 
 
-def forward(blocks: Sequence[list[Array]], read: Read) -> None:
-    """Replace column blocks of B by those of Z, ``L Z = B``; each is given as its tiles from the top.
+def forward(rows: Iterable[list[Array]], read: Read) -> list[list[Array]]:
+    """Return Z, ``L Z = B``, for some column blocks of B, whose tiles are used up.
 
-    A tile of L is read once for all of them.
+    Args:
+        rows: their tiles side by side, from the top; a row is taken when the one before is done.
     """
-    for i in range(len(blocks[0])):
+    found: list[list[Array]] = []
+    for i, rights in enumerate(rows):
         for k in range(i):
-            tile = read(i, k)
-            for right in blocks:
-                right[i] = add_product(right[i], tile, right[k], sign=-1.0)
-        tile = read(i, i)
-        for right in blocks:
-            right[i] = solve_triangular(tile, right[i], lower=True)
+            _downdate_row(rights, read(i, k), found[k])
+        _solve_row(rights, read(i, i), lower=True)
+        found.append(rights)
+    return found
 
 
-def backward(blocks: Sequence[list[Array]], read: Read) -> None:
-    """Replace column blocks of Z by those of W, ``Lᵀ W = Z``, as in `forward`."""
-    tiles = len(blocks[0])
-    for i in reversed(range(tiles)):
-        for k in range(i + 1, tiles):
-            tile = read(k, i)
-            for right in blocks:
-                right[i] = add_product(right[i], tile.T, right[k], sign=-1.0)
-        tile = read(i, i)
-        for right in blocks:
-            right[i] = solve_triangular(tile.T, right[i], lower=False)
+def backward(rows: list[list[Array]], read: Read) -> Iterator[int]:
+    """Replace rows of Z by those of W, ``Lᵀ W = Z``; yield the number of each as soon as it is done."""
+    for i in reversed(range(len(rows))):
+        for k in range(i + 1, len(rows)):
+            _downdate_row(rows[i], read(k, i).T, rows[k])
+        _solve_row(rows[i], read(i, i).T, lower=False)
+        yield i
 
 
-def order_of_reading(tiles: int) -> list[tuple[int, int]]:
+def _downdate_row(rights: list[Array], tile: Array, others: list[Array]) -> None:
+    for block, other in enumerate(others):  # in place, so that no more than one tile is there twice
+        rights[block] = add_product(rights[block], tile, other, sign=-1.0)
+
+
+def _solve_row(rights: list[Array], triangle: Array, *, lower: bool) -> None:
+    for block, right in enumerate(rights):
+        rights[block] = solve_triangular(triangle, right, lower=lower)
+
+
+def order_of_factoring(i: int, j: int) -> list[tuple[int, int]]:
+    """Return which tiles of L the tile (i, j) is made from, in the order in which they are read."""
+    if i == j:
+        return [(i, k) for k in range(j)]
+    return [(row, k) for k in range(j) for row in (i, j)] + [(j, j)]
+
+
+def order_of_solving(tiles: int) -> list[tuple[int, int]]:
     """Return which tiles of L `forward` and then `backward` read, in order, for that many tiles down."""
     down = [(i, k) for i in range(tiles) for k in range(i + 1)]
     up = [(k, i) for i in reversed(range(tiles)) for k in (*range(i + 1, tiles), i)]

@@ -6,7 +6,7 @@ as NaN and is refused, so only finite tiles can be written.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from uuid import uuid4
 
@@ -21,6 +21,7 @@ from lincorr.store.chunks import checksummed
 from lincorr.store.hierarchy import READ_ERRORS
 from lincorr.store.locations import open_location
 from lincorr.store.prefetch import prefetch
+from lincorr.transfers import Departure, Landing
 
 Floats = NDArray[np.floating]
 
@@ -115,6 +116,17 @@ class Scratch:
         array[self._slices(array, i, j)] = host
         return int(host.nbytes)
 
+    def write_behind(self, tiles: Iterable[tuple[str, int, int, Array]]) -> int:
+        """Write tiles, given as their matrix, position and values; return their bytes when all are written.
+
+        While one is copied to the host and written, the next one is made.
+
+        Raises:
+            LincorrError: a value is not finite.
+        """
+        leaving = ((name, i, j, Departure(tile)) for name, i, j, tile in tiles)
+        return sum(prefetch(lambda one: self.write(*one[:3], one[3].to_host()), leaving))
+
     def read(self, name: str, i: int, j: int) -> Array:
         """Return tile (i, j) on the scratch's device, in stored precision.
 
@@ -124,13 +136,23 @@ class Scratch:
         return to_device(self.read_host(name, i, j), self._kind)
 
     def read_ahead(self, name: str, positions: Iterable[tuple[int, int]]) -> Iterator[Array]:
-        """Yield tiles as `read` returns them; while one is used, the next is read on a thread of its own.
+        """Yield tiles as `read` returns them; while one is used, the next is read and copied to the device.
+
+        Three tiles are on the device at most: the one that is used until the next is asked for, that one, and
+        the place for another.
 
         Raises:
             StoreDamaged: one is missing or damaged.
         """
-        for tile in prefetch(lambda position: self.read_host(name, *position), positions):
-            yield to_device(tile, self._kind)
+        return (tile for [tile] in self._ahead(name, ([position] for position in positions)))
+
+    def rows_ahead(self, name: str, down: Iterable[int], across: Sequence[int]) -> Iterator[list[Array]]:
+        """Yield rows of tiles, those of some columns side by side, in the same way."""
+        return self._ahead(name, ([(i, j) for j in across] for i in down))
+
+    def landing(self, shape: tuple[int, ...], dtype: Any) -> Landing:
+        """Return a place on the scratch's device, to which another thread can copy a host array."""
+        return Landing(shape, dtype, self._kind)
 
     def put(self, host: Floats) -> Array:
         """Return a host array in float64 on the scratch's device."""
@@ -207,10 +229,30 @@ class Scratch:
                 raise self._lost(repr(name), "missing or damaged") from problem
         return self._arrays[name]
 
+    def _ahead(self, name: str, groups: Iterable[list[tuple[int, int]]]) -> Iterator[list[Array]]:
+        """Yield groups of tiles; a group's places are made here, and filled on the thread that reads."""
+        array = self._array(name)
+
+        def read(group: list[tuple[tuple[int, int], Landing]]) -> list[Array]:
+            return [place.fill(self.read_host(name, *position)) for position, place in group]
+
+        return prefetch(
+            read,
+            (
+                [((i, j), self.landing(self._tile_shape(array, i, j), array.dtype)) for i, j in group]
+                for group in groups
+            ),
+        )
+
     def _lost(self, what: str, how: str) -> StoreDamaged:
         return StoreDamaged(
             f"fit: {what} in {self.url!r} is {how}; delete this folder and run `lincorr fit` again"
         )
+
+    @classmethod
+    def _tile_shape(cls, array: Any, i: int, j: int) -> tuple[int, int]:
+        rows, columns = cls._slices(array, i, j)
+        return rows.stop - rows.start, columns.stop - columns.start
 
     @staticmethod
     def _slices(array: Any, i: int, j: int) -> tuple[slice, slice]:

@@ -15,37 +15,27 @@ class SquareTiles:
         self._scratch = scratch
         self._cached: dict[tuple[str, int, int], Array] = {}
 
-    def reader(self, name: str) -> Callable[[int, int], Array]:
-        """Return a reader of the lower tiles of a (p, p) matrix; it reads each once if all fit into memory.
-
-        The cached tiles of other matrices are released.
-        """
-        self.release(name)
-        if not self.holds(name):
-            return lambda i, j: self._scratch.read(name, i, j)
-
-        def read(i: int, j: int) -> Array:
-            if (name, i, j) not in self._cached:
-                self._cached[name, i, j] = self._scratch.read(name, i, j)
-            return self._cached[name, i, j]
-
-        return read
-
-    def reader_in_order(
-        self, name: str, positions: Sequence[tuple[int, int]], column_blocks: int
+    def reader(
+        self, name: str, positions: Sequence[tuple[int, int]], column_blocks: int = 0
     ) -> Callable[[int, int], Array]:
-        """Return the same for tiles that are read in this order, beside some column blocks of W.
+        """Return a reader of the lower tiles of a (p, p) matrix that are asked for in this order.
 
-        Where not all of them fit, the next one is prefetched.
+        While one is used, the next is prefetched. Each is read once if all fit into memory beside some
+        column blocks of W; the cached tiles of other matrices are released.
         """
-        if self.holds(name, column_blocks):
-            return self.reader(name)
-        self.release()
+        keeps = self.holds(name, column_blocks)
+        self.release(name if keeps else "")
+        if keeps:
+            positions = [place for place in dict.fromkeys(positions) if (name, *place) not in self._cached]
         coming = zip(positions, self._scratch.read_ahead(name, positions), strict=True)
 
         def read(i: int, j: int) -> Array:
+            if (name, i, j) in self._cached:
+                return self._cached[name, i, j]
             position, tile = next(coming)
             assert position == (i, j), "tiles are read in another order"
+            if keeps:
+                self._cached[name, i, j] = tile
             return tile
 
         return read

@@ -6,7 +6,7 @@ sweep does not affect their bits: each is summed over the same blocks in the sam
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -14,11 +14,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lincorr.arrays import Array, like
+from lincorr.arrays import Array
 from lincorr.solvers.products import Position, add_products, mirrored
 from lincorr.store.prefetch import prefetch
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
+from lincorr.transfers import Landing
 from pipeline.fit.panels import Panels, Side
 from pipeline.fit.rows import FitRows
 from pipeline.fit.tiles import Done, TileTask, forget_rows, opened_rows, tile_task
@@ -80,24 +81,35 @@ def deal(things: Sequence[Thing], most: int, workers: int) -> list[list[Thing]]:
 def sweep(task: SweepTask, scratch: Scratch, panels: Panels) -> Done:
     """Write the tiles of one sweep."""
     panels.squares.release()
-    width, home = scratch.facts()["panel"], panels.means["X"]
+    width = scratch.facts()["panel"]
     lefts = {i for _, i, _ in task.positions} | {j for name, _, j in task.positions if name == "gram"}
     rights = {j for name, _, j in task.positions if name == "cross"}
 
-    def centred(side: Side, rows: NDArray[np.float32], wanted: Collection[int]) -> dict[int, Array]:
-        tiles = ((j, rows[:, j * width : (j + 1) * width]) for j in sorted(wanted))
-        return {j: panels.centred(side, j, like(tile, home)) for j, tile in tiles}
-
     fit_rows = opened_rows(task.at)
+    places = (
+        (rows, [scratch.landing((len(rows), mean.shape[0]), np.float32) for mean in panels.means.values()])
+        for rows in fit_rows.by_shard
+    )
+
+    def read(block: tuple[NDArray[np.int64], list[Landing]]) -> list[Array]:
+        return [place.fill(side) for place, side in zip(block[1], fit_rows.read(block[0]), strict=True)]
+
+    def centred(side: Side, rows: Array, wanted: Collection[int]) -> dict[int, Array]:
+        parts = ((j, slice(j * width, min((j + 1) * width, rows.shape[1]))) for j in sorted(wanted))
+        return {j: panels.centred(side, j, rows[:, part]) for j, part in parts}
+
     sums: dict[Position, Array | None] = dict.fromkeys(task.positions)
-    for x, y in prefetch(fit_rows.read, fit_rows.by_shard):
-        for start in range(0, len(x), _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
-            add_products(sums, centred("X", x[part], lefts), centred("Y", y[part], rights))
+    for x, y in prefetch(read, places):
+        for start in range(0, x.shape[0], _ROWS_AT_ONCE):
+            part = slice(start, min(start + _ROWS_AT_ONCE, x.shape[0]))
+            add_products(sums, centred("X", x[part, :], lefts), centred("Y", y[part, :], rights))
     forget_rows()
-    written = 0
-    for name, i, j in task.positions:  # released one by one
-        total = sums.pop((name, i, j))
-        is_square = name == "gram" and i == j
-        written += scratch.write(name, i, j, mirrored(total) if is_square else total)
+    written = scratch.write_behind(_made(sums))
     return Done(rows=panels.n_rows, written=written)
+
+
+def _made(sums: dict[Position, Array | None]) -> Iterator[tuple[str, int, int, Array]]:
+    """Yield finished tiles, and release them one by one."""
+    for name, i, j in list(sums):
+        total = sums.pop((name, i, j))
+        yield name, i, j, mirrored(total) if name == "gram" and i == j else total

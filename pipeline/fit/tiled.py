@@ -13,18 +13,20 @@ writes the same bits, and an interrupted fit resumes from the tiles that it has.
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lincorr.arrays import Array, namespace, to_host
+from lincorr.arrays import Array, namespace
 from lincorr.solvers import tiled
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import Diagnosis, relative
+from lincorr.store.prefetch import prefetch
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
+from lincorr.transfers import Departure
 from pipeline.fit.measure import measure_rows
 from pipeline.fit.panels import Panels
 from pipeline.fit.rows import FitRows, indices
@@ -35,7 +37,6 @@ from pipeline.runtime.executor import Executor, Receipt, Stage
 _PROBES = 8  # random combinations of targets on which the normal equations are checked
 _POWER_WIDTH = 16  # columns of the block power steps
 _TEMPORARY = ("X_sums", "Y_sums", "X_squares", "X_widest", "gram", "cross", "factor")
-Read = Callable[[int, int], Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,22 +171,22 @@ def make_tiles(task: SweepTask | FactorTask) -> Receipt:
 def find_largest(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     """Write σ₁²."""
     start = scratch.put(np.random.default_rng(0).standard_normal((scratch.shape("gram")[0], _POWER_WIDTH)))
-    read = panels.squares.reader("gram")
-    found = tiled.largest_eigenvalue(lambda block: _gram_times(scratch, block, read), start)
+    found = tiled.largest_eigenvalue(lambda block: _gram_times(scratch, panels, block), start)
     return Done(written=scratch.write("largest", 0, 0, np.array([[found]])))
 
 
-def _gram_times(scratch: Scratch, block: Array, read: Read) -> Array:
+def _gram_times(scratch: Scratch, panels: Panels, block: Array) -> Array:
     """Return ``G @ block`` from the lower tiles."""
     product, panel = namespace(block).zeros_like(block), scratch.facts()["panel"]
     tiles = scratch.tiles("gram")[0]
     parts = [slice(i * panel, min((i + 1) * panel, block.shape[0])) for i in range(tiles)]
-    for i in range(tiles):
-        for j in range(i + 1):
-            tile = read(i, j)
-            product[parts[i], :] += tile @ block[parts[j], :]
-            if i != j:
-                product[parts[j], :] += tile.T @ block[parts[i], :]
+    lower = [(i, j) for i in range(tiles) for j in range(i + 1)]
+    read = panels.squares.reader("gram", lower)
+    for i, j in lower:
+        tile = read(i, j)
+        product[parts[i], :] += tile @ block[parts[j], :]
+        if i != j:
+            product[parts[j], :] += tile.T @ block[parts[i], :]
     return product
 
 
@@ -196,7 +197,8 @@ def factor_tile(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     Raises:
         LincorrError: the matrix is not positive definite at a diagonal tile.
     """
-    read, (i, j) = panels.squares.reader("factor"), (task.i, task.j)
+    i, j = task.i, task.j
+    read = panels.squares.reader("factor", tiled.order_of_factoring(i, j))
     tile = scratch.read("gram", i, j)
     if i == j:
         tile = tiled.add_to_diagonal(tile, _penalty(scratch))
@@ -209,21 +211,30 @@ def factor_tile(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
 @tile_task
 def solve_blocks(task: SolveTask, scratch: Scratch, panels: Panels) -> Done:
     """Solve some column blocks of W and write them into the map."""
-    tiles = range(scratch.tiles("cross")[0])
-    read = panels.squares.reader_in_order("factor", tiled.order_of_reading(len(tiles)), len(task.tiles))
-    columns = [[scratch.read("cross", i, tile.j) for i in tiles] for tile in task.tiles]
-    probed = [
-        [right @ _mix(scratch, tile.j, right) for right in column]
-        for tile, column in zip(task.tiles, columns, strict=True)
-    ]
-    tiled.forward(columns, read)
-    tiled.backward(columns, read)
+    count, blocks = scratch.tiles("cross")[0], [tile.j for tile in task.tiles]
+    read = panels.squares.reader("factor", tiled.order_of_solving(count), len(blocks))
+    probed: list[list[Array]] = []
+
+    def rows() -> Iterator[list[Array]]:
+        for rights in scratch.rows_ahead("cross", range(count), blocks):
+            probed.append([right @ _mix(scratch, c, right) for c, right in zip(blocks, rights, strict=True)])
+            yield rights
+
+    solved = tiled.forward(rows(), read)
     maps = LogitStore.open(task.at.store, write=True).maps
-    written = 0
-    for tile, weights, probes in zip(task.tiles, columns, probed, strict=True):
-        for i, weight in enumerate(weights):
-            written += maps.write_tile(task.relation, task.fit, i, tile.j, to_host(weight))
-        _write_rest(scratch, panels, tile.j, weights, probes)
+
+    def weights() -> Iterator[tuple[int, int, Departure]]:
+        for i in tiled.backward(solved, read):
+            for c, weight in zip(blocks, solved[i], strict=True):
+                yield i, c, Departure(weight)
+
+    def write(one: tuple[int, int, Departure]) -> int:
+        i, c, weight = one
+        return maps.write_tile(task.relation, task.fit, i, c, weight.to_host())
+
+    written = sum(prefetch(write, weights()))
+    for c, column, probes in zip(blocks, zip(*solved, strict=True), zip(*probed, strict=True), strict=True):
+        _write_rest(scratch, panels, c, list(column), list(probes))
     return Done(written=written)
 
 
@@ -252,7 +263,7 @@ def certify(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     )
     right, weights = probed[:p, :], probed[p:, :]
     norm, penalty = namespace(probed).linalg.matrix_norm, _penalty(scratch)
-    off = norm(_gram_times(scratch, weights, panels.squares.reader("gram")) + penalty * weights - right)
+    off = norm(_gram_times(scratch, panels, weights) + penalty * weights - right)
     largest = float(scratch.load_host("largest")[0, 0])
     scale = (largest + penalty) * float(norm(weights)) + float(norm(right))
     residual = relative(float(off), scale)

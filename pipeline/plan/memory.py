@@ -22,7 +22,7 @@ ROW_BYTES = 24  # a number of a row: float32, being read and checked, and read a
 _PANEL = 2048  # rows and columns of a tile where memory does not say otherwise
 _FEWEST_ROWS = 64  # in a block, however wide they are
 _MOST_ROWS = 4096  # in a block of held-out rows
-_TILES_BESIDE = 8  # matrices or column blocks that stay in memory while tiles are read, made and written
+_TILES_BESIDE = 8  # tiles that are read ahead, made and written, beside what stays in memory
 _LESS_MEMORY = 1.25  # times what a task may hold now: tiles that were cut for more are cut anew
 _PRODUCTS = 8  # square float64 arrays that a study holds at once
 _MOST_STATES = 8192  # whose singular values take a minute or two on two cores
@@ -122,7 +122,7 @@ def tiles_of_a_sweep(panel: int, p: int, q: int, reading: int, memory_bytes: int
         reading: bytes of the rows, from `reading_bytes`.
     """
     tile = 8 * min(panel, p) * min(panel, max(p, q))
-    beside = max(reading, 2 * tile)  # rows; then a tile that is mirrored and written
+    beside = max(reading, 2 * tile)  # rows; then one tile that is made while another is written
     return (memory_bytes - beside) // tile
 
 

@@ -49,10 +49,9 @@ def by_tiles(
     blocks: dict[int, list[Any]] = {}
     numbers = list(range(len(target)))
     for some in tasks([part for part in (numbers[::2], numbers[1::2]) if part]):  # two tasks
-        columns = [[product(block, y, target[c]) for block in source] for c in some]
-        tiled.forward(columns, read)
-        tiled.backward(columns, read)
-        blocks |= dict(zip(some, columns, strict=True))
+        solved = tiled.forward(([product(block, y, target[c]) for c in some] for block in source), read)
+        assert list(tiled.backward(solved, read)) == list(reversed(range(count)))
+        blocks |= {c: [row[k] for row in solved] for k, c in enumerate(some)}
     whole = [np.concatenate([to_host(tile) for tile in blocks[c]]) for c in range(len(target))]
     return np.concatenate(whole, axis=1), L
 
@@ -106,10 +105,17 @@ def test_tiles_are_read_in_the_order_that_is_told(tiles: int) -> None:
         asked.append((i, j))
         return lower[i, j]
 
-    right = [rng.standard_normal((3, 2)) for _ in range(tiles)]
-    tiled.forward([right], read)
-    tiled.backward([right], read)
-    assert asked == tiled.order_of_reading(tiles)
+    rows = tiled.forward(([rng.standard_normal((3, 2))] for _ in range(tiles)), read)
+    for _ in tiled.backward(rows, read):
+        pass
+    assert asked == tiled.order_of_solving(tiles)
+    asked.clear()
+    for i, j in lower:
+        tiled.downdate(rng.standard_normal((3, 3)), i, j, read)
+        if i > j:
+            read(j, j)
+        assert asked == tiled.order_of_factoring(i, j)
+        asked.clear()
 
 
 def test_the_largest_eigenvalue(put: Put) -> None:

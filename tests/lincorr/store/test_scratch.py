@@ -1,7 +1,10 @@
 """A scratch keeps exactly what was written, knows what is missing, and forgets other inputs' tiles."""
 
 import os
+import threading
 from pathlib import Path
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -48,6 +51,61 @@ def test_a_tile_that_is_missing_is_refused_when_its_turn_comes(scratch):
     assert next(tiles).sum() == 6
     with pytest.raises(StoreDamaged, match=r"tile \(1, 0\) of 'G' in .* is missing"):
         next(tiles)
+
+
+class Place:
+    """A place on a device, as a set of those in use sees it."""
+
+    used: ClassVar[WeakSet["Place"]] = WeakSet()
+
+    def __init__(self, shape: tuple[int, int], dtype: Any, kind: str) -> None:
+        self.shape, self.dtype = shape, dtype
+        self.used.add(self)
+
+    def fill(self, host: Any) -> "Place":
+        assert (host.shape, host.dtype) == (self.shape, self.dtype)
+        return self
+
+
+@pytest.mark.parametrize("across", [1, 2])
+def test_few_tiles_are_on_the_device_while_they_are_read_ahead(scratch, monkeypatch, across):
+    """That in use until the next is asked for, the next, and a place for another."""
+    monkeypatch.setattr("lincorr.store.scratch.Landing", Place)
+    for i in range(3):
+        for j in range(2):
+            scratch.write("G", i, j, np.ones((1 if i == 2 else 2, 3)))
+    most = []
+    for _row in scratch.rows_ahead("G", [0, 1, 2, 0, 1, 2], range(across)):
+        most.append(len(Place.used))
+    del _row
+    for _tile in scratch.read_ahead("G", [(0, 0), (1, 0), (2, 0), (0, 0)]):
+        most.append(len(Place.used))
+    assert max(most[:6]) <= 3 * across
+    assert max(most[6:]) <= 3
+    del _tile
+    assert not Place.used
+
+
+def test_a_tile_is_written_while_the_next_is_made(scratch, monkeypatch):
+    write = Scratch.write
+    begun, made = ([threading.Event() for _ in range(4)] for _ in range(2))
+
+    def slow(self, name, i, j, tile):
+        begun[i].set()
+        assert made[i + 1].wait(10)  # though this one is not written yet
+        return write(self, name, i, j, tile)
+
+    def tiles():
+        for i in range(3):
+            assert i == 0 or begun[i - 1].wait(10)
+            assert i < 2 or scratch.has("G", i - 2, 0)  # no more than two are held
+            made[i].set()
+            yield "G", i, 0, np.full((1 if i == 2 else 2, 3), float(i))
+        made[3].set()
+
+    monkeypatch.setattr(Scratch, "write", slow)
+    assert scratch.write_behind(tiles()) == 8 * 5 * 3
+    assert [scratch.read("G", i, 0)[0, 0] for i in range(3)] == [0, 1, 2]
 
 
 def test_a_tile_is_one_file(scratch, url):

@@ -53,7 +53,16 @@ def other_device(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         put.append(array.size)
         return array_api_strict.asarray(array, device=array_api_strict.Device("device1"))
 
+    class Place:
+        def __init__(self, shape: tuple[int, ...], dtype: Any, kind: str) -> None:
+            self.form, self.kind = (shape, np.dtype(dtype)), kind
+
+        def fill(self, host: NDArray[Any]) -> Any:
+            assert (host.shape, host.dtype) == self.form
+            return to_device(host, self.kind)
+
     monkeypatch.setattr(scratch_module, "to_device", to_device)
+    monkeypatch.setattr(scratch_module, "Landing", Place)
     monkeypatch.setattr(device_module, "has_gpu", lambda: True)
     monkeypatch.setattr(tiles, "limit_memory", lambda kind, n_bytes: None)
     return put

@@ -8,13 +8,16 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from pipeline.config import ClusterSettings
+from pipeline.plan import memory as rules
 from pipeline.runtime.dask_executor import open_executor
 from pipeline.runtime.executor import Stage
 from tests.pipeline.cli.toy import write_catalogue
+from tests.pipeline.fit.test_owners import TILE, assert_owned, fit_logged
 from tests.pipeline.runtime.four_gpus import environment
 from tests.stores import DATA, arrays
 
@@ -157,3 +160,22 @@ def test_an_extraction_on_four_gpus_has_the_bits_of_one_worker(tmp_path: Path, t
     assert one.keys() == four.keys()
     for name, values in one.items():
         assert values.tobytes() == four[name].tobytes(), name
+
+
+def fit_on_gpus(folder: str) -> None:
+    """Fit by tiles on `gpus`, and write down who makes which."""
+    with patch.object(rules, "largest_tile", return_value=TILE):  # of this process, which lists the tasks
+        fit_logged(Path(folder), ClusterSettings(kind="gpus"))
+
+
+def test_a_tiled_fit_uses_four_gpus_and_each_owns_its_tiles(tmp_path: Path) -> None:
+    code = f"from {__name__} import fit_on_gpus; fit_on_gpus({str(tmp_path)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path / "stubs", None),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert_owned(tmp_path / "log", 4)
