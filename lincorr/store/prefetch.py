@@ -1,4 +1,4 @@
-"""Reading one piece ahead: while one is used, the next is read on a thread of its own."""
+"""Reading one piece ahead, or writing one behind, on a thread of its own."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,8 @@ Read = TypeVar("Read")
 def prefetch(read: Callable[[Piece], Read], pieces: Iterable[Piece]) -> Iterator[Read]:
     """Yield ``read(piece)`` for all pieces, in order; whatever `read` raises is raised here.
 
-    Two pieces are in memory at most: the one that was yielded and the next.
+    Pieces are made one ahead, by the thread that asks; `read` runs on its own, and may as well write what was
+    made. Two results are in memory at most: the one that was yielded and the next.
     """
     with ThreadPoolExecutor(1) as pool:
         coming: deque[Future[Read]] = deque()
