@@ -5,14 +5,17 @@ import sys
 from typing import Any
 
 from lincorr.errors import in_one_line
+from lincorr.uncollected import uncollected
 
 
 def quiet_transformers() -> Any:
     """Import transformers and return it, without its warnings and progress bars."""
-    importlib.import_module("transformers")
-    # It replaces itself while it is imported: a thread that waited for another's import is given what was
-    # there before, without most of its names.
-    transformers: Any = sys.modules["transformers"]
+    with uncollected():
+        importlib.import_module("transformers")
+        # It replaces itself while it is imported: a thread that waited for another's import is given what was
+        # there before, without most of its names.
+        transformers: Any = sys.modules["transformers"]
+        _ = transformers.AutoConfig  # which imports torch
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers
@@ -30,6 +33,7 @@ def reason(problem: BaseException) -> str:
 def import_for_models() -> None:
     """Import what loading a model takes, seconds of it: nearly all that any architecture needs."""
     transformers = quiet_transformers()
-    importlib.import_module("transformers.models.llama.modeling_llama")
-    for name in ("AutoModelForCausalLM", "AutoTokenizer"):
-        getattr(transformers, name)  # which imports it
+    with uncollected():
+        importlib.import_module("transformers.models.llama.modeling_llama")
+        for name in ("AutoModelForCausalLM", "AutoTokenizer"):
+            getattr(transformers, name)  # which imports it
