@@ -21,7 +21,7 @@ _PARALLEL = "TOKENIZERS_PARALLELISM"
 def load_ahead(spec: ModelSpec) -> bool:
     """Load a model that is on disk, in this process's own formats; return whether this may still be forked.
 
-    Models to download or convert, with an adapter or code of their own, quantised or large: workers load them.
+    What is to be downloaded or converted, has an adapter or own code, is quantised or large, workers load.
     """
     if not _is_simple(spec):
         return True

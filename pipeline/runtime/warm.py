@@ -1,8 +1,9 @@
 """Workers that begin as copies of a process that has imported their libraries while the run was planned.
 
 Python's fork server: one process imports, alone and without threads, and is forked whenever a worker starts.
-Workers import once, and share the memory of what was imported and of the model, if that was loaded, too. Only for worker processes of this machine, on
-Linux, without a GPU: CUDA must not be forked, and on other systems workers start as before.
+Workers import once, and share the memory of what was imported, and of the model where it was loaded, too.
+Only for worker processes of this machine, on Linux, without a GPU: CUDA must not be forked, and on other
+systems workers start as before.
 """
 
 import json

@@ -102,7 +102,9 @@ def test_a_model_that_leaves_threads_is_loaded_by_the_workers_themselves(tmp_pat
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     settings = ClusterSettings(kind="local", workers=1, threads=2)
-    with warm.warm_workers(settings, ModelSpec(str(toy_model), device="cpu"), "threaded"):
-        with open_executor(settings, model_bytes=0, tell=str) as executor:
-            [(_, knows, threads, has_model)] = executor.run(Stage("look", look, [Look("a")]))
+    with (
+        warm.warm_workers(settings, ModelSpec(str(toy_model), device="cpu"), "threaded"),
+        open_executor(settings, model_bytes=0, tell=str) as executor,
+    ):
+        [(_, knows, threads, has_model)] = executor.run(Stage("look", look, [Look("a")]))
     assert (knows, threads, has_model) == (True, 2, False)
