@@ -104,7 +104,7 @@ def test_a_model_that_leaves_threads_is_loaded_by_the_workers_themselves(tmp_pat
     settings = ClusterSettings(kind="local", workers=1, threads=2)
     with (
         warm.warm_workers(settings, ModelSpec(str(toy_model), device="cpu"), "threaded"),
-        open_executor(settings, model_bytes=0, tell=str) as executor,
+        open_executor(settings, model_bytes=0, tell=print) as executor,
     ):
         [(_, knows, threads, has_model)] = executor.run(Stage("look", look, [Look("a")]))
     assert (knows, threads, has_model) == (True, 2, False)
