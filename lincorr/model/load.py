@@ -17,6 +17,7 @@ from lincorr.model.placement import placement, require_placed
 from lincorr.model.quantized import not_loaded, quantization_of
 from lincorr.model.weights import require_weights
 from lincorr.prompts.tokens import Tokenizer
+from lincorr.uncollected import uncollected
 
 if TYPE_CHECKING:
     from lincorr.model.language_model import LanguageModel
@@ -30,9 +31,10 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Tokenize
     """
     transformers = quiet_transformers()
     try:
-        tokenizer: Tokenizer = transformers.AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=trust_remote_code
-        )
+        with uncollected():  # its own module is imported, and a vocabulary read
+            tokenizer: Tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=trust_remote_code
+            )
         tokenizer.encode("a", add_special_tokens=True)  # settings of other types are found out only here
         return tokenizer
     except Exception as problem:

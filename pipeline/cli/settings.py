@@ -30,7 +30,7 @@ def job_with_workers(config: Path | None, overrides: dict[str, str], quiet: bool
     url = settings.store_url()
     is_new = not is_remote(url) and not Path(url).exists()
     preload = "pipeline.extract.preloaded"
-    with warm_workers(settings.cluster, settings.model.device, preload) if is_new else nullcontext():
+    with warm_workers(settings.cluster, settings.model_spec(), preload) if is_new else nullcontext():
         yield _run_of(settings, quiet)
 
 

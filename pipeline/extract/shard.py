@@ -116,7 +116,12 @@ def extract_shard(task: ExtractTask) -> Receipt:
     )
 
 
-_checked: set[tuple[ModelSpec, Fingerprint]] = set()
+_digests: dict[ModelSpec, Fingerprint] = {}
+
+
+def digest_model(spec: ModelSpec) -> Fingerprint:
+    """Return the digests of this process's files of a model, and remember them for `require_model`."""
+    return _digests.setdefault(_files_of(spec), fingerprint_of(spec))
 
 
 def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
@@ -125,15 +130,18 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
     Raises:
         LincorrError: they are not.
     """
-    spec = replace(spec, dtype="auto", device="auto")  # the files are the same
-    if (spec, wanted) in _checked:
+    if _digests.get(_files_of(spec)) == wanted:
         return
-    if fingerprint_of(spec) != wanted:
+    _digests.pop(_files_of(spec), None)
+    if digest_model(spec) != wanted:
         raise LincorrError(
             f"model: the copy of {spec.source!r} on worker {this_worker()} is not the one that the run was "
             "planned with; give every worker the same files and the same version of transformers"
         )
-    _checked.add((spec, wanted))
+
+
+def _files_of(spec: ModelSpec) -> ModelSpec:
+    return replace(spec, dtype="auto", device="auto")  # the files are the same
 
 
 def require_quantization(model: "LanguageModel", identity: Identity) -> None:

@@ -1,5 +1,6 @@
 """What a run will do here, before it does it: a workload, less what the store has already."""
 
+import functools
 import shutil
 import time
 from dataclasses import dataclass
@@ -35,7 +36,6 @@ class Plan:
         asked_needed: prompts that ask the model outright, about the sources of relations, to be run as well.
         tokens: of the merged prompts that are needed, estimated from a sample.
         bytes_to_write: to the store.
-        flops_per_second: of float32 matrix products, measured on this machine just now.
         notes: plain sentences on what was assumed.
     """
 
@@ -47,7 +47,6 @@ class Plan:
     asked_needed: int
     tokens: int
     bytes_to_write: int
-    flops_per_second: float
     notes: tuple[str, ...] = ()
 
     @property
@@ -65,6 +64,11 @@ class Plan:
         """Operations of extraction, without attention and output head."""
         # counting parameters imports the model's code: seconds, of which a run has no use
         return 2.0 * self.work.sizes.multiplied * self.tokens if self.tokens else 0.0
+
+    @property
+    def flops_per_second(self) -> float:
+        """Of float32 matrix products, measured on this machine: not in a run, which imports meanwhile."""
+        return measured_flops()
 
     @property
     def seconds(self) -> float:
@@ -137,7 +141,6 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         asked_needed=sum(asked.n_prompts for asked in to_ask),
         tokens=tokens,
         bytes_to_write=to_write,
-        flops_per_second=measured_flops(),
         notes=(note,) if note else (),
     )
 
@@ -163,6 +166,7 @@ def asked_to_do(store: LogitStore | None, inputs: Inputs) -> list[AskedInputs]:
     ]
 
 
+@functools.cache
 def measured_flops() -> float:
     """Return this machine's float32 matrix-product rate, in operations a second."""
     n = 1024

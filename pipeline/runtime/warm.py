@@ -1,36 +1,43 @@
 """Workers that begin as copies of a process that has imported their libraries while the run was planned.
 
 Python's fork server: one process imports, alone and without threads, and is forked whenever a worker starts.
-Workers import once, and share the memory of what was imported. Only for worker processes of this machine, on
-Linux, without a GPU: CUDA must not be forked, and on other systems workers start as before.
+Workers import once, and share the memory of what was imported, and of the model where it was loaded, too.
+Only for worker processes of this machine, on Linux, without a GPU: CUDA must not be forked, and on other
+systems workers start as before.
 """
 
+import json
 import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from lincorr.model.device import may_have_gpu
+from lincorr.model.files import ModelSpec
 from pipeline.config import ClusterSettings
 from pipeline.runtime.environment import environment, variables_restored
 from pipeline.runtime.interrupts import interrupts_wait
+
+MODEL = "LINCORR_MODEL_AHEAD"
+"""The variable that tells the process which model its workers will run."""
 
 _is_warm = False
 
 
 @contextmanager
-def warm_workers(settings: ClusterSettings, device: str, preload: str) -> Iterator[None]:
-    """Begin to import for the workers of this run, in a process that ends with the body.
+def warm_workers(settings: ClusterSettings, model: ModelSpec, preload: str) -> Iterator[None]:
+    """Begin to import and to load for the workers of this run, in a process that ends with the body.
 
     Args:
-        device: of the model.
-        preload: a module that imports what they need, and never fails.
+        model: that they will run.
+        preload: a module that imports what they need, loads the model that `MODEL` tells, and never fails.
     """
     global _is_warm
-    if not _can_fork(settings, device) or _is_warm:
+    if not _can_fork(settings, model.device) or _is_warm:
         yield
         return
     from multiprocessing import forkserver  # not everywhere
@@ -38,8 +45,12 @@ def warm_workers(settings: ClusterSettings, device: str, preload: str) -> Iterat
     with variables_restored(), interrupts_wait():
         # One thread: a process that has several must not be forked. Workers set their own number.
         os.environ |= {name: str(value) for name, value in environment(1, keep_memory=True).items()}
+        os.environ[MODEL] = json.dumps(asdict(model))
         multiprocessing.set_forkserver_preload([preload])
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        finally:
+            del os.environ[MODEL]
     _is_warm = True
     try:
         yield

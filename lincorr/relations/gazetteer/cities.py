@@ -48,16 +48,19 @@ def cities() -> tuple[City, ...]:
     further = dict(aliases()["cities"])
     taken: set[str] = set(aliases()["disregarded"])
     found: list[City] = []
+    known = countries_by_code()
     for record in sorted(geonames("cities").values(), key=lambda city: -city["population"]):
-        if record["countrycode"] not in countries_by_code():
+        if record["countrycode"] not in known:
             continue
-        spelt = spellings((tidy(record["name"]), *further.pop(record["name"], ())))
-        names = tuple(name for name in spelt if name not in taken)
+        name = tidy(record["name"])
+        names: Words = (name,)  # as most are, of tens of thousands
+        if record["name"] in further or not (name and name.isascii()):
+            names = spellings((name, *further.pop(record["name"], ())))
+        names = tuple(name for name in names if name not in taken)
         taken.update(names)
-        homes = tuple(_homes(record))
-        capital = any(name in homes[0].capitals for name in names)
+        capital = any(name in known[record["countrycode"]].capitals for name in names)
         if names and (capital or record["population"] >= TRUTH_POPULATION):
-            found.append(_city(record, names, homes, capital=capital))
+            found.append(_city(record, names, tuple(_homes(record)), capital=capital))
     return tuple(found)
 
 

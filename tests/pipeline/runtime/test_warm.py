@@ -11,6 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
+from lincorr.model import load
+from lincorr.model.files import ModelSpec
 from pipeline.cli.main import main
 from pipeline.config import ClusterSettings
 from pipeline.runtime import warm
@@ -30,19 +32,22 @@ class Look:
     dies: Path | None = None
 
 
-def look(task: Look) -> tuple[int, bool, int]:
-    """Its parent, whether its libraries were there, and its threads."""
+def look(task: Look) -> tuple[int, bool, int, bool]:
+    """Its parent, whether its libraries were there, its threads, and whether it had a model."""
     if task.dies is not None and not task.dies.exists():
         task.dies.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     known = "transformers.models.llama.modeling_llama" in sys.modules
-    return os.getppid(), known, sys.modules["torch"].get_num_threads() if known else 0
+    threads = sys.modules["torch"].get_num_threads() if known else 0
+    return os.getppid(), known, threads, load._loaded.cache_info().currsize == 1
 
 
-def test_workers_begin_with_their_libraries_also_after_one_was_killed(tmp_path):
+@pytest.mark.parametrize("is_there", [True, False])
+def test_workers_begin_with_what_they_need_also_after_one_was_killed(tmp_path, toy_model, is_there):
+    model = ModelSpec(str(toy_model if is_there else tmp_path / "nowhere"), device="cpu")
     settings, before = ClusterSettings(kind="local", workers=2, threads=2), dict(os.environ)
     told: list[str] = []
-    with warm.warm_workers(settings, "cpu", PRELOAD):
+    with warm.warm_workers(settings, model, PRELOAD):
         assert dict(os.environ) == before
         [server] = [
             p for p in psutil.Process().children() if "multiprocessing.forkserver" in str(p.cmdline())
@@ -51,7 +56,7 @@ def test_workers_begin_with_their_libraries_also_after_one_was_killed(tmp_path):
             assert server.num_threads() == 1  # what has more must not be forked
             found = executor.run(Stage("look", look, [Look("a", tmp_path / "died"), Look("b"), Look("c")]))
         assert any("1 worker died" in line for line in told)
-        assert found == [(server.pid, True, 2)] * 3
+        assert found == [(server.pid, True, 2, is_there)] * 3
         assert not server.is_running()  # it holds memory
         assert warm.start_method() == "spawn"
 
@@ -81,5 +86,25 @@ def test_a_refusal_ends_what_was_begun(toy_model, tmp_path, monkeypatch, capsys)
 )
 def test_nothing_begins_where_workers_are_not_forked(settings, device, monkeypatch):
     monkeypatch.setattr(warm, "may_have_gpu", lambda: True)
-    with warm.warm_workers(ClusterSettings(**settings), device, PRELOAD):
+    with warm.warm_workers(ClusterSettings(**settings), ModelSpec("nowhere", device=device), PRELOAD):
         assert warm.start_method() == "spawn"
+
+
+def test_a_model_that_leaves_threads_is_loaded_by_the_workers_themselves(tmp_path, toy_model, monkeypatch):
+    """What has several threads must not be forked: the process begins again without the model."""
+    (tmp_path / "threaded.py").write_text(
+        "import os, threading\n"
+        "if 'LINCORR_MODEL_AHEAD' in os.environ:\n"
+        "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "import pipeline.extract.ahead\n"
+        "pipeline.extract.ahead._SECONDS = 0\n"
+        "import pipeline.extract.preloaded\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    settings = ClusterSettings(kind="local", workers=1, threads=2)
+    with (
+        warm.warm_workers(settings, ModelSpec(str(toy_model), device="cpu"), "threaded"),
+        open_executor(settings, model_bytes=0, tell=print) as executor,
+    ):
+        [(_, knows, threads, has_model)] = executor.run(Stage("look", look, [Look("a")]))
+    assert (knows, threads, has_model) == (True, 2, False)
