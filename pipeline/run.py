@@ -10,12 +10,13 @@ from pathlib import Path
 from lincorr.model.device import loaded_bytes, visible_gpus
 from lincorr.prompts.subjects import split_rows
 from lincorr.scores.results import Results
+from lincorr.scores.wordings import Wordings
 from lincorr.store.place import require_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.document import results_of
 from pipeline.evaluate.scores import evaluate_relation, require_maps
-from pipeline.evaluate.wordings import relations_read
+from pipeline.evaluate.wordings import relations_read, wordings_of
 from pipeline.extract.asked import ask_all, missing_asked
 from pipeline.extract.stage import (
     create_store,
@@ -56,6 +57,7 @@ class Run:
         self.seconds: dict[str, float] = {}
         self.idle: float | None = None  # share of extraction in which the device did not compute
         self._sources: SourceCache | None = None  # of the last verb: the next one decomposes nothing again
+        self._wordings: tuple[Wordings, ...] | None = None  # since the maps were last looked at
         self._is_writing = False
 
     @cached_property
@@ -124,6 +126,7 @@ class Run:
     def fit(self) -> list[str]:
         """Fit every map that the store is missing; return "relation/fit" of the new ones."""
         store = self.store(write=True)
+        self._wordings = None
         done = []
         settings = self.config.fit
         gpus = 0 if own_device(settings.device, 0, self.narrator.tell_once) == "cpu" else visible_gpus("cuda")
@@ -148,6 +151,7 @@ class Run:
         A store that is read-only, and has all scores, is read.
         """
         store = self.store(write=True)
+        self._wordings = None
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
         with self.timed("evaluate"), self.writing(or_read=True):
             for fitted in self.fit_inputs(store, self.inputs.relations):
@@ -195,8 +199,9 @@ class Run:
     def results(self) -> Results:
         """Return scores, settings and provenance."""
         store = self.store()
+        read, wordings = self.read(store), self.wordings(store)
         return results_of(
-            self.config, self.inputs, store, self.read(store), self.split(), self.seconds, self.idle
+            self.config, self.inputs, store, read, wordings, self.split(), self.seconds, self.idle
         )
 
     def read(self, store: LogitStore) -> tuple[RelationInputs, ...]:
@@ -205,7 +210,19 @@ class Run:
         Raises:
             BadInput: a wording is to be chosen, and a map is missing.
         """
-        return relations_read(store, self.config, self.inputs.relations)
+        if self.config.wordings != "chosen":
+            return self.inputs.relations
+        return relations_read(self.inputs.relations, self.wordings(store))
+
+    def wordings(self, store: LogitStore) -> tuple[Wordings, ...]:
+        """Return the wordings of every relation that is fitted in several: read once for all that ask.
+
+        Raises:
+            BadInput: a map is missing.
+        """
+        if self._wordings is None:
+            self._wordings = wordings_of(store, self.inputs.relations)
+        return self._wordings
 
     def fit_inputs(
         self, store: LogitStore, relations: Sequence[RelationInputs] | None = None

@@ -11,6 +11,7 @@ from lincorr.errors import BadInput
 from lincorr.model.checkpoint import weight_files
 from lincorr.model.files import ModelSpec, Precision, float32_bytes
 from lincorr.model.json_file import read_json
+from lincorr.model.quantized import settings_in
 
 # Methods without products on a CPU, where weights are made plain: how many share a stored number.
 _MADE_PLAIN = {"fp8": 1, "mxfp8": 1, "mxfp4": 2}
@@ -65,8 +66,8 @@ def loaded_bytes(folder: Path, spec: ModelSpec) -> int:
     """
     device = resolve_device(spec.device)
     plain = float32_bytes(folder) // (1 if resolve_dtype(spec.dtype, device) == "float32" else 2)
-    settings = read_json(folder / "config.json").get("quantization_config")
-    if not isinstance(settings, dict):
+    settings = settings_in(read_json(folder / "config.json"))
+    if settings is None:
         return plain
     if device == "cpu" and (packed := _MADE_PLAIN.get(str(settings.get("quant_method")))):
         return packed * plain

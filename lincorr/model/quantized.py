@@ -10,7 +10,7 @@ from lincorr.errors import BadInput
 
 _BITS = ("bits", "num_bits", "nbits")  # keys that have them, wherever they stand
 _SCALES = 0.5  # bits of a weight that its share of scales and zero points takes; of 8 bits and more, none
-_NAMES = ("quantization_config", "compression_config")  # of the key in config.json
+_KEY, _OLD_KEY = "quantization_config", "compression_config"  # in config.json; the old one until 2024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,17 @@ def quantization_of(config: Any) -> Quantization | None:
         config: of transformers, as loaded from config.json.
 
     Raises:
-        BadInput: by a method that transformers does not know, and would pass over.
+        BadInput: by a method that transformers does not know, or under a key that it does not read. It would
+            pass over either, and take scaled integers for the weights.
     """
-    found = next((value for name in _NAMES if (value := getattr(config, name, None))), None)
-    if found is None:
+    # a model of text and images may have it with its language model, as get_hf_quantizer of transformers
+    found = getattr(config, _KEY, None) or getattr(config.get_text_config(), _KEY, None)
+    if not found and getattr(config, _OLD_KEY, None):
+        raise BadInput(
+            f"model: its config.json says under {_OLD_KEY} how it is quantised, which transformers does not "
+            f"read; call it {_KEY}, as compressed-tensors does now, or name another checkpoint"
+        )
+    if not found:
         return None
     settings: Mapping[str, Any] = found if isinstance(found, Mapping) else found.to_dict()
     from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
@@ -69,6 +76,12 @@ def quantization_of(config: Any) -> Quantization | None:
             "not know; install a version that does, or name a checkpoint that is not quantised"
         )
     return Quantization(method, json.dumps(settings, sort_keys=True, default=str))
+
+
+def settings_in(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what a config.json says of the quantisation, or None, without importing transformers."""
+    found = config.get(_KEY) or (config.get("text_config") or {}).get(_KEY)
+    return found if isinstance(found, Mapping) else None
 
 
 def _number(settings: Any) -> int | None:

@@ -98,17 +98,15 @@ def store_copy(
     as_json: JsonFlag = False,
 ) -> None:
     """Copy a store without its scratch, and check every checksum of the copy; exit 1 if it has a fault."""
-    from lincorr.store.copy import copy_store, count_files, require_free
+    from lincorr.store.copy import copy_store, files_to_copy, require_free
 
     path, to = as_meant(path, "store"), as_meant(to, "--to")
     _require_two(path, to)
     require_free(path, to)  # before a lock is made
-    with (
-        sole_writer(path, or_read=True, tell=say),
-        sole_writer(to, tell=say),
-        Narrator().progress("Copying", count_files(path), "files") as advance,
-    ):
-        copied = copy_store(path, to, advance)
+    with sole_writer(path, or_read=True, tell=say), sole_writer(to, tell=say):
+        files = files_to_copy(path)
+        with Narrator().progress("Copying", len(files), "files") as advance:
+            copied = copy_store(path, to, files, advance)
     if as_json:
         print_json(copied)
     else:

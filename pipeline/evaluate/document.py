@@ -9,9 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from lincorr.model.files import model_name
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.scores.results import ModelFacts, Results, SubjectFacts
+from lincorr.scores.wordings import Wordings
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.evaluate.pooled import wordings_read
+from pipeline.evaluate.pooled import with_pooled
 from pipeline.fit.inputs import Split
 from pipeline.prepare.prepare import Inputs, RelationInputs
 from pipeline.runtime.machine import cores
@@ -24,6 +25,7 @@ def results_of(
     inputs: Inputs,
     store: LogitStore,
     relations: Sequence[RelationInputs],
+    wordings: Sequence[Wordings],
     split: Split,
     seconds: Mapping[str, float],
     idle: float | None,
@@ -32,6 +34,7 @@ def results_of(
 
     Args:
         relations: those that are read.
+        wordings: of every relation that was fitted in several.
         split: positions of the subjects that were fitted and held out.
         seconds: of each stage.
         idle: share of extraction in which the device did not compute; None where nothing was extracted.
@@ -67,7 +70,7 @@ def results_of(
         notes=tuple(inputs.notes),
         audit=store.audit(),
         relations=tuple(store.maps.load_scores(relation.name, RelationScores) for relation in relations),
-        wordings=wordings_read(store, inputs.relations) or None,
+        wordings=with_pooled(store, inputs.relations, wordings) or None,
     )
 
 

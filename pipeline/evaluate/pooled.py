@@ -1,6 +1,6 @@
 """A relation's wordings read together: no one is chosen, and what they have in common remains."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +10,13 @@ from lincorr.scores.wordings import Wordings
 from lincorr.solvers.centred import pooled_rows
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
-from pipeline.evaluate.wordings import wordings_of
 from pipeline.prepare.prepare import RelationInputs
 
 
-def wordings_read(store: LogitStore, relations: Sequence[RelationInputs]) -> tuple[Wordings, ...]:
-    """Return the wordings of every relation that was fitted in several, and what all of them say together.
+def with_pooled(
+    store: LogitStore, relations: Sequence[RelationInputs], wordings: Iterable[Wordings]
+) -> tuple[Wordings, ...]:
+    """Add to the wordings of each relation what all of them say together.
 
     Raises:
         BadInput: a map is missing.
@@ -23,7 +24,7 @@ def wordings_read(store: LogitStore, relations: Sequence[RelationInputs]) -> tup
     inputs = {relation.name: relation for relation in relations}
     return tuple(
         replace(found, pooled=_pooled_hits(store, [inputs[name] for name in found.names], found.shares))
-        for found in wordings_of(store, relations)
+        for found in wordings
     )
 
 

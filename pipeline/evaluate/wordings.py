@@ -5,14 +5,13 @@ the fitted subjects tells which: it needs no ground truth, and no held-out subje
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lincorr.errors import BadInput
 from lincorr.relations.relation import first_wording
 from lincorr.scores.relation_scores import Figure
 from lincorr.scores.wordings import Wording, Wordings
 from lincorr.store.store import LogitStore
-from pipeline.config import RunConfig
 from pipeline.fit.inputs import basis_of
 from pipeline.prepare.prepare import RelationInputs
 
@@ -30,20 +29,11 @@ def wordings_of(store: LogitStore, relations: Sequence[RelationInputs]) -> tuple
 
 
 def relations_read(
-    store: LogitStore, config: RunConfig, relations: Sequence[RelationInputs]
+    relations: Sequence[RelationInputs], wordings: Iterable[Wordings]
 ) -> tuple[RelationInputs, ...]:
-    """Return the relations to evaluate and show: of several wordings the chosen and the first, or all.
-
-    Raises:
-        BadInput: a choice is to be made, and a map is missing.
-    """
-    if config.wordings != "chosen":
-        return tuple(relations)
+    """Return the relations to evaluate and show: of several wordings the chosen and the first."""
     left_out = {
-        wording.name
-        for found in wordings_of(store, relations)
-        for wording in found.wordings
-        if wording.name not in found.read
+        wording.name for found in wordings for wording in found.wordings if wording.name not in found.read
     }
     return tuple(relation for relation in relations if relation.name not in left_out)
 

@@ -20,7 +20,7 @@ from lincorr.model.load import load_model
 from lincorr.model.parts import find_readout
 from lincorr.model.quantized import quantization_of
 from tests.lincorr.model.edits import edit_json
-from tests.lincorr.model.quantised import FP8, INT8, changed, from_fp8, to_fp8
+from tests.lincorr.model.quantised import FP8, INT8, changed, from_fp8, to_fp8, to_int8
 from tests.lincorr.model.refused import refusal
 
 
@@ -50,7 +50,11 @@ def test_what_a_checkpoint_takes_in_memory_follows_from_its_method(fp8: Path, to
     plain = loaded_bytes(toy_model, spec)
     assert plain < loaded_bytes(fp8, spec) < 1.05 * plain
     edit_json(fp8 / "config.json", quantization_config={"quant_method": "gptq", "bits": 8})
-    assert loaded_bytes(fp8, spec) == (fp8 / "model.safetensors").stat().st_size
+    stored = (fp8 / "model.safetensors").stat().st_size
+    assert loaded_bytes(fp8, spec) == stored
+    settings = {"quantization_config": {"quant_method": "gptq", "bits": 8}}
+    edit_json(fp8 / "config.json", quantization_config=None, text_config=settings)  # beside a vision tower
+    assert loaded_bytes(fp8, spec) == stored
 
 
 @pytest.mark.parametrize(
@@ -83,6 +87,21 @@ def test_a_method_that_transformers_would_pass_over_is_refused(model_folder: Pat
     edit_json(model_folder / "config.json", quantization_config={"quant_method": "magic"})
     message = refusal(lambda: load_model(ModelSpec(str(model_folder))))
     assert "quantised by 'magic', which this transformers does not know" in message
+
+
+def test_a_key_that_transformers_does_not_read_is_refused(toy_model: Path, tmp_path: Path) -> None:
+    """It would load the integers as they are, without their scales."""
+    folder = changed(toy_model, tmp_path / "int8", None, to_int8)
+    edit_json(folder / "config.json", compression_config=INT8)
+    message = refusal(lambda: load_model(ModelSpec(str(folder), device="cpu")))
+    assert "under compression_config how it is quantised, which transformers does not read" in message
+
+
+def test_a_language_model_among_others_may_be_quantised_alone() -> None:
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(quantization_config=FP8))
+    found = quantization_of(config)
+    assert found is not None
+    assert found.method == "fp8"
 
 
 def test_plain_weights_are_not_quantised(toy_model: Path) -> None:

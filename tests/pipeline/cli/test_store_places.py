@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from typing import Any
 
 import boto3
 import pytest
 
-from lincorr.store.copy import copy_store, count_files
+from lincorr.store import locations
+from lincorr.store.copy import copy_store, files_to_copy
 from lincorr.store.locations import open_location
 from lincorr.store.store import LogitStore
 from lincorr.testing import hidden_problem, planted_store
@@ -85,9 +87,26 @@ def test_a_copy_that_is_killed_is_no_store_and_goes_on(finished, endpoint, tmp_p
 
 def test_a_copy_counts_the_files_that_arrive(finished, tmp_path):
     steps: list[int] = []
-    copied = copy_store(str(finished), str(tmp_path / "copy"), steps.append)
+    files = files_to_copy(str(finished))
+    copied = copy_store(str(finished), str(tmp_path / "copy"), files, steps.append)
     assert steps == [1] * copied.files
-    assert copied.files == count_files(str(finished)) == count_files(str(tmp_path / "copy"))
+    assert files == files_to_copy(str(tmp_path / "copy"))
+    assert copied.files == len(files)
+
+
+def test_a_copy_lists_each_place_once(finished, tmp_path, printed, monkeypatch):
+    """Of a store of a million chunks in a bucket, that is a thousand requests."""
+    listed: list[str] = []
+    whole: Any = locations._Explained
+    plain = whole.list
+
+    def counted(self: Any) -> Any:
+        listed.append(str(self))
+        return plain(self)
+
+    monkeypatch.setattr(whole, "list", counted)
+    printed("store", "copy", finished, "--to", tmp_path / "copy")
+    assert len(listed) == len(set(listed)) == 2
 
 
 def test_a_copy_replaces_nothing(finished, tmp_path, capsys):

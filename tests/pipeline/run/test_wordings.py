@@ -1,6 +1,7 @@
 """A relation in several wordings: which one is chosen, by what, and what is read of it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,23 @@ def test_all_wordings_or_only_the_first_can_be_read_from_the_same_store(
     first = json_of("evaluate", *flags_of(worded.flags | {"wordings": "paper", "report-folder": report}))
     assert [relation["name"] for relation in first["relations"]] == ["toy"]
     assert "wordings" not in first
+
+
+def test_every_map_is_asked_once_how_well_it_predicts(
+    worded: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a few requests to a bucket."""
+    read: list[tuple[str, str]] = []
+    maps: Any = type(worded.store.maps)
+    plain = maps.diagnosis
+
+    def counted(self: Any, relation: str, fit: str) -> Any:
+        read.append((relation, fit))
+        return plain(self, relation, fit)
+
+    monkeypatch.setattr(maps, "diagnosis", counted)
+    json_of("evaluate", *flags_of(worded.flags))
+    assert sorted(read) == [(name, f"{basis}-ridge") for name in NAMES for basis in ("domain", "vocabulary")]
 
 
 def test_all_wordings_are_read_together(worded: Runner) -> None:
