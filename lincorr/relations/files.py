@@ -52,6 +52,8 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise BadInput(f"{path}: {where}: not valid JSON: {error.msg}") from None
+    except ValueError as error:  # a number with more digits than Python reads
+        raise BadInput(f"{path}: not valid JSON: {one_line(error)}") from None
     except RecursionError:
         raise BadInput(f"{path}: not valid JSON: nested too deep") from None
 

@@ -62,6 +62,7 @@ def test_answers_come_back_from_every_format(tmp_path_factory, names):
         ("a.json", b'{"a": "b"}', ["{'a': 'b'}", "not a list"]),
         ("a.json", b'["a",', ["line 1", "not valid JSON"]),
         ("a.json", b"[" * 100_000, ["not valid JSON"]),
+        pytest.param("a.json", b"9" * 5000, ["not valid JSON", "digits"], id="long number"),
         ("a.csv", b'"a\nb', ["not valid CSV"]),
         ("a.txt", "Malmö".encode("utf-16"), ["0xff", "UTF-8"]),
     ],
