@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lincorr.arrays import Array, namespace
+from lincorr.arrays import Array, like, namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class Readout:
             return self
         bias = None if self.bias is None else xp.take(self.bias, ids, axis=0)
         return replace(self, weight=xp.take(self.weight, ids, axis=0), bias=bias)
+
+    def beside(self, other: Array) -> "Readout":
+        """Return a head of the host where another array lives; there already, it is not copied."""
+        bias = None if self.bias is None else like(self.bias, other)
+        return replace(self, weight=like(self.weight, other), bias=bias)
 
     def as_float64(self) -> "Readout":
         """Return the same head in float64."""

@@ -26,7 +26,7 @@ def largest_logits(head: Readout, hidden: Array) -> NDArray[np.int64]:
     xp, weight = namespace(hidden), np.asarray(head.weight)
     states, (n, width) = xp.astype(hidden, xp.float32), hidden.shape
     panels = [slice(start, start + _PANEL) for start in range(0, len(weight), _PANEL)]
-    found = [xp.max(_head_panel(head, panel, states).logits(states), axis=1) for panel in panels]
+    found = [xp.max(_head_panel(head, panel).beside(states).logits(states), axis=1) for panel in panels]
     largest = np.stack([to_host(one) for one in found])
     squares = max(float(np.einsum("ij,ij->i", part, part).max()) for part in (weight[p] for p in panels))
     norms = to_host(xp.linalg.vector_norm(hidden, axis=1))
@@ -40,14 +40,14 @@ def largest_logits(head: Readout, hidden: Array) -> NDArray[np.int64]:
         if not len(rows):
             continue
         unsure = xp.take(hidden, like(rows, hidden), axis=0)
-        logits = _head_panel(head, panel, hidden).as_float64().logits(unsure)
+        logits = _head_panel(head, panel).beside(hidden).as_float64().logits(unsure)
         columns, highest = to_host(xp.argmax(logits, axis=1)), to_host(xp.max(logits, axis=1))
         better = highest > best[rows]
         best[rows[better]], tokens[rows[better]] = highest[better], panel.start + columns[better]
     return tokens
 
 
-def _head_panel(head: Readout, panel: slice, other: Array) -> Readout:
-    """Return the head of consecutive tokens where another array lives; on the host, without a copy."""
-    bias = None if head.bias is None else like(head.bias[panel], other)
-    return Readout(like(head.weight[panel], other), bias, head.scale, head.softcap)
+def _head_panel(head: Readout, panel: slice) -> Readout:
+    """Return the head of consecutive tokens, without a copy."""
+    bias = None if head.bias is None else head.bias[panel]
+    return Readout(head.weight[panel], bias, head.scale, head.softcap)

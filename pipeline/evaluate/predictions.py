@@ -75,7 +75,7 @@ class HeldOut:
         head = self.store.readout()
         hidden = [(like(one.weights, source), like(one.intercept, source)) for one in _hidden(maps)]
         for start in range(0, len(token_ids), PANEL):
-            columns = _put(head.columns(token_ids[start : start + PANEL]).as_float64(), source)
+            columns = head.columns(token_ids[start : start + PANEL]).as_float64().beside(source)
             predicted = [_before(columns, *one) for one in hidden]
             yield columns.by_token(target).T, [one.by_token(source).T for one in predicted]
 
@@ -91,18 +91,15 @@ class HeldOut:
         source, target = (states[rows].astype(np.float64) for states in self.states)
         states = [np.concatenate([target, target.mean(axis=0, keepdims=True)])]
         states += [source @ one.weights + one.intercept for one in _hidden(maps)]
-        own, *predicted = [largest_logits(self.store.readout(), self.sources.put(one)) for one in states]
+        found = largest_logits(
+            self.store.readout(), self.sources.put(np.concatenate(states))
+        )  # reads it once
+        own, *predicted = np.split(found, len(rows) * np.arange(1, len(states)) + 1)
         return own[:-1], int(own[-1]), predicted
 
 
 def _hidden(maps: Sequence[LinearMap]) -> list[HiddenMap]:
     return [fitted.hidden for fitted in maps if fitted.hidden is not None]
-
-
-def _put(head: Readout, other: Array) -> Readout:
-    """Return the head where another array lives."""
-    bias = None if head.bias is None else like(head.bias, other)
-    return replace(head, weight=like(head.weight, other), bias=bias)
 
 
 def _before(head: Readout, weights: Array, intercept: Array) -> Readout:
