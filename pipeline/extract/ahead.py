@@ -10,7 +10,9 @@ from lincorr.model.device import loaded_bytes
 from lincorr.model.files import ModelSpec, converted_folder, locate
 from lincorr.model.json_file import read_json
 from lincorr.model.load import shared_model
+from lincorr.model.quantized import settings_in
 from pipeline.extract.shard import digest_model
+from pipeline.runtime.environment import variables_restored
 from pipeline.runtime.machine import available_bytes
 
 _SHARE = 3  # of the memory: a model that takes more may be refused by the plan, which is made meanwhile
@@ -25,13 +27,10 @@ def load_ahead(spec: ModelSpec) -> bool:
     """
     if not _is_simple(spec):
         return True
-    before = os.environ.get(_PARALLEL)
-    os.environ[_PARALLEL] = "false"  # its threads would be missing from a fork
-    try:
+    with variables_restored(_PARALLEL):
+        os.environ[_PARALLEL] = "false"  # its threads would be missing from a fork
         digest_model(spec)
         shared_model(spec)
-    finally:
-        os.environ.pop(_PARALLEL) if before is None else os.environ.update({_PARALLEL: before})
     return _is_alone()
 
 
@@ -39,7 +38,7 @@ def _is_simple(spec: ModelSpec) -> bool:
     folder = converted_folder(spec) or Path(spec.source).expanduser()
     if not folder.is_dir() or spec.adapter is not None or spec.trust_remote_code:
         return False
-    if "quantization_config" in read_json(folder / "config.json"):
+    if settings_in(read_json(folder / "config.json")) is not None:
         return False
     return _SHARE * loaded_bytes(locate(spec), spec) < available_bytes()
 

@@ -121,7 +121,8 @@ _digests: dict[ModelSpec, Fingerprint] = {}
 
 def digest_model(spec: ModelSpec) -> Fingerprint:
     """Return the digests of this process's files of a model, and remember them for `require_model`."""
-    return _digests.setdefault(_files_of(spec), fingerprint_of(spec))
+    found = _digests[_files_of(spec)] = fingerprint_of(spec)
+    return found
 
 
 def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
@@ -130,10 +131,7 @@ def require_model(spec: ModelSpec, wanted: Fingerprint) -> None:
     Raises:
         LincorrError: they are not.
     """
-    if _digests.get(_files_of(spec)) == wanted:
-        return
-    _digests.pop(_files_of(spec), None)
-    if digest_model(spec) != wanted:
+    if _digests.get(_files_of(spec)) != wanted and digest_model(spec) != wanted:
         raise LincorrError(
             f"model: the copy of {spec.source!r} on worker {this_worker()} is not the one that the run was "
             "planned with; give every worker the same files and the same version of transformers"

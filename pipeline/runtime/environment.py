@@ -37,9 +37,9 @@ def environment(threads: int | None, *, keep_memory: bool) -> dict[str, int | st
 
 
 @contextmanager
-def variables_restored() -> Iterator[None]:
-    """Undo what the body makes of them in this process, whose environment workers inherit."""
-    names = environment(1, keep_memory=True)
+def variables_restored(*further: str) -> Iterator[None]:
+    """Undo what the body makes of them, and of further variables, in this process: workers inherit those."""
+    names = (*environment(1, keep_memory=True), *further)
     before = {name: os.environ.get(name) for name in names}
     try:
         yield

@@ -42,15 +42,12 @@ def warm_workers(settings: ClusterSettings, model: ModelSpec, preload: str) -> I
         return
     from multiprocessing import forkserver  # not everywhere
 
-    with variables_restored(), interrupts_wait():
+    with variables_restored(MODEL), interrupts_wait():
         # One thread: a process that has several must not be forked. Workers set their own number.
         os.environ |= {name: str(value) for name, value in environment(1, keep_memory=True).items()}
         os.environ[MODEL] = json.dumps(asdict(model))
         multiprocessing.set_forkserver_preload([preload])
-        try:
-            forkserver.ensure_running()
-        finally:
-            del os.environ[MODEL]
+        forkserver.ensure_running()
     _is_warm = True
     try:
         yield
