@@ -59,12 +59,10 @@ class Wordings:
         r² / (1 - r²) of its leave-one-out r, the inverse variance of a map of norm 1 if all have one
         truth in common; equal where an r is not known, or none is positive.
         """
-        found = [
-            0.0 if wording.mean_loo_r is None else max(wording.mean_loo_r, 0.0) for wording in self.wordings
-        ]
-        if any(wording.mean_loo_r is None for wording in self.wordings) or not any(found):
-            return (1.0,) * len(found)
-        return tuple(r**2 / max(1 - r**2, _LEFT) for r in found)
+        known = [max(r, 0.0) for wording in self.wordings if (r := wording.mean_loo_r) is not None]
+        if len(known) < len(self.wordings) or not any(known):
+            return (1.0,) * len(self.wordings)
+        return tuple(r**2 / max(1 - r**2, _LEFT) for r in known)
 
     @property
     def read(self) -> tuple[str, ...]:

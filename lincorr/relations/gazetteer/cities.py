@@ -52,11 +52,8 @@ def cities() -> tuple[City, ...]:
     for record in sorted(geonames("cities").values(), key=lambda city: -city["population"]):
         if record["countrycode"] not in known:
             continue
-        name = tidy(record["name"])
-        names: Words = (name,)  # as most are, of tens of thousands
-        if record["name"] in further or not (name and name.isascii()):
-            names = spellings((name, *further.pop(record["name"], ())))
-        names = tuple(name for name in names if name not in taken)
+        spelt = spellings((tidy(record["name"]), *further.pop(record["name"], ())))
+        names = tuple(name for name in spelt if name not in taken)
         taken.update(names)
         capital = any(name in known[record["countrycode"]].capitals for name in names)
         if names and (capital or record["population"] >= TRUTH_POPULATION):
