@@ -50,7 +50,7 @@ ROOMS: list[dict[str, str]] = [
         "lincorr/prompts": "tokens, subjects, answer columns, prefix trees",
         "lincorr/scores": "moments, r, hit rates, ranks, intervals; results as types",
     },
-    {"lincorr": "arrays, errors, paths, text, the read-out, strict YAML"},
+    {"lincorr": "arrays and their copies, errors, paths, text, the read-out, strict YAML"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(reversed(ROOMS)) for room in rooms}
 
