@@ -30,10 +30,14 @@ docs: $(VENV)/installed  ## the documentation and the API reference, in site/; a
 coverage: $(VENV)/installed  ## the tests, and which lines they ran, in build/coverage/
 	$(BIN)/pytest --cov --cov-report=term --cov-report=html
 
-COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-annotate --no-header
+RESOLVE := uv pip compile --universal --python-version 3.11 --quiet --no-annotate --no-header
+COMPILE := $(RESOLVE) --generate-hashes --constraint build/dask.txt
 IMAGE := pyproject.toml $(addprefix --extra , cluster lora s3)
 
 lock:  ## the locks after a change of dependencies; delete them first for newer versions (needs uv)
+	mkdir -p build  # one Dask in all of them, that of RAPIDS, so that both images can be in one cluster
+	echo rapids-dask-dependency | $(RESOLVE) - --output-file build/rapids.txt
+	grep -E '^(dask|distributed)==' build/rapids.txt > build/dask.txt
 	$(COMPILE) pyproject.toml --extra dev $(addprefix --no-emit-package , $(UNLOCKED)) --output-file requirements.lock
 	$(COMPILE) $(IMAGE) --constraint requirements.lock $(addprefix --no-emit-package , $(UNLOCKED)) \
 		--output-file deploy/docker/cpu.lock

@@ -8,6 +8,8 @@ from typing import Any
 import dask
 import pytest
 import yaml
+from distributed.versions import required_packages
+from packaging.requirements import Requirement
 
 from pipeline.config import load_config
 from pipeline.runtime.clusters.worker_settings import dask_settings
@@ -215,3 +217,23 @@ def test_resources_name_each_other():
         assert container["envFrom"][0]["secretRef"]["name"] == secret
         assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes)
     assert set(parts["Secret"]["stringData"].values()) == {""}  # secrets are filled in elsewhere
+
+
+def locked(path: Path) -> dict[str, str]:
+    """Each package's version in the images' Python, by a lock file."""
+    environment = {"python_version": "3.11", "python_full_version": "3.11.14", "sys_platform": "linux"}
+    requirements = [
+        Requirement(line.removesuffix("\\")) for line in path.read_text("utf-8").splitlines() if "==" in line
+    ]
+    return {
+        requirement.name: str(requirement.specifier)
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(environment)
+    }
+
+
+def test_the_images_can_be_in_one_cluster_and_have_what_the_tests_have():
+    tested, cpu, cuda = map(locked, (ROOT / "requirements.lock", *sorted(DEPLOY.glob("docker/c*.lock"))))
+    assert f"torch{cuda['torch']}" in (DEPLOY / "docker/Dockerfile").read_text("utf-8")
+    for package in {*required_packages, "numpy", "zarr", "transformers", "tokenizers", "safetensors"}:
+        assert tested[package] == cpu[package] == cuda[package], package
