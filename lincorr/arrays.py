@@ -94,15 +94,15 @@ def limit_memory(kind: str, n_bytes: int) -> None:
         cupy.get_default_memory_pool().set_limit(size=n_bytes)
 
 
-def to_host(array: Array) -> NDArray[Any]:
-    """Copy any array to the host as NumPy."""
+def to_host(array: Array, stream: Any = None) -> NDArray[Any]:
+    """Copy any array to the host as NumPy, on a CUDA stream if one is given; return when it is there."""
     if isinstance(array, np.ndarray):
         return array
     if array_api_compat.is_cupy_array(array):
         import cupyx
 
         pinned = cupyx.empty_pinned(array.shape, array.dtype)  # page-locked: at the bus's full speed
-        return np.asarray(array.get(out=pinned))
+        return np.asarray(array.get(stream, out=pinned))
     host = array.__array_namespace__().__array_namespace_info__().default_device()
     return np.asarray(array.to_device(host))
 

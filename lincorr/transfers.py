@@ -9,7 +9,6 @@ import functools
 from typing import Any
 
 import array_api_compat
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lincorr.arrays import Array, to_host
@@ -57,13 +56,9 @@ class Departure:
         """Return it as NumPy, in any thread."""
         if self._made is None:
             return to_host(self._array)
-        import cupyx
-
         stream = _stream(self._array.device.id, "down")
         stream.wait_event(self._made)
-        return np.asarray(
-            self._array.get(stream=stream, out=cupyx.empty_pinned(self._array.shape, self._array.dtype))
-        )
+        return to_host(self._array, stream)
 
 
 @functools.cache

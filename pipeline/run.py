@@ -57,7 +57,6 @@ class Run:
         self.seconds: dict[str, float] = {}
         self.idle: float | None = None  # share of extraction in which the device did not compute
         self._sources: SourceCache | None = None  # of the last verb: the next one decomposes nothing again
-        self._wordings: tuple[Wordings, ...] | None = None  # since the maps were last looked at
         self._is_writing = False
 
     @cached_property
@@ -126,7 +125,6 @@ class Run:
     def fit(self) -> list[str]:
         """Fit every map that the store is missing; return "relation/fit" of the new ones."""
         store = self.store(write=True)
-        self._wordings = None
         done = []
         settings = self.config.fit
         gpus = 0 if own_device(settings.device, 0, self.narrator.tell_once) == "cpu" else visible_gpus("cuda")
@@ -151,19 +149,19 @@ class Run:
         A store that is read-only, and has all scores, is read.
         """
         store = self.store(write=True)
-        self._wordings = None
         texts, n_sources = self.inputs.token_texts, self.config.report.sources
         with self.timed("evaluate"), self.writing(or_read=True):
             for fitted in self.fit_inputs(store, self.inputs.relations):
                 require_maps(store, fitted)  # of wordings that are only compared, too
-            relations = list(self.fit_inputs(store))
+            wordings = wordings_of(store, self.inputs.relations)
+            relations = list(self.fit_inputs(store, self._read(wordings)))
             shared = self.source_cache(store, relations)
             with self.narrator.lines("Evaluating", len(relations), "relations") as count:
                 for inputs in relations:
                     self.narrator.tell(f"Evaluating {inputs.relation.name}")
                     evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
                     count(1)
-        return self.results()
+        return self._results(store, wordings)
 
     def report(self, results: Results | None = None) -> Path:
         """Write the page, its plots and tables; return the path of the page.
@@ -199,10 +197,11 @@ class Run:
     def results(self) -> Results:
         """Return scores, settings and provenance."""
         store = self.store()
-        read, wordings = self.read(store), self.wordings(store)
-        return results_of(
-            self.config, self.inputs, store, read, wordings, self.split(), self.seconds, self.idle
-        )
+        return self._results(store, wordings_of(store, self.inputs.relations))
+
+    def _results(self, store: LogitStore, wordings: Sequence[Wordings]) -> Results:
+        read, split = self._read(wordings), self.split()
+        return results_of(self.config, self.inputs, store, read, wordings, split, self.seconds, self.idle)
 
     def read(self, store: LogitStore) -> tuple[RelationInputs, ...]:
         """Return the relations that are evaluated and shown, of several wordings the chosen and the first.
@@ -210,19 +209,13 @@ class Run:
         Raises:
             BadInput: a wording is to be chosen, and a map is missing.
         """
+        chooses = self.config.wordings == "chosen"
+        return self._read(wordings_of(store, self.inputs.relations) if chooses else ())
+
+    def _read(self, wordings: Sequence[Wordings]) -> tuple[RelationInputs, ...]:
         if self.config.wordings != "chosen":
             return self.inputs.relations
-        return relations_read(self.inputs.relations, self.wordings(store))
-
-    def wordings(self, store: LogitStore) -> tuple[Wordings, ...]:
-        """Return the wordings of every relation that is fitted in several: read once for all that ask.
-
-        Raises:
-            BadInput: a map is missing.
-        """
-        if self._wordings is None:
-            self._wordings = wordings_of(store, self.inputs.relations)
-        return self._wordings
+        return relations_read(self.inputs.relations, wordings)
 
     def fit_inputs(
         self, store: LogitStore, relations: Sequence[RelationInputs] | None = None

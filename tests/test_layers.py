@@ -243,6 +243,7 @@ def test_solvers_do_not_import_each_other():
         "spectrum",
         "decomposed",
         "thin_svd",
+        "eigen",
         "reduced",
         "choose",
         "centred",

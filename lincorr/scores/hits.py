@@ -72,9 +72,9 @@ def _found(
 
 
 def _rank(weights: NDArray[np.floating], right: list[int]) -> int:
-    """Count the wrong columns that are as strong as the strongest right one; ties count against us."""
+    """Count the wrong columns as strong as the strongest right one; ties and NaN count against us."""
     wrong = np.delete(weights, right)
-    return int((wrong >= weights[right].max()).sum())
+    return int((~(wrong < weights[right].max())).sum())
 
 
 def _chance(columns: int, right: int, k: int) -> float:

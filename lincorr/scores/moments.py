@@ -61,10 +61,11 @@ class Merge:
 
     def products(self, a: Array, b: Array, *gaps: Array) -> Array:
         """Merge centred sums of products: ``a + b + share · gap · gap``, multiplied from left to right."""
-        shift = self.share
+        shift: Array = self.share
         for gap in gaps:
             shift = shift * gap
-        return a + b + shift
+        shift += a + b  # in place: sums may be as large as memory
+        return shift
 
 
 @dataclass(frozen=True, slots=True)

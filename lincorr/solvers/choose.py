@@ -16,6 +16,7 @@ SVD_FLOPS = 6.0  # of n p min(n, p), with both sides
 _DUAL_ROWS = 4  # with up to this many sketch widths of rows, using all costs less than a sketch
 _SMALLEST_TILE, _LARGEST_TILE = 256, 4096
 _FEWEST_TILES = 4  # to a side
+_GRAM_ROWS = 2048  # that are added to moments at a time, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,11 @@ class Sizes:
     def sketch(self) -> int:
         """Columns of a sketch."""
         return min(self.width + OVERSAMPLING, self.n) + PROBES
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of the source."""
+        return min(self.n, self.p, self.width) if self.linear else min(self.n, self.p)
 
 
 def choose(
@@ -202,13 +208,13 @@ _OBSTACLES: dict[Method, Callable[[Sizes], str | None]] = {
 
 _Size = Callable[[Sizes], int]
 
-# Bytes of float64 that one task holds: its inputs, its output, and the library's workspace.
+# Bytes that one task holds, mostly of float64: its inputs, its output, and the library's workspace.
 _BYTES: dict[Method, _Size] = {
-    "direct": lambda s: 16 * (s.n * (s.p + s.q) + 4 * min(s.n, s.p) ** 2),
-    "factored": lambda s: 8 * (6 * s.n * s.width + (s.p + 2 * s.q) * s.width + 4 * s.width**2),
-    "gram": lambda s: 8 * 3 * s.p * (s.p + s.q),
-    "dual": lambda s: 8 * (5 * s.n**2 + s.n * s.q),
-    "lowrank": lambda s: 8 * (4 * s.n * s.sketch + 2 * min(s.p, s.width) * (s.p + s.q)),
+    "direct": lambda s: 8 * (s.n * (5 * s.p + 6 * s.q) + 8 * min(s.n, s.p) ** 2),
+    "factored": lambda s: 8 * (10 * s.n * s.width + (2 * s.p + 2 * s.q) * s.width + 6 * s.width**2),
+    "gram": lambda s: 8 * s.p * (6 * s.p + 4 * s.q) + 32 * min(s.n, _GRAM_ROWS) * (s.p + s.q),
+    "dual": lambda s: 8 * max(7 * s.n**2 + s.n * s.q, 2 * s.rank * (s.p + s.q)),
+    "lowrank": lambda s: 8 * (4 * s.n * s.sketch + 8 * s.sketch**2 + 2 * s.rank * (s.p + s.q)),
     "tiled": lambda s: tile_bytes(s.p, _SMALLEST_TILE),
 }
 

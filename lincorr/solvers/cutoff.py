@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lincorr.arrays import Array, namespace
+from lincorr.arrays import Array, namespace, to_host
 
 EPS64 = float(np.finfo(np.float64).eps)
 CLEAR_GAP = 10.0
@@ -80,7 +80,7 @@ def cut(
         squared: the values are roots of a Gram matrix's eigenvalues, and those are known to
             ``eps · max(n, p) · σ₁²`` only: what lies below ``√(eps · max(n, p)) · σ₁`` is not resolved.
     """
-    sigma = [float(v) for v in values]
+    sigma: list[float] = to_host(values).tolist()
     sigma_1 = sigma[0] if sigma else 0.0
     share = EPS64 * max(shape)
     own = (math.sqrt(share) if squared else share) * sigma_1

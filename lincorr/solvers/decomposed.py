@@ -91,11 +91,11 @@ def leave_one_out(problem: Decomposed, root_penalty: float) -> Array:
     U, s = problem.spectrum.left, problem.spectrum.values
     xp = namespace(U, problem.targets)
     shrink = s * s / (s * s + (root_penalty * problem.spectrum.cut.sigma_1) ** 2)
-    fitted = U @ (_column(shrink) * problem.projected)
+    errors = problem.targets - U @ (_column(shrink) * problem.projected)
     left_over = 1 - 1 / U.shape[0] - xp.sum(U * U * shrink[None, :], axis=1)
     nan = xp.full_like(left_over, math.nan)
     left_over = xp.where(left_over < INTERPOLATED, nan, left_over)
-    return problem.targets - (problem.targets - fitted) / _column(left_over)
+    return problem.targets - errors / _column(left_over)
 
 
 def _score(truth: Truth, predicted: Array) -> float:

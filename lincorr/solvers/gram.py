@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from lincorr.arrays import Array, namespace
 from lincorr.scores.moments import Merge
-from lincorr.solvers.cutoff import cut, noise_floor
+from lincorr.solvers.cutoff import noise_floor
+from lincorr.solvers.eigen import eigenvectors
 from lincorr.solvers.reduced import LeftOut, Reduced
-from lincorr.solvers.result import relative
 
 METHOD = "gram"
 
@@ -75,27 +75,27 @@ def gram(
     """Decompose the moments of rows that were stored with relative precision `storage_eps`."""
     xp = namespace(moments.xx)
     n, p = moments.count, moments.xx.shape[0]
-    eigenvalues, vectors = xp.linalg.eigh(moments.xx)  # ascending
-    values = xp.sqrt(xp.flip(xp.where(eigenvalues > 0, eigenvalues, xp.zeros_like(eigenvalues))))
     squares = xp.linalg.diagonal(moments.xx) + n * moments.mean_x**2
-    widest = xp.full_like(values[:1], moments.largest_row)
-    noise = noise_floor(widest, xp.sqrt(squares), storage_eps)
-    decision = cut(values, (n, p), noise=noise, rank_limit=rank_limit, rcond=rcond, squared=True)
-    values = values[: decision.rank]
-    basis = xp.flip(vectors, axis=1)[:, : decision.rank]
-    off = float(xp.linalg.matrix_norm(moments.xx @ basis - basis * values[None, :] ** 2))
+    widest = xp.full_like(squares[:1], moments.largest_row)
+    found = eigenvectors(
+        moments.xx,
+        (n, p),
+        noise=noise_floor(widest, xp.sqrt(squares), storage_eps),
+        rank_limit=rank_limit,
+        rcond=rcond,
+    )
     return Reduced(
         method=METHOD,
         source_ids=source_ids,
         target_ids=target_ids,
         n_rows=n,
-        cut=decision,
-        values=values,
-        basis=basis,
-        projected=(basis.T @ moments.xy) / values[:, None],
+        cut=found.cut,
+        values=found.values,
+        basis=found.vectors,
+        projected=(found.vectors.T @ moments.xy) / found.values[:, None],
         source_mean=moments.mean_x,
         target_mean=moments.mean_y,
-        residual=relative(off, decision.sigma_1**2),
+        residual=found.residual,
         left_out=left_out,
     )
 

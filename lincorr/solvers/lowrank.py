@@ -4,17 +4,19 @@
     pass 2    C = Qᵀ Xc (l, p),   D = Qᵀ Yc (l, q)
 
 From ``Cᵀ = V diag(s) Ûᵀ`` follow V, s and ``A = Ûᵀ D`` of the reduced problem (`reduced.py`), and
-``U = Q Û``. Only one column panel of C is in memory at a time: ``Cᵀ = blockdiag(Q_j) [R_j]`` has the
-singular values and the right singular vectors of the stacked R_j (TSQR), and then
-``V_j = C_jᵀ Û diag(1/s)``. Nothing is squared. Cost ``2 n l (2 p + q)``. After Halko, Martinsson & Tropp,
-SIAM Review 53 (2011), algorithms 4.1 and 4.4.
+``U = Q Û``. Only one column panel of C is in memory at a time: Cᵀ has the singular values and the right
+singular vectors of its triangle R, to which the panels are added one by one (R of ``[R; C_jᵀ]``, sequential
+TSQR), and then ``V_j = C_jᵀ Û diag(1/s)``. Nothing is squared. Cost ``2 n l (2 p + q)``. After Halko,
+Martinsson & Tropp, SIAM Review 53 (2011), algorithms 4.1 and 4.4.
 
 What Q misses is seen with ten more Gaussian columns: by their (4.3), with probability 1 - 10⁻¹⁰,
 
     ‖Xc - Q Qᵀ Xc‖ <= 10 √(2/π) max_i ‖(I - Q Qᵀ) Xc ω_i‖.
 """
 
+import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,20 +65,15 @@ def orthonormal(sketch: Array) -> tuple[Array, float]:
     return Q, 10 * math.sqrt(2 / math.pi) * largest
 
 
-def triangle(panel: Array) -> Array:
-    """Return R_j (min(l, b), l) of a panel C_j (l, b)."""
-    return namespace(panel).linalg.qr(panel.T)[1]
-
-
 def decompose(
-    triangles: Array,
+    panels: Iterable[Array],
     shape: tuple[int, int],
     *,
     noise: float,
     rank_limit: int | None = None,
     rcond: float | None = None,
 ) -> Small:
-    """Decompose C from its stacked triangles (.., l).
+    """Decompose C from its panels C_j (l, b), in their order.
 
     Args:
         shape: (n, p) of X.
@@ -84,16 +81,22 @@ def decompose(
     Raises:
         LincorrError: X has more directions above its noise than the sketch has columns.
     """
-    xp = namespace(triangles)
-    _, values, right_t = xp.linalg.svd(triangles, full_matrices=False)
+    triangle = functools.reduce(_with_panel, panels, None)
+    xp, width = namespace(triangle), triangle.shape[1]
+    _, values, right_t = xp.linalg.svd(triangle, full_matrices=False)
     decision = cut(values, shape, noise=noise, rank_limit=rank_limit, rcond=rcond)
-    width = triangles.shape[1]
     if decision.rank >= width and width < min(shape[0] - 1, shape[1]):
         raise LincorrError(
             f"fit: lowrank looked for {width:,} directions and the logits have more above their noise; "
             "set fit.method to tiled or dual"
         )
     return Small(right_t[: decision.rank, :].T, values[: decision.rank], decision)
+
+
+def _with_panel(triangle: Array | None, panel: Array) -> Array:
+    """Return R of all panels of C before and of this one."""
+    xp = namespace(panel)
+    return xp.linalg.qr(panel.T if triangle is None else xp.concat([triangle, panel.T]))[1]
 
 
 def basis_panel(panel: Array, small: Small) -> Array:

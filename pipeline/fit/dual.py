@@ -7,6 +7,7 @@ import numpy as np
 
 from lincorr.arrays import namespace
 from lincorr.solvers import dual
+from lincorr.solvers.eigen import eigenvectors
 from lincorr.solvers.products import gram_tile
 from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
@@ -44,16 +45,16 @@ def decompose_products(task: TileTask) -> dict[str, Any]:
     """Decompose K; return the rank decision."""
     scratch, panels = opened(task)
     rule = scratch.facts()["rank_rule"]
-    found = dual.decompose(
+    found = eigenvectors(
         dual.double_centre(scratch.put(symmetric(scratch, "products"))),
-        panels.width("X"),
+        (panels.n_rows, panels.width("X")),
         noise=panels.noise(rule["storage_eps"]),
         rank_limit=rule["rank_limit"],
         rcond=rule["rcond"],
     )
     require_rank(found.cut)
     scratch.save("values", found.values)
-    save_left(scratch, found.left)
+    save_left(scratch, found.vectors)
     return {"cut": asdict(found.cut), "residual": found.residual}
 
 

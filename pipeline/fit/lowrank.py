@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lincorr.arrays import add_product, namespace
+from lincorr.arrays import add_product
 from lincorr.solvers import lowrank
 from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.products import gram_tile
@@ -71,10 +71,8 @@ def decompose_core(task: TileTask) -> dict[str, Any]:
     """Decompose C panel by panel; return the rank decision."""
     scratch, panels = opened(task)
     rule = scratch.facts()["rank_rule"]
-    n_panels = scratch.tiles("core")[1]
-    triangles = [lowrank.triangle(scratch.read("core", 0, j)) for j in range(n_panels)]
     found = lowrank.decompose(
-        namespace(*triangles).concat(triangles),
+        scratch.read_ahead("core", [(0, j) for j in range(scratch.tiles("core")[1])]),
         (panels.n_rows, panels.width("X")),
         noise=panels.noise(rule["storage_eps"]),
         rank_limit=rule["rank_limit"],

@@ -264,6 +264,7 @@ def certify(task: TileTask, scratch: Scratch, panels: Panels) -> Done:
     right, weights = probed[:p, :], probed[p:, :]
     norm, penalty = namespace(probed).linalg.matrix_norm, _penalty(scratch)
     off = norm(_gram_times(scratch, panels, weights) + penalty * weights - right)
+    panels.squares.release()  # the last task: this process may go on to other work
     largest = float(scratch.load_host("largest")[0, 0])
     scale = (largest + penalty) * float(norm(weights)) + float(norm(right))
     residual = relative(float(off), scale)

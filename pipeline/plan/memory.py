@@ -26,7 +26,7 @@ _TILES_BESIDE = 8  # tiles that are read ahead, made and written, beside what st
 _LESS_MEMORY = 1.25  # times what a task may hold now: tiles that were cut for more are cut anew
 _PRODUCTS = 8  # square float64 arrays that a study holds at once
 _MOST_STATES = 8192  # whose singular values take a minute or two on two cores
-_EVALUATION = 2  # what evaluation holds, as a multiple of what a fit does
+_EVALUATION = 1.25  # what evaluation holds, as a multiple of what a fit does
 
 
 # --- a task of a fit -----------------------------------------------------------------------------------
@@ -142,7 +142,8 @@ def holds_square(panel: int, tiles: int, column_blocks: int, memory_bytes: int) 
 
 def evaluation_bytes(choices: Iterable[Choice]) -> int:
     """Return what evaluating the in-memory fits of a run holds at most; 0 where there is none."""
-    return _EVALUATION * max((choice.worker_bytes for choice in choices if not choice.out_of_core), default=0)
+    fits = (choice.worker_bytes for choice in choices if not choice.out_of_core)
+    return int(_EVALUATION * max(fits, default=0))
 
 
 def held_out_rows(columns: int | None, memory_bytes: int) -> int:

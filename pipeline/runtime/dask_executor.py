@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -169,7 +169,7 @@ class DaskExecutor:
         """
         self._counted = time.monotonic()
         try:
-            workers = self._client.scheduler_info()["workers"].values()
+            workers = self._workers_there()
         except OSError:  # a scheduler that is gone is told where its tasks end
             return
         if resources:
@@ -228,10 +228,14 @@ class DaskExecutor:
 
     def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
         """Require a GPU for stages that run the model, if any worker declares one."""
-        workers = self._client.scheduler_info()["workers"].values()
-        if not stage.on_device or not any(GPU in worker["resources"] for worker in workers):
+        if not stage.on_device or not any(GPU in worker["resources"] for worker in self._workers_there()):
             return None
         return {GPU: 1 / TASKS_AT_ONCE if stage.overlapping else 1}
+
+    def _workers_there(self) -> Collection[Mapping[str, Any]]:
+        """Return what the scheduler knows of each worker; Dask of early 2026 tells of five unless asked."""
+        found: Mapping[str, Mapping[str, Any]] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return found.values()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -198,7 +198,8 @@ def leased(
         done.set()
         thread.join()
         if not lease.lost:
-            lease.renew(holder="")
+            with suppress(LincorrError):  # what was done is done, and the lock ends by itself
+                lease.renew(holder="")
 
 
 @contextmanager

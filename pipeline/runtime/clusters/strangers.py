@@ -23,8 +23,8 @@ class Asked(Protocol):
         """Run a function on the scheduler."""
         ...
 
-    def scheduler_info(self) -> Mapping[str, Any]:
-        """Return what the scheduler knows of its workers."""
+    def scheduler_info(self, *, n_workers: int) -> Mapping[str, Any]:
+        """Return what the scheduler knows of so many of its workers; -1: of all."""
         ...
 
 
@@ -73,7 +73,7 @@ def deadly_settings(client: Asked, model_bytes: int) -> Iterator[str]:
             f"may be; start it with distributed.scheduler.worker-ttl: {WORKER_TTL // 60} minutes"
         )
     needed = model_bytes + BYTES_BESIDE_MODEL
-    workers = client.scheduler_info()["workers"]
+    workers = client.scheduler_info(n_workers=-1)["workers"]
     low = {name: worker["memory_limit"] for name, worker in workers.items() if worker["memory_limit"]}
     low = {name: limit for name, limit in low.items() if limit < needed}
     if low:

@@ -187,6 +187,10 @@ def test_chance_is_what_all_orders_of_the_weights_give(truth: dict[int, list[int
         assert hits(orders[0], truth, ks=(k,)).chance[k] == pytest.approx(np.mean(rates))
 
 
+def test_weights_that_are_no_numbers_are_no_hits():
+    assert hits(np.full((2, 4), np.nan), {0: [1], 1: [2]}, ks=(1, 3)).at == {1: 0.0, 3: 0.0}
+
+
 def test_more_places_than_columns_are_always_hit() -> None:
     found = hits(WEIGHTS, {0: [3]}, ks=(5,))
     assert found.at == found.chance == {5: 1.0}

@@ -16,6 +16,7 @@ from lincorr.arrays import (
 )
 from lincorr.solvers import dual, gram, lowrank
 from lincorr.solvers.cutoff import EPS64, noise_floor
+from lincorr.solvers.eigen import eigenvectors
 from lincorr.solvers.products import gram_tile
 from lincorr.solvers.reduced import LeaveOneOut, Reduced, leave_one_out_block, scored_outputs
 from tests.lincorr.solvers.problems import Floats, Put, centred, constant_column, duplicate_column, matrix
@@ -147,10 +148,10 @@ def by_dual(problem: Case, put: Put, *, size: int = 7, **options: Any) -> Reduce
     columns = parts(x.shape[1], size)
     panels = [x[:, block] for block in columns]
     products = gram_tile((panel.T, panel.T) for panel in panels)
-    found = dual.decompose(dual.double_centre(products), x.shape[1], noise=noise_of(problem), **options)
+    found = eigenvectors(dual.double_centre(products), x.shape, noise=noise_of(problem), **options)
     xp = namespace(x)
-    basis = xp.concat([dual.basis_panel(panel, found.left, found.values) for panel in panels], axis=0)
-    return reduced(dual.METHOD, problem, x, y, found.left, found.values, found.cut, basis, found.residual)
+    basis = xp.concat([dual.basis_panel(panel, found.vectors, found.values) for panel in panels], axis=0)
+    return reduced(dual.METHOD, problem, x, y, found.vectors, found.values, found.cut, basis, found.residual)
 
 
 def by_lowrank(problem: Case, put: Put, *, size: int = 7, width: int = 70, **options: Any) -> Reduced:
@@ -167,8 +168,7 @@ def by_lowrank(problem: Case, put: Put, *, size: int = 7, width: int = 70, **opt
     )
     Q, missed = lowrank.orthonormal(sketch)
     panels = [Q.T @ x[:, block] for block in columns]
-    triangles = xp.concat([lowrank.triangle(panel) for panel in panels], axis=0)
-    small = lowrank.decompose(triangles, problem.source.shape, noise=noise_of(problem), **options)
+    small = lowrank.decompose(iter(panels), problem.source.shape, noise=noise_of(problem), **options)
     basis = xp.concat([lowrank.basis_panel(panel, small) for panel in panels], axis=0)
     return reduced(lowrank.METHOD, problem, x, y, Q @ small.rotation, small.values, small.cut, basis, missed)
 

@@ -161,3 +161,4 @@ def test_a_task_holds_no_more_than_it_may_with_all_that_is_read_ahead(
         *("measure TileTask", "factor SweepTask", "factor FactorTask", "solve SolveTask", "certify TileTask")
     }
     assert max(weighing.most.values()) <= memory
+    assert tracemalloc.get_traced_memory()[0] < 4 * 8 * width**2  # no tiles stay in this process

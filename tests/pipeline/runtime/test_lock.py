@@ -84,6 +84,19 @@ def test_a_run_whose_file_was_taken_over_stops(store: str) -> None:
     assert lock_path(store).read_bytes() == b"theirs"
 
 
+@pytest.mark.parametrize("store", ["ENOLCK"], indirect=True)
+def test_a_lock_that_cannot_be_released_hides_no_interrupt(store: str) -> None:
+    """It ends by itself."""
+
+    def lose_the_file() -> None:
+        lock_path(store).unlink()
+        lock_path(store).mkdir()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), sole_writer(store):
+        lose_the_file()
+
+
 @pytest.mark.parametrize("left", [None, b"", b'{"holder": "x", "token": "", "renewed": 0, "seconds": 1}'])
 def test_of_many_who_try_at_once_one_gets_the_file(
     left: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

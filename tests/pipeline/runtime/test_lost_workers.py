@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, get_worker
 
 from lincorr.errors import BadInput, LincorrError
 from pipeline.config import ClusterSettings
@@ -19,6 +19,7 @@ from pipeline.runtime import attendance, dask_executor, deaths
 from pipeline.runtime.attendance import Attendance
 from pipeline.runtime.clusters import strangers
 from pipeline.runtime.clusters.strangers import deadly_settings
+from pipeline.runtime.clusters.worker_settings import GPU
 from pipeline.runtime.dask_executor import DaskExecutor, open_executor
 from pipeline.runtime.deaths import Deaths, deaths_told
 from pipeline.runtime.executor import Stage
@@ -145,6 +146,57 @@ def test_a_first_worker_that_never_comes_is_waited_for_only_so_long(scheduler):
     ):
         pass
     assert f"Waiting for the first worker: `dask worker {scheduler[1]}` starts one" in said
+
+
+def test_a_worker_that_dies_with_its_results_is_not_waited_for_without_end(scheduler, monkeypatch):
+    """The last one, between the end of a task and its receipt: Dask's own `gather` has no end then."""
+    monkeypatch.setattr(dask_executor, "_COUNT_WORKERS", 0.2)
+    monkeypatch.setattr(attendance, "_GRACE", 0.3)
+    settings = ClusterSettings(kind="address", address=scheduler[1], wait=1 / 60)
+    ended: list[BaseException] = []
+    with Client(scheduler[1]) as client:
+        client.wait_for_workers(1, timeout=PATIENCE)
+
+    def run() -> None:
+        with open_executor(settings, model_bytes=1, tell=lambda _: None) as executor:
+            assert isinstance(executor, DaskExecutor)
+            client, gather = executor._client, executor._client.gather
+
+            def without_workers(*futures: Any, **options: Any) -> Any:
+                end_all()
+                while client.nthreads():
+                    time.sleep(0.05)
+                return gather(*futures, **options)
+
+            monkeypatch.setattr(client, "gather", without_workers)
+            try:
+                executor.run(Stage("lost", lambda task: task, [0]))
+            except LincorrError as problem:
+                ended.append(problem)
+
+    thread = threading.Thread(target=run, daemon=True)  # it would wait for ever
+    thread.start()
+    thread.join(PATIENCE)
+    (problem,) = ended
+    assert str(problem).startswith("cluster.wait: the only worker is gone for ")
+
+
+def test_all_workers_count_whatever_dask_tells_without_being_asked(monkeypatch):
+    """Dask of early 2026, which dask-cuda 26.2 wants, tells of five."""
+    told = Client.scheduler_info
+    monkeypatch.setattr(Client, "scheduler_info", lambda self, n_workers=5: told(self, n_workers=n_workers))
+    here = {"host": "127.0.0.1", "dashboard": False}
+    workers: dict[int, Any] = {
+        i: {"cls": Worker, "options": here | ({"resources": {GPU: 1}} if i == 6 else {})} for i in range(7)
+    }
+    with SpecCluster(workers, {"cls": Scheduler, "options": here}) as cluster, Client(cluster) as client:
+        executor = DaskExecutor(client)
+        stage = Stage("all", lambda task: get_worker().name, range(3), overlapping=True, on_device=True)
+        assert executor.run(stage) == [6, 6, 6]
+        executor.wait_for_a_worker()
+        assert executor._window(1) == 7
+        *_, line = deadly_settings(client, 10**15)
+        assert "and 4 more" in line
 
 
 # They cannot do the work
