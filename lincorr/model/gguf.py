@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -44,10 +45,15 @@ def conversion_folder(gguf: Path, cache: str | None) -> Path:
     Args:
         cache: folder for converted models; None is the user's cache folder.
     """
-    models = Path(cache or platformdirs.user_cache_path("lincorr")) / "models"
+    models, state = Path(cache or platformdirs.user_cache_path("lincorr")) / "models", gguf.stat()
+    return models / f"{gguf.stem}-{_digest(gguf, state.st_size, state.st_mtime_ns)}"
+
+
+@lru_cache
+def _digest(gguf: Path, _size: int, _changed: int) -> str:
+    """The beginning of a file's SHA-256; a run asks for it six times, and a file may have many gigabytes."""
     with gguf.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return models / f"{gguf.stem}-{digest}"
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def convert(gguf: Path, folder: Path) -> Path:

@@ -1,9 +1,11 @@
 """What conversions of GGUF files leave in the cache."""
 
+import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,3 +68,23 @@ def test_other_users_of_a_cache_can_read_a_conversion(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (folder, *folder.iterdir()))
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, hashed, plain = tmp_path / "small.gguf", [], hashlib.file_digest
+
+    def counted(*arguments: Any) -> Any:
+        hashed.append(arguments)
+        return plain(*arguments)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+
+    def folder() -> Path:
+        return gguf.conversion_folder(file, str(tmp_path))
+
+    file.write_bytes(b"one")
+    first = folder()
+    assert folder() == first
+    file.write_bytes(b"another")
+    assert folder() != first
+    assert len(hashed) == 2
