@@ -8,8 +8,10 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import platformdirs
 import psutil
@@ -43,10 +45,15 @@ def conversion_folder(gguf: Path, cache: str | None) -> Path:
     Args:
         cache: folder for converted models; None is the user's cache folder.
     """
-    models = Path(cache or platformdirs.user_cache_path("lincorr")) / "models"
+    models, state = Path(cache or platformdirs.user_cache_path("lincorr")) / "models", gguf.stat()
+    return models / f"{gguf.stem}-{_digest(gguf, state.st_size, state.st_mtime_ns)}"
+
+
+@lru_cache
+def _digest(gguf: Path, _size: int, _changed: int) -> str:
+    """The beginning of a file's SHA-256; a run asks for it six times, and a file may have many gigabytes."""
     with gguf.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return models / f"{gguf.stem}-{digest}"
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def convert(gguf: Path, folder: Path) -> Path:
@@ -60,14 +67,17 @@ def convert(gguf: Path, folder: Path) -> Path:
     if folder.is_dir():
         return folder
     cache = folder.parent
+    partial = cache / f"{_partial_of_host()}{os.getpid()}-{uuid4().hex}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(cache)
-        partial = Path(tempfile.mkdtemp(prefix=f"{_partial_of_host()}{os.getpid()}-", dir=cache))
+        partial.mkdir()
     except OSError as problem:
         raise BadInput(f"model.cache: {str(cache)!r} cannot be written ({problem})") from None
     try:
         _write_converted(gguf, partial)
+        for file in partial.iterdir():  # safetensors keeps its own from other users of the cache
+            file.chmod(partial.stat().st_mode & 0o666)
         os.replace(partial, folder)
     except OSError:
         if not folder.is_dir():  # otherwise another process was faster
@@ -133,8 +143,14 @@ def _write_converted(gguf: Path, folder: Path) -> None:
     # The weights are plain float32 now; transformers refuses to save a model that it calls quantised.
     model.hf_quantizer = None
     del model.config.quantization_config
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    try:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except Exception as problem:  # of a full disk, safetensors raises a class of its own
+        raise BadInput(
+            f"model.cache: {str(folder.parent)!r} cannot be written ({in_one_line(problem)}); free space "
+            "there, or name another folder"
+        ) from problem
 
 
 def _put(file: Path, folder: Path) -> None:

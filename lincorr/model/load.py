@@ -133,4 +133,5 @@ def release_model() -> None:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(spec: ModelSpec) -> "LanguageModel":
+    _loaded.cache_clear()  # before another is loaded: memory for two is nobody's plan
     return load_model(spec)

@@ -11,6 +11,8 @@ from lincorr.readout import Readout
 _SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 # Names of what logits are multiplied by (Cohere, Falcon-H1) or divided by (Granite, Inkling), with its power.
 _SCALES = {"logit_scale": 1, "lm_head_multiplier": 1, "logits_scaling": -1, "logits_mup_width_multiplier": -1}
+# Architectures with another power: MPT's scale, at times a word, is in its configuration only.
+_OTHERWISE = {"hyperclovax": {"logits_scaling": 1}, "mpt": {"logit_scale": 0}}
 
 
 def find_decoder(model: Any) -> Any:
@@ -74,8 +76,10 @@ def _rows(head: Any, model: Any) -> Any:
 
 def _scale(config: Any) -> float:
     """Return what a model's logits are multiplied by, off its configuration."""
-    powers = _SCALES | ({"logits_scaling": 1} if config.model_type == "hyperclovax" else {})
-    return math.prod(float(getattr(config, name, None) or 1.0) ** power for name, power in powers.items())
+    powers = _SCALES | _OTHERWISE.get(config.model_type, {})
+    return math.prod(
+        float(getattr(config, name, None) or 1.0) ** power for name, power in powers.items() if power
+    )
 
 
 def softcap(config: Any) -> float | None:

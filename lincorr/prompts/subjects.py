@@ -72,21 +72,18 @@ def vocabulary_subjects(
         n_rows: of the model's embedding; it knows no tokens from there on. None: it knows all.
 
     Raises:
-        BadInput: `count` is more than the number of eligible tokens.
+        BadInput: `count` is more than the number of eligible tokens, or there are none.
     """
     texts = token_texts(tokenizer)[:n_rows]
     every_class = token_classes(tokenizer, texts)
     eligible = np.array([i for i, c in enumerate(every_class) if c in classes], dtype=np.int64)
-    if count is None:
-        ids = eligible
-    else:
-        if count > len(eligible):
-            raise BadInput(
-                f"subjects.count: {count} is more than the {len(eligible)} tokens of class "
-                f"{', '.join(classes)} in the vocabulary of {len(texts)}; ask for fewer, or add to "
-                f"subjects.classes ({', '.join(TOKEN_CLASSES)})"
-            )
-        ids = np.random.default_rng(seed).permutation(eligible)[:count]
+    if (count or 1) > len(eligible):
+        raise BadInput(
+            f"subjects.count: {count or 1} is more than the {len(eligible)} tokens of class "
+            f"{', '.join(classes)} in the vocabulary of {len(texts)}; ask for fewer, or add to "
+            f"subjects.classes ({', '.join(TOKEN_CLASSES)})"
+        )
+    ids = eligible if count is None else np.random.default_rng(seed).permutation(eligible)[:count]
     tally = Counter(c for c in every_class if c and c not in classes)
     return _of_tokens(ids, texts, every_class, {str(c): n for c, n in tally.items()})
 
@@ -126,7 +123,7 @@ def string_subjects(texts: Sequence[str]) -> Subjects:
 
 
 def extreme_subjects(tokenizer: Tokenizer, subjects: Subjects) -> Subjects:
-    """Return the first subject, and the one with the fewest tokens and the one with the most."""
+    """Return the first of some subjects, and the one with the fewest tokens and the one with the most."""
     counts = [1] * len(subjects)
     if STRING in subjects.ids:
         counts = token_counts(tokenizer, subjects.texts)

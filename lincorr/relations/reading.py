@@ -21,7 +21,7 @@ YAML file), or a list of words. ``truth`` is the same with pairs in place of wor
 the file, the setting, its value, and what to do about it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -114,13 +114,22 @@ def _read_file(path: Path, declared: Declarations) -> None:
     """Add one file's templates, paraphrases and relations to those read before it."""
     root = Setting(path, "", read_yaml(path)).section(("templates", "paraphrases", "relations"))
     for setting in root.get("templates", Setting(path, "templates", {})).entries():
+        _refuse_twin(setting, declared.templates)
         _add_template(setting, Template(setting.name, _template_text(setting)), declared.templates)
     for setting in root.get("paraphrases", Setting(path, "paraphrases", {})).entries():
         _add_wordings(setting, declared)
     for setting in root.get("relations", Setting(path, "relations", {})).entries():
+        _refuse_twin(setting, declared.relations)
         relation = _relation(setting, declared.templates)
         if declared.relations.setdefault(relation.name, relation) != relation:
             setting.refuse(f"{relation.name!r} is already another relation: choose another name")
+
+
+def _refuse_twin(setting: Setting, names: Iterable[str]) -> None:
+    """Refuse a name that is another but for capitals: both would be one folder on many a Mac and Windows."""
+    name = setting.name
+    if twin := next((other for other in names if other != name and other.lower() == name.lower()), None):
+        setting.refuse(f"{name!r} differs from {twin!r} in capitals only: choose another name")
 
 
 def _add_template(setting: Setting, template: Template, templates: dict[str, Template]) -> None:

@@ -1,7 +1,8 @@
 """Copy a store to another place, folder or bucket, file by file, and check what has arrived.
 
-The root's zarr.json, which makes a store of the files, is written last. Until then it says which store is
-being copied: a copy that is killed is no store, and the same copy goes on with the files that are missing.
+The root's zarr.json, which makes a store of the files, is written last, after they were checked. Until then
+it says which store is being copied: a copy that is killed is no store, and the same copy goes on with what is
+missing.
 """
 
 import asyncio
@@ -58,19 +59,20 @@ def copy_store(
 
     Raises:
         BadInput: there is no store at `source`, or `target` has a store or anything but an unfinished copy.
-        LincorrError: what arrived is not what was sent, while `source` is intact.
+        LincorrError: what arrived is not what was sent, while `source` is intact; it is no store then.
     """
     made = require_free(source, target)
     here, there = open_location(source), open_location(target)
     present = set(sync(_keys(there)))
-    zarr.open_group(there, mode="a", zarr_format=3).attrs[_BEGUN] = made
+    root = zarr.open_group(there, mode="a", zarr_format=3)
+    root.attrs[_BEGUN] = made
+    sync(_delete_others(there, present, files))  # of maps, say, that were fitted anew since it was begun
     sizes = sync(_copy_all(here, there, [key for key in files if key != _ROOT], present, advance))
-    sizes += sync(_copy_all(here, there, [_ROOT], set(), advance))
-    faults = LogitStore.open(target).verify()
+    root.metadata.attributes["lincorr"] = _state(source)  # here, not there: to read the copy as a store
+    faults = LogitStore(target, root).verify()
     if faults and not LogitStore.open(source).verify():
-        raise LincorrError(
-            f"store copy: {target!r} is not what was sent ({faults[0]}); delete it and copy again"
-        )
+        raise LincorrError(f"store copy: {target!r} is not what was sent ({faults[0]}); copy it again")
+    sizes += sync(_copy_all(here, there, [_ROOT], set(), advance))
     return Copied(len(sizes), sum(size for size, _ in sizes), sum(new for _, new in sizes), tuple(faults))
 
 
@@ -84,8 +86,7 @@ def require_free(source: str, target: str) -> str:
         BadInput: there is no store at `source`, or something else at `target`.
     """
     LogitStore.open(source)  # refused here
-    state: Any = zarr.open_group(open_location(source), mode="r", zarr_format=3).attrs["lincorr"]
-    made = seal(state["identity"])
+    made = seal(_state(source)["identity"])
     if LogitStore.exists(target):
         raise BadInput(
             f"store copy: there is a store at {target!r}; name another place, or add to it by `lincorr store "
@@ -102,8 +103,27 @@ def require_free(source: str, target: str) -> str:
     return made
 
 
+def _state(source: str) -> Any:
+    return zarr.open_group(open_location(source), mode="r", zarr_format=3).attrs["lincorr"]
+
+
 async def _keys(store: Any) -> list[str]:
     return sorted([key async for key in store.list() if not is_left_over(key)])
+
+
+async def _delete_others(store: Any, present: set[str], files: Sequence[str]) -> None:
+    """Delete what is present and not among the files, with the folders that would be left empty."""
+    kept = {prefix for key in files for prefix in _prefixes(key)}
+    for name in sorted(
+        {next(p for p in _prefixes(key) if p not in kept) for key in present.difference(files)}
+    ):
+        await (store.delete(name) if name in present else store.delete_dir(name))
+
+
+def _prefixes(key: str) -> list[str]:
+    """The folders that a file is in, from the outermost on, and the file itself."""
+    parts = key.split("/")
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
 
 
 async def _copy_all(
@@ -126,4 +146,9 @@ async def _copy_all(
                 advance(1)
         return len(data), new
 
-    return list(await asyncio.gather(*map(copied, keys)))
+    tasks = [asyncio.ensure_future(copied(key)) for key in keys]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()  # once one has failed, nothing more is written

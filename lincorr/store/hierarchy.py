@@ -78,12 +78,15 @@ class Hierarchy:
     # --- nodes ------------------------------------------------------------------------------------
 
     def names(self, key: str) -> list[str]:
-        """Return the names of the folders in a group, in order, whether or not they can be read."""
+        """Return the names of the folders in a group, in order, whether or not they can be read.
+
+        None of ours begins with a dot, as those do that file managers leave (.DS_Store).
+        """
 
         async def listed() -> list[str]:
             return [name async for name in self.group.store.list_dir(key)]
 
-        return sorted(name for name in sync(listed()) if name != "zarr.json")
+        return sorted(name for name in sync(listed()) if name != "zarr.json" and name[0] != ".")
 
     def attributes(self, key: str) -> dict[str, Any] | None:
         """Return the attributes of a group or array; None where there is none.

@@ -229,6 +229,10 @@ class _Explained(WrapperStore[Any]):
         with _explaining(self._url):
             return bool(await self._store.exists(key))
 
+    async def getsize(self, key: str) -> int:
+        with _explaining(self._url):
+            return await self._store.getsize(key)  # Zarr's own wrapper would read it whole
+
     async def set(self, key: str, value: Any) -> None:
         with _explaining(self._url, writing=True):
             await self._store.set(key, value)

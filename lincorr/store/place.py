@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 
 from lincorr.errors import BadInput
 from lincorr.store.chunks import create_table
@@ -31,7 +32,8 @@ def require_place(url: str) -> None:
             raise BadInput(f"store: {url!r} lies inside another, {str(outer)!r}; name a place outside of it")
         if not next((path for path in above if os.path.lexists(path)), Path("/")).is_dir():
             raise BadInput(f"store: {url!r} lies below a file; name another place")
-    if not ((is_remote(url) or _holds_metadata_only(Path(url))) and _is_begun(url)):
+    is_free = sync(_has_metadata_only(url)) if is_remote(url) else _holds_metadata_only(Path(url))
+    if not (is_free and _is_begun(url)):
         raise BadInput(f"store: {url!r} already exists and is not a lincorr store; name another")
 
 
@@ -56,6 +58,18 @@ def make_groups(url: str) -> zarr.Group:
 def clear_place(url: str) -> None:
     """Delete what is in a store's place, so that another can be made there."""
     zarr.open_group(open_location(url), mode="w", zarr_format=3)
+
+
+async def _has_metadata_only(url: str) -> bool:
+    """Whether a URL has no object but Zarr's metadata where a store has it.
+
+    Others would be deleted with a store that fails before its first shard.
+    """
+    async for key in open_location(url).list():
+        folder, _, name = key.rpartition("/")
+        if not _METADATA.fullmatch(name) or folder.partition("/")[0] not in ("", *GROUPS):
+            return False
+    return True
 
 
 def _holds_metadata_only(folder: Path) -> bool:

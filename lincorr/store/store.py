@@ -182,16 +182,16 @@ class LogitStore(Shown):
         return self._hierarchy.n_subjects
 
     def subjects(self, rows: slice | NDArray[np.int64] | None = None) -> Subjects:
-        """Return the subjects of `rows`, or all of them.
+        """Return the subjects of `rows`, or all of them; a slice is meant as NumPy means it.
 
         Raises:
             StoreDamaged: their table is damaged.
         """
         # a slice, such as a shard, is read without the rest: a task must not cost what all subjects cost
-        part, chosen = (rows, slice(None)) if isinstance(rows, slice) else (slice(0, self.n_subjects), rows)
+        part = slice(*(rows if isinstance(rows, slice) else slice(None)).indices(self.n_subjects))
+        chosen = slice(None) if rows is None or isinstance(rows, slice) else rows
         ids, texts, classes = (
-            self._hierarchy.table(f"subjects/{name}", part)[slice(None) if chosen is None else chosen]
-            for name in ("id", "text", "class")
+            self._hierarchy.table(f"subjects/{name}", part)[chosen] for name in ("id", "text", "class")
         )
         return Subjects(ids.astype(np.int64), tuple(map(str, texts)), tuple(map(str, classes)), {})
 
@@ -323,8 +323,17 @@ class LogitStore(Shown):
 
         Raises:
             StoreDamaged: their table is damaged.
+            BadInput: there is no such template.
         """
-        return self._hierarchy.table(f"columns/{name}/id")
+        try:
+            return self._hierarchy.table(f"columns/{name}/id")
+        except StoreDamaged:
+            known = [template.name for template in self.templates()]
+            if name in known:
+                raise
+            raise BadInput(
+                f"store: {self.url!r} has no template {name!r}; it has {', '.join(known) or 'none'}"
+            ) from None
 
     # --- logits and hidden states -----------------------------------------------------------------
 
@@ -333,7 +342,10 @@ class LogitStore(Shown):
 
         Raises:
             StoreDamaged: a row is missing or damaged.
+            BadInput: hidden states are not stored.
         """
+        if not self.identity.hidden:
+            raise BadInput(f"store: {self.url!r} has no hidden states; extract another with store.hidden")
         return self.shards.read_rows("hidden", name, rows)
 
     def logits(self, name: str, ids: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.floating]:
@@ -343,15 +355,17 @@ class LogitStore(Shown):
 
         Raises:
             StoreDamaged: a row is missing or damaged.
-            BadInput: a column is not stored, nor are hidden states.
+            BadInput: a column is not stored, nor are hidden states, or there is no such token.
         """
         stored = self.column_ids(name)
         if np.array_equal(stored, ids):
             return self.shards.read_rows("logits", name, rows)
-        order = np.argsort(stored, kind="stable")
-        position = order[np.searchsorted(stored, ids, sorter=order).clip(max=len(stored) - 1)]
-        if np.array_equal(stored[position], ids):
-            return self.shards.read_rows("logits", name, rows)[:, position]
+        position = {token: column for column, token in enumerate(stored.tolist())}
+        columns = [position.get(token) for token in ids.tolist()]
+        if None not in columns:
+            return self.shards.read_rows("logits", name, rows)[:, columns]
+        if odd := [token for token in ids.tolist() if not 0 <= token < self.identity.vocabulary_size]:
+            raise BadInput(f"store: the model in {self.url!r} has no token {odd[0]}; name other ids")
         if not self.identity.hidden:
             raise BadInput(
                 f"store: {self.url!r} has neither these logits of template {name!r} nor hidden "

@@ -175,7 +175,8 @@ def _opened(url: str, fingerprint: Fingerprint) -> tuple[LogitStore, Readout | N
 @functools.lru_cache(maxsize=1)
 def on_copy(spec: ModelSpec, options: Options[T_co]) -> tuple[T_co, Tokenizer]:
     """Return what asks a copy of the model, and the tokenizer; one copy is held at a time."""
-    release_model()  # extraction's own
+    release_model()  # extraction's own,
+    on_copy.cache_clear()  # and the copy before
     model = load_model(spec)
     return options.on(model), model.tokenizer
 

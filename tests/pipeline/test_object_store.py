@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import yaml
 
+from lincorr.errors import BadInput
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.store import locations
 from lincorr.store.locations import SharedObject
@@ -31,6 +32,7 @@ from pipeline.fit.inputs import FitInputs
 from pipeline.fit.relation import fit_relation
 from pipeline.plan import memory as rules
 from pipeline.runtime.executor import Serial
+from tests.lincorr.store.small_store import IDENTITY
 from tests.pipeline.fit.relations import chosen, planted_relation
 from tests.stores import arrays
 
@@ -183,6 +185,17 @@ def test_no_such_bucket(flags, capsys):
     code, line = refusal(flags, "s3://nowhere/run.zarr", capsys)
     assert code == 2, line
     assert "there is no bucket for 's3://nowhere/run.zarr'; create it, or name another" in line
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("place", ["s3://runs/thesis", "s3://runs"])
+def test_objects_of_somebody_else_are_not_taken_over(place, endpoint):
+    """A store that fails before its first shard is deleted again, with all that is under its URL."""
+    client = boto3.client("s3", endpoint_url=endpoint)
+    client.put_object(Bucket="runs", Key="thesis/logits/chapter.tex", Body=b"years of work")
+    with pytest.raises(BadInput, match="already exists and is not a lincorr store; name another"):
+        LogitStore.create(place, IDENTITY)
+    assert client.list_objects_v2(Bucket="runs", Prefix="thesis/")["KeyCount"] == 1
 
 
 @pytest.mark.usefixtures("s3")

@@ -43,19 +43,21 @@ class City:
 def cities() -> tuple[City, ...]:
     """Cities of at least TRUTH_POPULATION and all capitals, by population, descending.
 
-    A name that several cities share means the most populous: no name occurs twice.
+    A name that several cities share means the most populous, or the one that `aliases` says: no name occurs
+    twice.
     """
-    further = dict(aliases()["cities"])
+    further, meant = dict(aliases()["cities"]), aliases()["meant"]
     taken: set[str] = set(aliases()["disregarded"])
     found: list[City] = []
     known = countries_by_code()
     for record in sorted(geonames("cities").values(), key=lambda city: -city["population"]):
-        if record["countrycode"] not in known:
+        code = record["countrycode"]
+        if code not in known:
             continue
         spelt = spellings((tidy(record["name"]), *further.pop(record["name"], ())))
-        names = tuple(name for name in spelt if name not in taken)
+        names = tuple(name for name in spelt if name not in taken and meant.get(name, code) == code)
         taken.update(names)
-        capital = any(name in known[record["countrycode"]].capitals for name in names)
+        capital = any(name in known[code].capitals for name in spelt)  # San José, where San Jose is taken
         if names and (capital or record["population"] >= TRUTH_POPULATION):
             found.append(_city(record, names, tuple(_homes(record)), capital=capital))
     return tuple(found)

@@ -1,6 +1,8 @@
 """Where models come from, what identifies them, and what is refused."""
 
+import gc
 import shutil
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from lincorr.model.checks import check_readout
 from lincorr.model.device import resolve_device, resolve_dtype
 from lincorr.model.files import ModelSpec, float32_bytes, is_adapter, locate, model_name, needs_conversion
 from lincorr.model.fingerprint import fingerprint_of
+from lincorr.model.language_model import LanguageModel
 from lincorr.model.load import (
     load_config,
     load_model,
@@ -83,6 +86,22 @@ def test_a_process_loads_a_model_once_until_it_lets_go(toy_model: Path) -> None:
     assert shared_model(replace(spec, dtype="float32")) is first
     release_model()
     assert shared_model(spec) is not first
+
+
+@pytest.mark.usefixtures("_no_shared_model")
+def test_a_process_lets_go_of_a_model_before_it_loads_another(
+    toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec(str(toy_model), device="cpu")
+    first = weakref.ref(shared_model(spec))
+
+    def loading(another: ModelSpec) -> LanguageModel:
+        gc.collect()
+        assert first() is None
+        return load_model(another)
+
+    monkeypatch.setattr("lincorr.model.load.load_model", loading)
+    assert shared_model(replace(spec, dtype="bfloat16")).dtype == "bfloat16"
 
 
 # --- what is no model ---------------------------------------------------------------------------------

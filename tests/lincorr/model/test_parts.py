@@ -23,6 +23,9 @@ CONFIGS = {
     "its own base model": lambda: transformers.Llama4TextConfig(**SIZES, intermediate_size_mlp=32),
     "divided": lambda: transformers.GraniteConfig(**SIZES, logits_scaling=4.0),
     "multiplied": lambda: transformers.HyperCLOVAXConfig(**SIZES, logits_scaling=4.0),
+    "said to be scaled, by a word, and is not": lambda: transformers.MptConfig(
+        vocab_size=64, d_model=16, n_heads=2, n_layers=1, logit_scale="inv_sqrt_d_model"
+    ),
     "capped": lambda: transformers.Gemma2Config(**SIZES, final_logit_softcapping=2.0),
 }
 

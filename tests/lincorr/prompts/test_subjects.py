@@ -77,6 +77,12 @@ def test_more_than_there_are_is_refused(tokenizer: Any) -> None:
     assert refusal(problem).startswith("subjects.count: 10000 is more than the ")
 
 
+def test_all_of_none_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(BadInput) as problem:
+        vocabulary_subjects(tokenizer, None, classes=("added",))
+    assert "0 tokens of class added" in refusal(problem)
+
+
 def test_given_ids_are_kept_in_order_with_repeats(tokenizer: Any) -> None:
     ids = tokenizer.convert_tokens_to_ids(["ĠTokyo", "ĠParis", "ĠTokyo"])
     subjects = token_subjects(tokenizer, ids)

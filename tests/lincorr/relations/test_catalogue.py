@@ -53,6 +53,15 @@ def test_lists_may_be_files_beside_the_catalogue(tmp_path, monkeypatch):
     assert relation.truth == (("Tokyo", "Japan"), ("Kyoto", "Japan"))
 
 
+@pytest.mark.parametrize(
+    ("name", "twin"), [("beast", "City"), ("pet-sound", "City-Country"), ("sound", "Beast")]
+)
+def test_a_name_that_only_capitals_tell_from_another_is_refused(tmp_path, name, twin):
+    """City and city are one folder of a store where a file system does not tell them apart."""
+    path = write(tmp_path / "own.yaml", OWN.replace(f"  {name}:", f"  {twin}:"))
+    refusal(path, twin, "in capitals only")
+
+
 def test_a_users_relation_may_use_shipped_tables_and_leave_truth_out(tmp_path):
     path = write(
         tmp_path / "own.yaml",

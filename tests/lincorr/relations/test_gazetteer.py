@@ -43,6 +43,8 @@ FACTS = [
     ("city-country", "Lodz", "Poland"),
     ("city-country", "New York", "United States"),
     ("city-country", "Canberra", "Australia"),
+    ("city-country", "Valencia", "Spain"),
+    ("city-country", "San José", "Costa Rica"),
     ("city-continent", "Berlin", "Europe"),
     ("city-continent", "Cairo", "Africa"),
     ("city-continent", "Istanbul", "Asia"),
@@ -57,6 +59,7 @@ FACTS = [
     ("country-continent", "Brazil", "South America"),
     ("country-continent", "Brazil", "America"),
     ("country-continent", "Russia", "Asia"),
+    ("country-continent", "East Timor", "Asia"),
     ("country-capital", "Japan", "Tokyo"),
     ("country-capital", "Australia", "Canberra"),
     ("country-capital", "USA", "Washington"),
@@ -70,6 +73,8 @@ FACTS = [
     ("country-currency", "China", "Yuan"),
     ("country-currency", "England", "Pound"),
     ("country-currency", "Poland", "Zloty"),
+    ("country-currency", "Saudi Arabia", "Riyal"),
+    ("country-currency", "Iran", "Rial"),
     ("country-language", "Brazil", "Portuguese"),
     ("country-language", "Norway", "Norwegian"),
     ("country-language", "Iran", "Persian"),
@@ -80,6 +85,7 @@ FACTS = [
     ("country-country-fr", "Germany", "Allemagne"),
     ("country-country-fr", "England", "Angleterre"),
     ("country-country-fr", "Myanmar", "Birmanie"),
+    ("country-country-fr", "Vietnam", "Vietnam"),
     ("country-country-de", "Germany", "Deutschland"),
     ("country-country-de", "France", "Frankreich"),
     ("country-country-de", "UK", "Großbritannien"),
@@ -120,6 +126,7 @@ FALSE = [
     ("city-country", "London", "Canada"),  # London, Ontario is the smaller one
     ("city-country", "Birmingham", "United States"),
     ("city-country", "Santiago", "Cuba"),
+    ("city-country", "Valencia", "Venezuela"),
     ("city-country", "Edinburgh", "England"),
     ("city-country", "Chicago", "United"),
     ("city-country", "Seoul", "South"),
@@ -130,6 +137,7 @@ FALSE = [
     ("country-capital", "USA", "New York"),
     ("country-language", "Brazil", "Spanish"),
     ("country-currency", "UK", "Euro"),
+    ("country-currency", "Saudi Arabia", "Rial"),
     ("city-city-de", "Munich", "Munich"),
     ("city-city-es", "Cairo", "El Cairo"),  # "El" would stand for it
     ("city-city-zh", "Tokyo", "東京"),
@@ -151,7 +159,7 @@ def test_near_misses_are_wrong(table, source, target):
 @pytest.mark.parametrize(
     ("table", "names"),
     [
-        ("cities", ["Tokyo", "New York City", "NYC", "São Paulo", "Sao Paulo", "Bern", "Bombay"]),
+        ("cities", ["Tokyo", "New York City", "NYC", "São Paulo", "Sao Paulo", "Bern", "Bombay", "San José"]),
         ("countries", ["China", "America", "USA", "England", "Britain", "UK", "Holland", "Korea"]),
         ("continents", ["Asia", "Africa", "Europe", "America", "Oceania", "Australia"]),
         ("capitals", ["Tokyo", "Canberra", "Ottawa", "Brasília"]),
@@ -208,11 +216,11 @@ def test_each_alias_belongs_to_a_place_that_exists():
     codes = {country.code for country in countries()}
     for section in ("countries", "capitals", "parts", "also_in", "lies_in", "within"):
         assert set(known[section]) <= codes, section
-    assert set(known["within"].values()) <= codes
+    assert set(known["within"].values()) | set(known["meant"].values()) <= codes
     for language in FOREIGN:
         assert set(known["foreign"][language]) <= codes
     every_city = {name for city in cities() for name in city.names}
     with FOREIGN_CITIES.open(encoding="utf-8") as lines:
         assert {line.split(",")[0] for line in lines if line[0] != "#"} - every_city == {"name"}
-    assert set(known["cities"]) <= every_city
+    assert {*known["cities"], *known["meant"]} <= every_city
     assert set(known["city_continents"]) <= every_city

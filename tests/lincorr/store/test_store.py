@@ -33,6 +33,8 @@ from tests.lincorr.store.small_store import (
     write,
 )
 
+FIRST = np.array([0])  # a row
+
 
 def test_a_store_is_found_where_it_was_made(url: Path) -> None:
     assert not LogitStore.exists(str(url))
@@ -98,6 +100,15 @@ def test_a_hierarchy_of_somebody_else_is_not_taken_over(url: Path, taken_by: str
     assert {path: path.read_bytes() for path in url.rglob("*") if path.is_file()} == before
 
 
+def test_files_of_a_file_manager_are_no_part_of_it(url: Path) -> None:
+    store = make(url)
+    for part in ("maps", "scores", "asked", "logits"):
+        (url / part).mkdir(exist_ok=True)
+        (url / part / ".DS_Store").write_bytes(b"Bud1")
+    names = [store.maps.relations(), store.maps.scored(), store.asked.names(), store.verify()]
+    assert (names, store.templates()) == ([[]] * 4, [CITY])
+
+
 @pytest.mark.parametrize("inner", ["inner.zarr", "logits/deep/inner.zarr", "a/../b"])
 def test_a_store_inside_a_store_is_refused(url: Path, inner: str) -> None:
     LogitStore.create(str(url), IDENTITY)
@@ -137,6 +148,16 @@ def test_known_subjects_keep_their_rows(url: Path) -> None:
     assert store.add_subjects(string_subjects("cxax")).tolist() == [2, 3, 0, 3]
     assert store.subjects().texts == ("a", "b", "c", "x")
     assert store.rows_of(string_subjects("xq")).tolist() == [3, -1]
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(2, 99), slice(-3, None), None])
+def test_rows_of_a_killed_run_are_no_subjects(url: Path, rows: slice | None) -> None:
+    """They were written, and n_subjects, which says so, was not."""
+    store = make(url)
+    row = zip(("id", "text", "class"), ([-1], ["x"], ["string"]), strict=True)
+    for part, value in row:
+        store._hierarchy.append(f"subjects/{part}", np.array(value), len(LETTERS))
+    assert store.subjects(rows).texts == tuple(LETTERS[rows or slice(None)])
 
 
 @settings(max_examples=15, deadline=None)
@@ -196,6 +217,29 @@ def test_columns_that_are_nowhere_are_refused(url: Path) -> None:
     store = make(url, hidden=False)
     message = refusal(BadInput, lambda: store.logits("city", np.array([7, 3]), np.array([0])))
     assert "has neither these logits of template 'city' nor hidden states" in message
+
+
+@pytest.mark.parametrize("token", [-1, VOCABULARY])
+def test_a_token_that_the_model_has_not_is_refused(whole: LogitStore, token: int) -> None:
+    assert f"no token {token}" in refusal(BadInput, lambda: whole.logits("city", np.array([token]), FIRST))
+
+
+def test_a_template_without_columns_has_the_logits_of_its_hidden_states(url: Path) -> None:
+    store = make(url, written=False)
+    store.add_template(Template("none", "{} is"), COLUMNS.where([False] * 3))
+    store.shards.write("none", 0, np.zeros((SHARD, 0), np.float32), HIDDEN[:SHARD])
+    found = store.logits("none", np.array([7]), np.arange(SHARD))
+    assert np.allclose(found, LOGITS[:SHARD, [7]])
+
+
+def test_a_template_that_is_not_there_is_no_damage(whole: LogitStore) -> None:
+    for ask in (whole.column_ids, whole.dataset):
+        assert "no template 'town'; it has city" in refusal(BadInput, lambda ask=ask: ask("town"))
+
+
+def test_hidden_states_that_are_not_kept_are_no_damage(url: Path) -> None:
+    store = make(url, hidden=False)
+    assert "no hidden states" in refusal(BadInput, lambda: store.hidden("city", FIRST))
 
 
 def test_another_template_is_added_beside_the_first(url: Path) -> None:
