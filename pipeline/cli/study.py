@@ -29,7 +29,16 @@ from lincorr.scores.study import (
     Wordings,
 )
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, brief_share, figure, plain_table, print_json, say, show_table
+from pipeline.cli.output import (
+    JsonFlag,
+    brief_share,
+    figure,
+    interval,
+    plain_table,
+    print_json,
+    say,
+    show_table,
+)
 from pipeline.cli.settings import settings_of
 
 _HEADINGS = {
@@ -205,9 +214,8 @@ def _worth(families: Families, fit: str) -> Table:
 def _worth_cells(fit: FitScores | FamilyFit | None, identity: float | None) -> list[str]:
     if fit is None:
         return ["–"] * 6 + [figure(identity, 2)]
-    interval = "–" if fit.r_low is None else f"{figure(fit.r_low, 2)}–{figure(fit.r_high, 2)}"
     controls = (fit.r_shuffled, fit.r_unrelated, fit.r_other_prompt, fit.r_mean_logit, identity)
-    return [interval, _faithful(fit), *(figure(r, 2) for r in controls)]
+    return [interval(fit.r_low, fit.r_high, 2), _faithful(fit), *(figure(r, 2) for r in controls)]
 
 
 def _faithful(fit: FitScores | FamilyFit) -> str:
