@@ -77,13 +77,13 @@ def plain_table(title: str | None, words: Iterable[str] = (), figures: Iterable[
     """Return an empty table with a line under its heads only.
 
     Args:
-        words: heads of the columns of text, which come first.
+        words: heads of the columns of text, which come first; they are broken where figures need the room.
         figures: heads of the columns of figures, aligned right.
     """
     heading = None if title is None else Text(visible(title), "table.title")
     table = _Table(title=heading, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in words:
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, overflow="fold")
     for name in figures:
         table.add_column(name, justify="right", no_wrap=True)
     return table

@@ -175,7 +175,7 @@ def _edited(rows: Sequence[EditedRelation], fits: Sequence[str], title: str) -> 
 def _table(title: str, headings: Sequence[tuple[str, int]]) -> Table:
     """Return a table of relations with columns of figures, each with its width; names are cut to fit."""
     table = plain_table(title, ["relation"])
-    table.columns[0].overflow = "ellipsis"
+    table.columns[0].overflow, table.columns[0].no_wrap = "ellipsis", True
     for heading, width in headings:
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     return table
@@ -287,7 +287,7 @@ def _spread(spread: Spread | None) -> str:
 def _paper(rows: Sequence[BesidePaper], fits: Sequence[str]) -> Table:
     narrow = dict(zip(_HEADINGS, _NARROW, strict=True))
     table = plain_table("beside the paper's figures", ["relation"])
-    table.columns[0].overflow = "ellipsis"
+    table.columns[0].overflow, table.columns[0].no_wrap = "ellipsis", True
     table.add_column("measure", no_wrap=True, min_width=8)
     for heading, width in (("paper", 4), *((narrow[name], 5) for name in fits)):
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)
