@@ -46,6 +46,14 @@ def test_every_command_of_the_readme_is_understood(command: str, capsys: pytest.
         assert flag in usage
 
 
+def test_the_catalogue_of_the_readme_is_whole(tmp_path: Path) -> None:
+    """Whoever copies it has all that it needs."""
+    for name, text in files_of(ROOT / "README.md").items():
+        (tmp_path / name).write_text(text, "utf-8")
+    catalogue = load_catalogue([tmp_path / "animals.yaml"])
+    assert catalogue.describe("animal-feed").truth
+
+
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),

@@ -22,7 +22,8 @@ def asked_table(relation: RelationScores) -> Table | None:
         return None
     figures = ("shots", "hit@1", "@3", "@5", "cal.", "source")
     table = plain_table(f"{relation.name}: the model asked outright", ["prompt"], figures)
-    table.columns[0].overflow, table.columns[0].max_width = "ellipsis", _PROMPT_WIDTH
+    prompts = table.columns[0]
+    prompts.overflow, prompts.no_wrap, prompts.max_width = "ellipsis", True, _PROMPT_WIDTH
     for one in relation.asked:
         table.add_row(one.asked, str(one.shots), *_cells(one))
     _add_ceiling(table, relation)

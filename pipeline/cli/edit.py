@@ -10,7 +10,7 @@ from rich.table import Table
 from lincorr.scores.documents import to_document
 from lincorr.scores.experiments import EditResults, EditScores
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table
+from pipeline.cli.output import JsonFlag, figure, given, interval, plain_table, print_json, show_table
 from pipeline.cli.settings import job
 from pipeline.cli.study import print_generalisation
 
@@ -79,7 +79,7 @@ def _rates(edited: Sequence[EditScores]) -> Table:
             str(one.edits),
             figure(one.took, 2),
             figure(one.success, 2),
-            f"{figure(one.success_low, 2)}–{figure(one.success_high, 2)}",
+            interval(one.success_low, one.success_high, 2),
             *(figure(share, 2) for share in (one.before, one.gained, one.random, one.unchanged)),
         )
     table.caption = (

@@ -1,6 +1,5 @@
 """`lincorr explore`: a local page that looks words up in maps."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -27,16 +26,10 @@ def explore(
         int, typer.Option("--port", help="Port to listen on; 0 has a free one chosen.", min=0, max=65535)
     ] = 0,
 ) -> None:
-    """Serve a page on which any token is looked up in any map; Ctrl-C ends it.
-
-    CONFIG may be a store: `lincorr explore runs/demo.zarr`.
-    """
+    """Serve a page on which any token is looked up in any map; Ctrl-C ends it."""
     from pipeline.explore.opened import OpenedStore
     from pipeline.explore.server import ExploreServer
 
-    if config is not None and "store.path" not in overrides and _is_store(config):
-        overrides = overrides | {"store.path": _location(config)}
-        config = None
     stores = [OpenedStore(settings_of(config, overrides))]
     if other is not None:
         kept = {name: overrides[name] for name in ("catalogue", "relations") if name in overrides}
@@ -49,11 +42,3 @@ def explore(
         pass
     finally:
         server.stop()
-
-
-def _is_store(config: Path) -> bool:
-    return config.is_dir() or re.match(r"\w+:/", str(config)) is not None
-
-
-def _location(config: Path) -> str:
-    return re.sub(r"^(\w+):/(?=[^/])", r"\1://", str(config))  # a Path has lost one of the two slashes

@@ -1,12 +1,14 @@
 """Every setting as a flag: ``subjects.count`` is ``--subjects-count``."""
 
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lincorr.errors import BadInput
 from pipeline.config import forms, settings
 
 # Short flags for what is set most; every other setting is --section-name.
@@ -14,26 +16,30 @@ _SHORT = {"model.source": "--model", "store.path": "--store"}
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the argument CONFIG and a flag for every setting.
+    """Give a verb the argument CONFIG, a file or a store, and a flag for every setting.
 
-    The verb is called with the path of the configuration, the flags that were given as dotted setting
-    -> text, and its own parameters; those of them that are arguments come before CONFIG.
+    The verb is called with the path of the file, the flags that were given as dotted setting -> text, and its
+    own parameters: its arguments come before CONFIG, and in its help its options before the settings.
     """
     config = inspect.Parameter(
         "config",
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         default=None,
-        annotation=Annotated[Path | None, typer.Argument(help="YAML file with settings.")],
+        annotation=Annotated[Path | None, typer.Argument(help="YAML file with settings, or a store.")],
     )
     flags = {setting.replace(".", "_"): setting for setting in settings()}
     own = list(inspect.signature(function).parameters.values())[2:]
     arguments = [p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD]
     options = [p for p in own if p.kind is p.KEYWORD_ONLY]
     settings_flags = (_flag(name, setting) for name, setting in flags.items())
-    parameters = [*arguments, config, *settings_flags, *options]
+    parameters = [*arguments, config, *options, *settings_flags]
 
     def command(config: Path | None, **given: Any) -> None:
         overrides = {setting: given[name] for name, setting in flags.items() if given[name] is not None}
+        if config is not None and _is_store(config):
+            if "store.path" in overrides:
+                raise BadInput(f"--store: {str(config)!r} is a store, too; name one of them")
+            overrides["store.path"], config = _location(config), None
         function(config, overrides, **{p.name: given[p.name] for p in own})
 
     # typer reads a command's flags from its signature
@@ -44,6 +50,14 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _is_store(config: Path) -> bool:
+    return config.is_dir() or re.match(r"\w+:/", str(config)) is not None
+
+
+def _location(config: Path) -> str:
+    return re.sub(r"^(\w+):/(?=[^/])", r"\1://", str(config))  # a Path has lost one of the two slashes
+
+
 def _flag(name: str, setting: str) -> inspect.Parameter:
     description, default = settings()[setting]
     shown = "" if default is None or default == () else f" Default: {_plain(default)}."
@@ -51,7 +65,6 @@ def _flag(name: str, setting: str) -> inspect.Parameter:
         _SHORT.get(setting, "--" + name.replace("_", "-")),
         help=description + shown,
         metavar=forms()[setting],
-        rich_help_panel=setting.rpartition(".")[0] or "run",
     )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]

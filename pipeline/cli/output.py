@@ -66,21 +66,24 @@ def _plain(cell: RenderableType | None) -> RenderableType | None:
 
 
 def fact_table(title: str) -> Table:
-    """Return an empty table of two columns, names and what they stand for."""
-    return _Table(title=Text(visible(title), "table.title"), box=HEAVY_HEAD, show_header=False)
+    """Return an empty table of two columns, names and what they stand for; nothing of either is cut off."""
+    table = _Table(title=Text(visible(title), "table.title"), box=HEAVY_HEAD, show_header=False)
+    for _ in range(2):
+        table.add_column(overflow="fold")
+    return table
 
 
 def plain_table(title: str | None, words: Iterable[str] = (), figures: Iterable[str] = ()) -> Table:
     """Return an empty table with a line under its heads only.
 
     Args:
-        words: heads of the columns of text, which come first.
+        words: heads of the columns of text, which come first; they are broken where figures need the room.
         figures: heads of the columns of figures, aligned right.
     """
     heading = None if title is None else Text(visible(title), "table.title")
     table = _Table(title=heading, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in words:
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, overflow="fold")
     for name in figures:
         table.add_column(name, justify="right", no_wrap=True)
     return table
@@ -89,6 +92,12 @@ def plain_table(title: str | None, words: Iterable[str] = (), figures: Iterable[
 def figure(value: float | None, digits: int = 3) -> str:
     """Return a figure for a table; a dash where there is none."""
     return "–" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Return both ends of an interval for a table; a dash where there is none."""
+    ends = figure(low, digits), figure(high, digits)
+    return ends[0] if ends[0] == figure(None) else "–".join(ends)
 
 
 def brief_share(value: float | None) -> str:

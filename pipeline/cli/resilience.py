@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from lincorr.paths import as_meant
 from lincorr.scores.documents import to_document
@@ -49,35 +50,41 @@ def resilience(
     if as_json:
         print_json(to_document(results))
     else:
-        _print_table(results)
+        _print_tables(results)
 
 
 _PAIRS = (("before", "before"), ("before", "after"), ("after", "before"), ("after", "after"))
 
 
-def _print_table(results: ResilienceResults) -> None:
+def _print_tables(results: ResilienceResults) -> None:
+    show_table(_scores(results))
+    show_table(_weights(results))
+
+
+def _scores(results: ResilienceResults) -> Table:
     fitted, tested = results.subjects
-    figures = ("A→A", "A→B", "B→A", "B→B", "cosine", "chance", "hit@1 A", "B", "paper")
     title = f"held-out r: A {results.before.model}, B {results.after.model}"
-    table = plain_table(title, ["relation", "fit"], figures)
+    table = plain_table(title, ["relation", "fit"], ("A→A", "A→B", "B→A", "B→B", "paper"))
+    for relation in results.relations:
+        for fit in relation.fits:
+            r = (figure(fit.r(*pair)) for pair in _PAIRS)
+            table.add_row(relation.relation, fit.name, *r, figure(relation.paper))
+    table.caption = (
+        f"A→B: fitted to {fitted:,} subjects of A, tested on {tested:,} others of B. paper: its A→B, of "
+        "Llama 3 8B and the post-trained model, by the domain's columns"
+    )
+    return table
+
+
+def _weights(results: ResilienceResults) -> Table:
+    table = plain_table("the two W", ["relation", "fit"], ("cosine", "chance", "hit@1 A", "hit@1 B"))
     for relation in results.relations:
         for fit in relation.fits:
             hits = (
                 None if found is None else found.hit(INFLUENCED_TARGET, 1)
                 for found in (fit.hits.before, fit.hits.after)
             )
-            table.add_row(
-                relation.relation,
-                fit.name,
-                *(figure(fit.r(*pair)) for pair in _PAIRS),
-                figure(fit.cosine, 2),
-                figure(fit.cosine_permuted, 2),
-                *(figure(hit, 2) for hit in hits),
-                figure(relation.paper),
-            )
-    table.caption = (
-        f"A→B: fitted to {fitted:,} subjects of A, tested on {tested:,} others of B. cosine: between the two "
-        "W; chance: the same, each target beside another's column. paper: its A→B, of Llama 3 8B and the "
-        "post-trained model, by the domain's columns"
-    )
-    show_table(table)
+            cells = (fit.cosine, fit.cosine_permuted, *hits)
+            table.add_row(relation.relation, fit.name, *(figure(cell, 2) for cell in cells))
+    table.caption = "cosine: between the two; chance: the same, each target beside another's column"
+    return table

@@ -9,7 +9,7 @@ from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, RelationSco
 from lincorr.scores.results import Results
 from pipeline.cli.asked import asked_table
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, plain_table, print_json, say, show_table
+from pipeline.cli.output import JsonFlag, figure, interval, plain_table, print_json, say, show_table
 from pipeline.cli.settings import job, job_with_workers
 from pipeline.cli.wordings import hit_with_interval, show_wordings
 
@@ -70,7 +70,7 @@ def _worth_table(relation: RelationScores) -> Table:
     table = plain_table(f"{relation.name}: what r is worth", ["fit"], figures)
     for fit in relation.fits:
         cells = [
-            f"{figure(fit.r_low)}–{figure(fit.r_high)}",
+            interval(fit.r_low, fit.r_high),
             figure(fit.faithfulness.share if fit.faithfulness else None, 2),
             figure(fit.spearman),
             f"{figure(fit.r_shuffled, 2)} ± {figure(fit.r_shuffled_std, 2)}",

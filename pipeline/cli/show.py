@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lincorr.errors import BadInput
 from pipeline.cli.bars import bars
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, plain_table, print_json, say, show_table
@@ -42,6 +43,8 @@ def show(
     """
     from pipeline.evaluate.show import show_word
 
+    if not word:
+        raise BadInput("word: it is empty; give one, such as Tokyo")
     settings = settings_of(config, overrides)
     found = show_word(settings, word, target=target, map_name=map_name, top=top, all_sources=all_sources)
     if as_json:

@@ -52,8 +52,16 @@ def store_info(path: str, as_json: JsonFlag = False) -> None:
         elif key == "audit":
             table.add_row(key, audit.verdict(store.identity.compute))
         else:
-            table.add_row(key, f"{value:,}" if type(value) is int else str(value))
+            table.add_row(key, _plain(value))
     show_table(table)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value or "–")
 
 
 def store_verify(path: str, as_json: JsonFlag = False) -> None:

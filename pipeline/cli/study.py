@@ -29,7 +29,16 @@ from lincorr.scores.study import (
     Wordings,
 )
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, brief_share, figure, plain_table, print_json, say, show_table
+from pipeline.cli.output import (
+    JsonFlag,
+    brief_share,
+    figure,
+    interval,
+    plain_table,
+    print_json,
+    say,
+    show_table,
+)
 from pipeline.cli.settings import settings_of
 
 _HEADINGS = {
@@ -166,7 +175,7 @@ def _edited(rows: Sequence[EditedRelation], fits: Sequence[str], title: str) -> 
 def _table(title: str, headings: Sequence[tuple[str, int]]) -> Table:
     """Return a table of relations with columns of figures, each with its width; names are cut to fit."""
     table = plain_table(title, ["relation"])
-    table.columns[0].overflow = "ellipsis"
+    table.columns[0].overflow, table.columns[0].no_wrap = "ellipsis", True
     for heading, width in headings:
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     return table
@@ -205,9 +214,8 @@ def _worth(families: Families, fit: str) -> Table:
 def _worth_cells(fit: FitScores | FamilyFit | None, identity: float | None) -> list[str]:
     if fit is None:
         return ["–"] * 6 + [figure(identity, 2)]
-    interval = "–" if fit.r_low is None else f"{figure(fit.r_low, 2)}–{figure(fit.r_high, 2)}"
     controls = (fit.r_shuffled, fit.r_unrelated, fit.r_other_prompt, fit.r_mean_logit, identity)
-    return [interval, _faithful(fit), *(figure(r, 2) for r in controls)]
+    return [interval(fit.r_low, fit.r_high, 2), _faithful(fit), *(figure(r, 2) for r in controls)]
 
 
 def _faithful(fit: FitScores | FamilyFit) -> str:
@@ -279,7 +287,7 @@ def _spread(spread: Spread | None) -> str:
 def _paper(rows: Sequence[BesidePaper], fits: Sequence[str]) -> Table:
     narrow = dict(zip(_HEADINGS, _NARROW, strict=True))
     table = plain_table("beside the paper's figures", ["relation"])
-    table.columns[0].overflow = "ellipsis"
+    table.columns[0].overflow, table.columns[0].no_wrap = "ellipsis", True
     table.add_column("measure", no_wrap=True, min_width=8)
     for heading, width in (("paper", 4), *((narrow[name], 5) for name in fits)):
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)

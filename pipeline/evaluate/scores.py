@@ -171,6 +171,13 @@ def _warnings(inputs: FitInputs, maps: dict[str, LinearMap]) -> list[str]:
         found.append(
             f"only {len(inputs.test_rows)} subjects are held out: every score is rough; give more subjects"
         )
+    sides = {"source": inputs.relation.source, "target": inputs.relation.target}
+    found += [
+        f"only one {side} answer is a column: W has nothing to choose from; give more answers, and count "
+        "them with `lincorr relations check`"
+        for side, columns in sides.items()
+        if len(columns) == 1
+    ]
     found += [
         f"{name}: {words}" for name, fitted in maps.items() if (words := _interpolates(fitted.diagnosis))
     ]

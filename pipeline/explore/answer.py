@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, LincorrError, in_one_line
 from lincorr.solvers.result import Floats
-from pipeline.explore.opened import OpenedStore
+from pipeline.explore.opened import NoToken, OpenedStore
 from pipeline.explore.questions import MOST_LINKS, Answer, Found, Question, Refusal
 from pipeline.explore.weights import ReadMap
 from pipeline.prepare.prepare import RelationInputs
@@ -24,9 +24,10 @@ def answer(stores: Sequence[OpenedStore], question: Question) -> Answer | Refusa
     store = stores[question.store]
     try:
         return _answer(store, question, began)
+    except NoToken as problem:
+        return Refusal(question, in_one_line(problem), tuple(store.suggest(question, 5)))
     except LincorrError as problem:
-        known = question.relation in store.relations and question.word.strip()
-        return Refusal(question, in_one_line(problem), tuple(store.suggest(question, 5)) if known else ())
+        return Refusal(question, in_one_line(problem))
 
 
 def _answer(store: OpenedStore, question: Question, began: float) -> Answer:
@@ -73,16 +74,16 @@ def _candidates(
     Raises:
         BadInput: the map does not have the token, or not every token.
     """
-    fitted = read.fitted
+    fitted, domain = read.fitted, question.fit.startswith("domain")
+    if question.every and (domain if question.target else read.wide is None):
+        others = "sources" if question.target else "targets"
+        fit = "fit of the vocabulary" if domain else "store with hidden states"
+        raise BadInput(f"every token: this map has no {others} but the answers; choose a {fit}")
     try:
         if not question.target:
             row = read.row(token, every=question.every, is_centred=question.centred)
             ids = np.arange(len(row)) if question.every else fitted.target_ids
             return ids[:n_tokens], row[:n_tokens]
-        if question.every and question.fit.startswith("domain"):
-            raise BadInput(
-                "every token: this map has no sources but the answers; choose a fit of the vocabulary"
-            )
         ids = fitted.source_ids[:n_tokens] if question.every else inputs.source.ids
         sources = None if question.every else ids.tolist()
         return ids, read.column(token, sources, is_centred=question.centred)[: len(ids)]

@@ -19,6 +19,10 @@ from pipeline.prepare.prepare import RelationInputs, prepare_relations
 _MAPS = 8  # that stay in memory
 
 
+class NoToken(BadInput):
+    """No token is the word that was asked for, or near it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Answers:
     """The answers of one side of a relation: what they may be typed as -> token id, and their index."""
@@ -102,7 +106,7 @@ class OpenedStore:
         """Return the token that is asked for, and a note where it is not the word that was typed.
 
         Raises:
-            BadInput: there is none.
+            NoToken: there is none.
         """
         if question.token is not None and 0 <= question.token < len(self.texts):
             return question.token, None
@@ -112,7 +116,7 @@ class OpenedStore:
         for index in indexes:
             match = match or index.match_typo(question.word)
         if match is None:
-            raise BadInput(f"no {'target' if question.target else 'source'} token {question.word!r}")
+            raise NoToken(f"no {'target' if question.target else 'source'} token {question.word!r}")
         token = answers.tokens.get(match.text)
         token = self._ids[match.text] if token is None else token
         return token, note_of(question.word, Match(match.text, match.same), self.texts[token])

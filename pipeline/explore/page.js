@@ -92,7 +92,7 @@ class Panel {
   question() {
     return {
       store: Number(this.parts.store.value), relation: this.map.relation, fit: this.parts.fit.value,
-      word: word.value, token: this.parts.store.value === String(chosen?.store) ? chosen.token : null,
+      word: chosen?.text ?? word.value, token: this.parts.store.value === String(chosen?.store) ? chosen.token : null,
       target: byId("sources").checked, every: byId("among").value === "every",
       centred: this.parts.reading.value === "centred", root_penalty: this.root, top: Number(byId("top").value),
     };
@@ -168,7 +168,7 @@ class Panel {
     return words;
   }
   follow(link) {
-    chosen = { store: this.parts.store.value, token: link.token };
+    chosen = { store: this.parts.store.value, token: link.token, text: link.text }; // no field holds "\n"
     word.value = link.text.replace(/^ /, "");
     byId(byId("sources").checked ? "targets" : "sources").checked = true;
     ask(true);
@@ -214,7 +214,7 @@ const send = message => {
   exchange.asked = JSON.stringify(message);
 };
 const ask = (remembered = false) => {
-  if (!word.value) return;
+  if (!word.value && !chosen) return;
   const questions = shownPanels().map(panel => panel.question());
   remember(remembered);
   send({ questions });
@@ -327,7 +327,7 @@ const draw = panel => { // what is seen, on a canvas, in the colours of the page
 
 // --- events, and the connection --------------------------------------------------------------------
 byId("ask").addEventListener("submit", event => { event.preventDefault(); chosen = null; ask(true); });
-word.addEventListener("input", suggest);
+word.addEventListener("input", () => { chosen = null; suggest(); });
 for (const input of document.querySelectorAll("#targets, #sources, #among, #top")) input.addEventListener("change", () => ask());
 byId("compare").addEventListener("click", () => { compare(panels[1].section.hidden); ask(); });
 addEventListener("popstate", event => recall(event.state));

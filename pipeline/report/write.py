@@ -87,9 +87,11 @@ def table_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> byte
     return encode(buffer.getvalue())
 
 
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")  # as OWASP lists them
+
+
 def _inert(value: Any) -> Any:
-    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if is_formula else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 # --- tables ---------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def fixed(value: float | None, digits: int = 3) -> str:
 
 def interval(fit: FitScores | FamilyFit) -> str:
     """Both ends of the mean r's interval."""
-    return f"{fixed(fit.r_low)} to {fixed(fit.r_high)}"
+    return MISSING if fit.r_low is None else f"{fixed(fit.r_low)} to {fixed(fit.r_high)}"
 
 
 def short(value: float | None, digits: int = 3) -> str:

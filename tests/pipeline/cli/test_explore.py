@@ -4,11 +4,8 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
-
-from pipeline.cli.explore import _location
 
 
 @pytest.mark.parametrize(
@@ -54,8 +51,3 @@ def test_what_cannot_be_served_is_refused(arguments, why, refusal, with_store):
 def test_a_store_without_maps_is_refused(refusal, printed, flags):
     printed("extract", *flags)
     assert "has no map yet; run `lincorr fit` first" in refusal("explore", *flags)
-
-
-def test_a_bucket_is_no_folder():
-    assert _location(Path("s3://bucket/run.zarr")) == "s3://bucket/run.zarr"
-    assert _location(Path("runs/demo.zarr")) == "runs/demo.zarr"

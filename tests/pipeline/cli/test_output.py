@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.cli import run
 from pipeline.cli.main import main
+from pipeline.cli.output import plain_table, show_table
 from pipeline.runtime.console import Narrator
 from tests.pipeline.report.documents import HOSTILE, make_relation, make_results
 
@@ -54,6 +55,17 @@ def test_messages_and_refusals_are_shown_escaped(refusal, capsys, flags):
     Narrator().tell(f"Fitting {ESCAPES}")
     assert steering(capsys.readouterr().err) == set()
     assert steering(refusal("plan", *flags, "--relations", ESCAPES)) == set()
+
+
+def test_names_make_room_for_figures(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    table = plain_table(None, ["relation", "fit"], ["first", "second"])
+    table.add_row("a-relation-of-a-long-name", "vocabulary-ridge", "0.123 ± 0.456", "-0.789")
+    show_table(table)
+    shown = capsys.readouterr().out
+    assert "0.123 ± 0.456" in shown
+    assert "-0.789" in shown
+    assert "…" not in shown
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])

@@ -61,6 +61,11 @@ def test_show_suggests_the_nearest_words(word, near, refusal, with_store):
     assert near in line
 
 
+def test_show_refuses_no_word(refusal, with_store):
+    """As a script's empty variable gives it; a blank is a token."""
+    assert "word: it is empty" in refusal("show", "", *with_store)
+
+
 def test_show_finds_the_first_token_of_a_longer_name(printed, flags, tmp_path):
     longer = ("Rome Mountain", *CITIES[:4], *CITIES[5:])
     write_catalogue(tmp_path / "toy.yaml", cities=longer)

@@ -1,6 +1,7 @@
 """`lincorr store`."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -16,6 +17,16 @@ def test_store_info(printed, finished):
     assert facts["relations"] == ["toy"]
     table = printed("store", "info", finished)
     assert "'{} lives in the city of': 10 columns, 60 rows" in table
+
+
+def test_store_info_cuts_nothing_off_on_a_narrow_terminal(printed, finished, monkeypatch):
+    facts = json.loads(printed("store", "info", finished, "--json"))
+    monkeypatch.setenv("COLUMNS", "40")
+    cells = [line.split("│")[1:3] for line in printed("store", "info", finished).splitlines() if "│" in line]
+    names, values = ("".join(part).replace(" ", "") for part in zip(*cells, strict=True))
+    assert facts["weights"] in values
+    assert facts["source"].replace(" ", "") in values
+    assert not {"None", "True", "False", "[", "…"} & {*re.findall(r"None|True|False|\[|…", names + values)}
 
 
 def test_store_verify_of_a_whole_store(printed, finished):

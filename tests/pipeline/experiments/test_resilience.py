@@ -210,13 +210,14 @@ def test_the_table_shows_all_four(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
     arguments = ["--before", toy_model, "--after", tuned]
     assert main(["resilience", *flags, *map(str, arguments)]) == 0
     shown = capsys.readouterr().out
     for words in ("A→A", "A→B", "B→A", "B→B", "vocabulary-ridge", "cosine"):
         assert words in shown
+    assert "…" not in shown
     assert (tmp_path / "runs" / "tuned.zarr").is_dir()
 
 

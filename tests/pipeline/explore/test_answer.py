@@ -126,7 +126,7 @@ def test_words_are_matched_as_show_does(word, note, links):
     [
         (replace(TOKYO, word="Tokiu"), "no source token 'Tokiu'"),
         (replace(TOKYO, word="lives", fit="domain"), "no source token"),
-        (replace(TOKYO, every=True, fit="domain"), "has no others"),
+        (replace(TOKYO, every=True, fit="domain"), "no targets but the answers; choose a fit of the vocab"),
         (replace(JAPAN, every=True, fit="domain"), "no sources but the answers"),
         (replace(TOKYO, relation="none"), "'none' has no map"),
         (replace(TOKYO, fit="best"), "'best' of 'toy' is not stored"),
@@ -139,6 +139,7 @@ def test_what_has_no_answer_is_refused_in_words(question, why, opened):
     found = answer([opened], question)
     assert isinstance(found, Refusal)
     assert why in found.refusal
+    assert not found.near or "no source token" in found.refusal  # other words would not mend it
 
 
 def test_words_near_are_offered(opened):

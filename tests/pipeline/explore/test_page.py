@@ -152,6 +152,24 @@ def test_a_click_on_a_bar_follows_its_token_and_back_goes_back(page):
     assert page.heading() == "Strongest targets of ·Tokyo"
 
 
+def test_a_token_that_the_field_cannot_hold_is_followed_too(page, opened):
+    """A line break, which a field of a form drops."""
+    page.type("Tokyo")
+    follow = "panels[0].follow({token: arguments[0], text: '\\n'})"
+    page.after(lambda: page.browser.execute_script(follow, opened.texts.index(" Japan")))
+    assert page.one("#word").get_attribute("value") == ""
+    assert page.heading() == "Strongest sources of ·Japan"
+
+
+def test_what_is_typed_counts_before_it_is_looked_up(page):
+    page.type("Tokyo")
+    page.after(page.all("#first .name button")[0].click)
+    page.one("#word").clear()
+    page.one("#word").send_keys("Spain")
+    page.after(lambda: page.one("#top").send_keys("5"))
+    assert page.heading() == "Strongest sources of ·Spain"
+
+
 def test_it_works_by_keyboard_alone(page):
     page.after(page.browser.refresh)  # the first Tab begins at the top again
     page.press(Keys.TAB)

@@ -56,10 +56,10 @@ class TestFiles:
         assert [row["target"] for row in rows[1:4]] == HOSTILE[:3]
 
     def test_a_spreadsheet_computes_no_cell(self) -> None:
-        cells = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "", "Tokyo"]
+        cells = ["=1+1", "＝1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", " =1", "", "Tokyo"]
         text = table_csv(["token", "weight"], [{"token": cell, "weight": -0.5} for cell in cells]).decode()
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
-        inert = [f"'{cell}" for cell in cells[:5]]
+        inert = [f"'{cell}" for cell in cells[:7]]
         assert [row["token"] for row in rows] == [*inert, " =1", "", "Tokyo"]
         assert {row["weight"] for row in rows} == {"-0.5"}  # a number stays one
 

@@ -1,12 +1,16 @@
 """The index of a report."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lincorr.scores.study import EditedFit, EditedRelation, Generalisation, RankCorrelations
+from lincorr.scores.wordings import Wording, Wordings
 from pipeline.report.write import write_report
+from pipeline.study.study import study_of
 from tests.pipeline.report.documents import (
     FITS,
     PAGES,
@@ -15,6 +19,7 @@ from tests.pipeline.report.documents import (
     make_relation,
     make_results,
     results,
+    scores,
 )
 
 
@@ -72,6 +77,35 @@ class TestIndex:
         study: dict[str, Any] = {**{part: [] for part in parts}, "generalisation": None}
         page = write_report(results(make_document(make_relation()) | {"study": study}), tmp_path)
         assert 'href="city-country.html"' in page.read_text(encoding="utf-8")
+
+    @pytest.mark.usefixtures("unplotted")
+    def test_relations_and_wordings_may_have_other_fits(self, tmp_path: Path) -> None:
+        """As where some are so large that they are solved by another method."""
+        edited = [
+            EditedRelation(name, 0.5, 0.1, 9, {fit: EditedFit(0.25, 0.75)})
+            for name, fit in (("a", "domain"), ("b", "vocabulary-ridge"))
+        ]
+        rho = RankCorrelations(0, None, None, None, None, None)
+        found = Generalisation(tuple(edited), {"domain": rho, "vocabulary-ridge": rho})
+        wordings = Wordings(
+            "city-country",
+            (Wording("city-country", "{} a", "{} b", {"domain": 0.5}), Wording("x.2", "{} c", "{} d", {})),
+            chosen="city-country",
+        )
+        page = write_report(
+            replace(
+                make_results(make_relation()),
+                study=replace(study_of([scores(make_relation())]), generalisation=found),
+                wordings=(wordings,),
+            ),
+            tmp_path,
+        ).read_text(encoding="utf-8")
+        table = page.partition('aria-labelledby="generalisation-title">')[2].partition("</table>")[0]
+        rows = [cells_of(row)[-6:] for row in table.partition("<tbody>")[2].split("</tr>")[:2]]
+        assert rows == [
+            ["0.50", "0.10", "0.25", "0.750", "–", "–"],
+            ["0.50", "0.10", "–", "–", "0.25", "0.750"],
+        ]
 
     @pytest.mark.usefixtures("unplotted")
     def test_a_relation_may_bear_the_name_of_the_index(self, tmp_path: Path) -> None:

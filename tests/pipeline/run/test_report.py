@@ -21,6 +21,13 @@ def test_few_rows_and_interpolation_are_warned_of(rerun, finished):
     assert len(warnings) == 2  # with ridge W does not follow the noise
 
 
+def test_a_single_answer_is_warned_of(rerun):
+    """Centred weights of one target are zero, and its hit@1 is 1 by chance."""
+    (rerun.folder / "one.txt").write_text("Japan\n")
+    (relation,) = rerun("run", target_answers=rerun.folder / "one.txt")["relations"]
+    assert relation["warnings"][1].startswith("only one target answer is a column")
+
+
 def test_the_terminal_shows_what_r_is_worth(finished, capsys):
     print_results(from_document(Results, finished.document, "the results", ""))
     printed = capsys.readouterr().out
