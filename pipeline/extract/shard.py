@@ -1,6 +1,7 @@
 """One shard of subjects: prompts -> model -> store."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from pipeline.extract.audit import require_audit
 from pipeline.extract.forward import forward, prepare_work
 from pipeline.extract.prompts import template_groups
 from pipeline.runtime.device import compute
-from pipeline.runtime.executor import Receipt, this_worker
+from pipeline.runtime.executor import Receipt, ignore, this_worker
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.model.language_model import LanguageModel
@@ -54,12 +55,15 @@ class ExtractTask:
         return f"shard-{self.shard}"
 
 
-def extract_shard(task: ExtractTask) -> Receipt:
+def extract_shard(task: ExtractTask, count: Callable[[int], None] = ignore) -> Receipt:
     """Run the model on a shard's missing rows and write the shard whole, template by template.
 
     A repeated task writes the same bytes, also where it repairs one template: every batch is composed of the
     shard's subjects and the templates that were added together, whether or not they are stored already. Two
     tasks in one worker overlap: one has the device while the other prepares or writes.
+
+    Args:
+        count: called with the number of prompts that were answered since the last call.
 
     Raises:
         LincorrError: this worker's copy of the model is not the one that the store was made with, or its
@@ -67,6 +71,7 @@ def extract_shard(task: ExtractTask) -> Receipt:
     """
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
+    count(0)  # from now on
     began = time.time()
     opened = _opened(task.store, task.run)
     store = opened.store
@@ -83,7 +88,10 @@ def extract_shard(task: ExtractTask) -> Receipt:
         work = prepare_work(model, store.identity, list(templates.values()), subjects, min(whole.values()))
         columns = [opened.column_ids(name) for name in templates]
         identity = store.identity
-        answers = compute(forward, model, identity, work, columns, task.shard, hidden=identity.hidden)
+        passed = _prompts_counted(count, whole)
+        answers = compute(
+            forward, model, identity, work, columns, task.shard, hidden=identity.hidden, passed_rows=passed
+        )
         audits = {f"template {name!r}": audit for name, audit in zip(templates, answers.audits, strict=True)}
         require_audit(audits, f"shard {task.shard}", identity.compute)
         computing += answers.seconds
@@ -114,6 +122,13 @@ def extract_shard(task: ExtractTask) -> Receipt:
         audit_seconds=auditing,
         peak_bytes=psutil.Process().memory_info().rss,
     )
+
+
+def _prompts_counted(
+    count: Callable[[int], None], stored: Mapping[str, int]
+) -> Callable[[NDArray[np.int64]], None]:
+    """Return what counts the prompts of passed rows, of each template those beyond its stored ones."""
+    return lambda rows: count(sum(int((rows >= first).sum()) for first in stored.values()))
 
 
 _digests: dict[ModelSpec, Fingerprint] = {}
