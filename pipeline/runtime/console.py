@@ -94,7 +94,8 @@ class _Bar(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Draw the bar."""
         rate, left = _speed(self._tally, self._unit), _left(self._tally)
-        self.update(self.task_ids[0], completed=self._tally.done, rate=rate, left=left)
+        for task in self.task_ids:  # none yet while the bar is made
+            self.update(task, completed=self._tally.done, rate=rate, left=left)
         yield from super().get_renderables()
 
 
