@@ -4,6 +4,7 @@ Heartbeats are sent anyway, less often the more workers there are, and the sched
 each worker: no step sends anything, nothing piles up, and what a lost worker had done is forgotten with it.
 """
 
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +12,10 @@ from typing import Any
 from distributed import get_worker
 
 _METRIC = "lincorr-steps"
-_KEPT = 8  # tasks that a worker tells of: finished ones count until their results have arrived
-
+_KEPT = 8  # finished tasks that a worker still tells of, since they count until their results have arrived
 
 _told: dict[Any, int] = {}  # of this process: Dask's key of a task -> steps that it has done
+_finished: deque[Any] = deque()  # those that are kept, the oldest first
 
 
 @contextmanager
@@ -23,8 +24,8 @@ def counted() -> Iterator[Callable[[int], None]]:
     worker = get_worker()
     key = worker.get_current_task()
     worker.loop.add_callback(worker.metrics.setdefault, _METRIC, _metric)  # where heartbeats read them
-    for old in [key, *list(_told)[: 1 - _KEPT]]:
-        _told.pop(old, None)
+    if key in _finished:  # its result was lost
+        _finished.remove(key)
     done = 0
 
     def count(steps: int) -> None:
@@ -37,6 +38,9 @@ def counted() -> Iterator[Callable[[int], None]]:
     except BaseException:
         _told.pop(key, None)
         raise
+    _finished.append(key)
+    while len(_finished) > _KEPT:
+        _told.pop(_finished.popleft(), None)
 
 
 def _metric(worker: object) -> dict[Any, int]:

@@ -51,7 +51,7 @@ def counting(folder: Path) -> Any:
                 assert time.monotonic() < limit
                 time.sleep(0.01)
 
-        begun = folder / f"{task.key} begun {os.getpid()}"
+        begun = folder / f"{task.key} begun {time.time_ns()}"
         first = not list(folder.glob(f"{task.key} begun *"))
         begun.touch()
         lost = first and task.key in ("killed", "failed")
@@ -115,7 +115,7 @@ def test_steps_of_a_task_are_heard_of_before_it_ends(quick: DaskExecutor, tmp_pa
 def test_what_a_lost_try_had_done_is_not_counted(how: str, quick: DaskExecutor, tmp_path: Path) -> None:
     hearing = Hearing(tmp_path, 30)
     hearing.run(quick, how)
-    assert len(list(tmp_path.glob(f"{how} begun *"))) == 1 + (how == "killed")
+    assert len(list(tmp_path.glob(f"{how} begun *"))) == 2
     told = [done for done in hearing.of_task[how] if done in (10, 7, 17)]
     assert told == [10, 7]  # never both
     assert hearing.tally.done == 30
@@ -136,7 +136,7 @@ def test_workers_tell_of_few_tasks_and_of_those_that_are_not_finished(quick: Das
 
     def work(task: Any, count: Callable[[int], None]) -> str:
         count(1)
-        time.sleep(0.03)
+        time.sleep(1.5 if task.key == "task-0" else 0.01)  # than heartbeats are apart
         return str(task.key)
 
     def hear(steps: Mapping[str, int]) -> None:
@@ -146,8 +146,8 @@ def test_workers_tell_of_few_tasks_and_of_those_that_are_not_finished(quick: Das
     keys = [f"task-{i}" for i in range(100)]
     stage = Stage("many", work, tasks(*keys), overlapping=True, under_way=hear)
     assert quick.run(stage, ended.add) == keys
-    assert any(told)
+    assert any("task-0" in keys for keys in told)
     time.sleep(0.6)  # a heartbeat
     workers = quick._client.scheduler_info()["workers"].values()
-    assert max(len(worker["metrics"].get("lincorr-steps", {})) for worker in workers) == 8
+    assert {len(worker["metrics"]["lincorr-steps"]) for worker in workers} == {8}
     assert not [topic for topic in quick._client.get_events() if "steps" in topic]
