@@ -1,6 +1,7 @@
 """One shard of subjects: prompts -> model -> store."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,10 +16,11 @@ from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint, fingerprint_of
 from lincorr.model.load import shared_model
 from lincorr.prompts.trees import PromptTemplate
+from lincorr.scores.audit import Audit
 from lincorr.store.identity import Identity, quantized_by
 from lincorr.store.store import LogitStore
 from pipeline.extract.audit import require_audit
-from pipeline.extract.forward import forward, prepare_work
+from pipeline.extract.forward import Rows, forward, prepare_work
 from pipeline.extract.prompts import template_groups
 from pipeline.runtime.device import compute
 from pipeline.runtime.executor import Receipt, ignore, this_worker
@@ -100,16 +102,9 @@ def extract_shard(task: ExtractTask, count: Callable[[int], None] = ignore) -> R
         for name, logits, hidden, audit in zip(
             templates, answers.logits, answers.hidden, answers.audits, strict=True
         ):
-            if name not in whole:
-                continue
-            stored = whole[name]
-            if stored:
-                audit += store.shards.audit(name, task.shard)
-                logits[:stored] = store.shards.read("logits", name, task.shard)
-            if stored and hidden is not None:
-                hidden[:stored] = store.shards.read("hidden", name, task.shard)
-            rows += len(subjects) - stored
-            written += store.shards.write(name, task.shard, logits, hidden, audit)
+            if name in whole:
+                rows += len(subjects) - whole[name]
+                written += _write(store, task.shard, name, whole[name], logits, hidden, audit)
     return Receipt(
         key=task.key,
         worker=this_worker(),
@@ -124,11 +119,24 @@ def extract_shard(task: ExtractTask, count: Callable[[int], None] = ignore) -> R
     )
 
 
+def _write(
+    store: LogitStore, shard: int, name: str, stored: int, logits: Rows, hidden: Rows | None, audit: Audit
+) -> int:
+    """Write a template's rows of a shard, the first of them as they are stored; return the bytes written."""
+    if stored:
+        audit += store.shards.audit(name, shard)
+        logits[:stored] = store.shards.read("logits", name, shard)
+    if stored and hidden is not None:
+        hidden[:stored] = store.shards.read("hidden", name, shard)
+    return store.shards.write(name, shard, logits, hidden, audit)
+
+
 def _prompts_counted(
     count: Callable[[int], None], stored: Mapping[str, int]
 ) -> Callable[[NDArray[np.int64]], None]:
     """Return what counts the prompts of passed rows, of each template those beyond its stored ones."""
-    return lambda rows: count(sum(int((rows >= first).sum()) for first in stored.values()))
+    templates = Counter(stored.values())  # mostly all of them have as many
+    return lambda rows: count(sum(n * int(np.count_nonzero(rows >= first)) for first, n in templates.items()))
 
 
 _digests: dict[ModelSpec, Fingerprint] = {}

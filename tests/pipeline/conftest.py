@@ -19,6 +19,7 @@ from lincorr.store import locations
 from pipeline.cli.main import main
 from pipeline.config import RunConfig, load_config
 from pipeline.extract import asked, stage
+from pipeline.extract.shard import extract_shard
 from pipeline.runtime.executor import Receipt
 from tests.pipeline.cli.toy import write_catalogue
 
@@ -54,7 +55,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
         return run
 
-    monkeypatch.setattr(stage, "extract_shard", noted(stage.extract_shard))
+    monkeypatch.setattr(stage, "extract_shard", noted(extract_shard))
     monkeypatch.setattr(asked, "ask", noted(asked.ask))
     return found
 

@@ -4,6 +4,7 @@ import io
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -82,9 +83,13 @@ def test_a_bar_moves_within_a_shard_and_shows_rate_and_time_left() -> None:
         for done in (0, 60, 120):
             time.sleep(0.1)
             tally.under_way({"shard-0": done})
-            until(lambda done=done: f"{done}/1000" in written.getvalue())
-        shown = written.getvalue()
-        assert re.search(r"120/1000\S* [0-9,]+ prompts/s .* \d+ s left", shown)
+            until(partial(shows, written, done))
+        assert re.search(r"120/1000\S* [0-9,]+ prompts/s .* \d+ s left", written.getvalue())
         tally.under_way({})  # its worker is gone
-    assert written.getvalue()[len(shown) :].count("0/1000") == 1
-    assert "120/1000" not in written.getvalue()[len(shown) :]
+    assert shows(written, 0)
+
+
+def shows(written: io.StringIO, done: int) -> bool:
+    """Whether the bar last drawn has so many of 1000 steps."""
+    drawn: list[str] = re.findall(r"(\d+)/1000", written.getvalue())
+    return drawn[-1:] == [str(done)]

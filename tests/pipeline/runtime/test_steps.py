@@ -144,7 +144,8 @@ def test_workers_tell_of_few_tasks_and_of_those_that_are_not_finished(quick: Das
         told.append(set(steps))
 
     keys = [f"task-{i}" for i in range(100)]
-    stage = Stage("many", work, tasks(*keys), overlapping=True, under_way=hear)
+    function: Any = work
+    stage = Stage("many", function, tasks(*keys), overlapping=True, under_way=hear)
     assert quick.run(stage, ended.add) == keys
     assert any("task-0" in keys for keys in told)
     time.sleep(0.6)  # a heartbeat
