@@ -111,7 +111,8 @@ LIBRARIES = {  # heavy library -> the modules that may import it
     "cupy": {"lincorr.arrays", "lincorr.transfers"},
     "cupyx": {"lincorr.arrays", "lincorr.transfers"},
     "dask": {"pipeline.runtime.dask_executor", f"{CLUSTERS}.slurm", f"{CLUSTERS}.worker_settings"},
-    "distributed": {"pipeline.runtime.dask_executor", f"{CLUSTERS}.worker_settings"}
+    "distributed": {f"pipeline.runtime.{name}" for name in ("attempt", "dask_executor", "steps")}
+    | {f"{CLUSTERS}.worker_settings"}
     | {f"{CLUSTERS}.{kind}" for kind in ("address", "local", "ssh", "slurm", "slurm_time")},
     "dask_cuda": {f"{CLUSTERS}.gpus"},
     "dask_jobqueue": {f"{CLUSTERS}.slurm"},

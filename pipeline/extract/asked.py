@@ -1,7 +1,7 @@
 """What the model says when it is asked outright: a few questions a task, after the shards."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import psutil
@@ -18,7 +18,7 @@ from pipeline.plan.plan import asked_to_do
 from pipeline.prepare.asked import AskedInputs
 from pipeline.prepare.prepare import Inputs
 from pipeline.runtime.console import Narrator
-from pipeline.runtime.executor import Executor, Receipt, Stage, this_worker
+from pipeline.runtime.executor import Executor, Receipt, Stage, ignore, this_worker
 
 _TOGETHER = 3  # questions of a task: they share trees, and a relation's tasks keep two workers busy
 ASKED = "asked-"
@@ -54,8 +54,11 @@ class AskTask:
         return f"{ASKED}{self.asked.name}-{self.first}"
 
 
-def ask(task: AskTask) -> Receipt:
+def ask(task: AskTask, count: Callable[[int], None] = ignore) -> Receipt:
     """Ask some questions about all sources and store the answers. A repeated task writes the same bytes.
+
+    Args:
+        count: called with the number of prompts that were answered since the last call.
 
     Raises:
         LincorrError: this worker's copy of the model is not the one that the store was made with, or its
@@ -63,12 +66,13 @@ def ask(task: AskTask) -> Receipt:
     """
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
+    count(0)  # from now on
     began = time.time()
     store = LogitStore.open(task.store, write=True)
     require_quantization(model, store.identity)
     asked = task.asked
     some = replace(asked, questions=asked.questions[task.first : task.end])
-    answers = ask_questions(model, store.identity, some)
+    answers = ask_questions(model, store.identity, some, count)
     return Receipt(
         key=task.key,
         worker=this_worker(),
@@ -100,7 +104,6 @@ def ask_all(
     """Run every task, and seal the answers about each relation; return the receipts."""
     if not tasks:
         return []
-    stage = Stage("ask", ask, tasks, overlapping=True, on_device=True)
     relations = {task.asked.name: task.asked for task in tasks}
     for name, asked in relations.items():
         described = {
@@ -112,12 +115,13 @@ def ask_all(
         store.asked.begin(name, shape, described)
 
     def finished(receipt: Receipt) -> None:
-        advance(receipt.rows)
+        tally(receipt.rows, receipt.key)
         if receipt.cut_batches:
             store.count_cut_batches(receipt.cut_batches)
 
     total = sum(task.n_prompts for task in tasks)
-    with narrator.progress("Asking outright", total, "prompts") as advance:
+    with narrator.progress("Asking outright", total, "prompts") as tally:
+        stage = Stage("ask", ask, tasks, overlapping=True, on_device=True, under_way=tally.under_way)
         receipts = executor.run(stage, finished)
     for name, asked in relations.items():
         store.asked.finish(name, asked.digest)

@@ -1,7 +1,7 @@
 """The forward passes of some subjects under templates that share them, audited."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from lincorr.scores.audit import Audit
 from lincorr.store.identity import Identity
 from pipeline.extract.audit import audit_shard
 from pipeline.extract.prompts import Prompts, prompts_of, tree_batches
+from pipeline.runtime.executor import ignore
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.model.language_model import LanguageModel, Reads
@@ -82,6 +83,7 @@ def forward(
     *,
     hidden: bool,
     totals: bool = False,
+    passed_rows: Callable[[NDArray[np.int64]], None] = ignore,
 ) -> Answers:
     """Make forward passes, and audit them; rows without a batch are left undefined.
 
@@ -91,6 +93,7 @@ def forward(
         seed: of the audit's sample.
         hidden: whether hidden states are wanted, and
         totals: whether log Σ exp of all tokens' logits is.
+        passed_rows: called with the rows of each batch after its pass.
     """
     began = time.perf_counter()
     values = [np.empty((work.n_rows, len(ids) + totals), np.float32) for ids in columns]
@@ -99,6 +102,7 @@ def forward(
     if identity.passes == "whole":
         for batch in work.batches:
             values[0][batch.rows] = _read(model.logits(batch.ids)[: len(batch.rows)], columns[0], totals)
+            passed_rows(batch.rows)
     else:
         readouts: Sequence[Reads] = [model.part_of_readout(ids) for ids in columns]
         if totals:
@@ -110,6 +114,7 @@ def forward(
             for kept, value in zip(values, read, strict=True):
                 kept[batch.rows] = value[:count]
             passed += 1
+            passed_rows(batch.rows)
     answered = time.perf_counter()
     logits = [kept[:, : len(ids)] for kept, ids in zip(values, columns, strict=True)]
     audits = audit_shard(model, work.batches, work.prompts, logits, columns, seed)

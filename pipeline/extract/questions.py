@@ -5,12 +5,13 @@ beginning of an answer: the prompt goes on with that beginning, and the probabil
 is read there. All ends of a question about one source are branches of one tree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lincorr.prompts.subjects import string_subjects
 from lincorr.prompts.trees import (
@@ -30,6 +31,7 @@ from pipeline.extract.forward import Answers, Work, forward
 from pipeline.extract.prompts import Prompts, prompts_of
 from pipeline.prepare.asked import AskedInputs
 from pipeline.runtime.device import compute
+from pipeline.runtime.executor import ignore
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.model.language_model import LanguageModel
@@ -56,8 +58,13 @@ class Asked:
     cut: int
 
 
-def ask_questions(model: "LanguageModel", identity: Identity, asked: AskedInputs) -> Asked:
+def ask_questions(
+    model: "LanguageModel", identity: Identity, asked: AskedInputs, count: Callable[[int], None] = ignore
+) -> Asked:
     """Ask all questions: of one-token answers their logits, else the sums of their tokens' log-probabilities.
+
+    Args:
+        count: called with the number of prompts that were answered since the last call.
 
     Raises:
         LincorrError: a sample of the logits are not those of plain prompts.
@@ -73,7 +80,20 @@ def ask_questions(model: "LanguageModel", identity: Identity, asked: AskedInputs
         grown_from = [templates[end.question] for end in ends]
         columns = [np.array(end.following, dtype=np.int64) for end in ends]
         work = Work(whole, _batches(whole, grown_from, identity))
-        found.append(compute(forward, model, identity, work, columns, _SEED, hidden=False, totals=asked.sums))
+        passed = _prompts_counted(count, ends)
+        found.append(
+            compute(
+                forward,
+                model,
+                identity,
+                work,
+                columns,
+                _SEED,
+                hidden=False,
+                totals=asked.sums,
+                passed_rows=passed,
+            )
+        )
         audits: dict[str, Audit] = {}
         for end, audit in zip(ends, found[-1].audits, strict=True):
             text = repr(texts[end.question].text)
@@ -86,6 +106,14 @@ def ask_questions(model: "LanguageModel", identity: Identity, asked: AskedInputs
         sum(one.audit_seconds for one in found),
         sum(one.cut for one in found),
     )
+
+
+def _prompts_counted(
+    count: Callable[[int], None], ends: Sequence[_End]
+) -> Callable[[NDArray[np.int64]], None]:
+    """Return what counts the prompts of passed rows: one for each question, however many ends it has."""
+    prompts = sum(not end.beginning for end in ends)
+    return lambda rows: count(prompts * len(rows))
 
 
 def _batches(prompts: Prompts, templates: Sequence[PromptTemplate], identity: Identity) -> list[Batch]:

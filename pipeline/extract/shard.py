@@ -1,6 +1,8 @@
 """One shard of subjects: prompts -> model -> store."""
 
 import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,13 +16,14 @@ from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint, fingerprint_of
 from lincorr.model.load import shared_model
 from lincorr.prompts.trees import PromptTemplate
+from lincorr.scores.audit import Audit
 from lincorr.store.identity import Identity, quantized_by
 from lincorr.store.store import LogitStore
 from pipeline.extract.audit import require_audit
-from pipeline.extract.forward import forward, prepare_work
+from pipeline.extract.forward import Rows, forward, prepare_work
 from pipeline.extract.prompts import template_groups
 from pipeline.runtime.device import compute
-from pipeline.runtime.executor import Receipt, this_worker
+from pipeline.runtime.executor import Receipt, ignore, this_worker
 
 if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
     from lincorr.model.language_model import LanguageModel
@@ -54,12 +57,15 @@ class ExtractTask:
         return f"shard-{self.shard}"
 
 
-def extract_shard(task: ExtractTask) -> Receipt:
+def extract_shard(task: ExtractTask, count: Callable[[int], None] = ignore) -> Receipt:
     """Run the model on a shard's missing rows and write the shard whole, template by template.
 
     A repeated task writes the same bytes, also where it repairs one template: every batch is composed of the
     shard's subjects and the templates that were added together, whether or not they are stored already. Two
     tasks in one worker overlap: one has the device while the other prepares or writes.
+
+    Args:
+        count: called with the number of prompts that were answered since the last call.
 
     Raises:
         LincorrError: this worker's copy of the model is not the one that the store was made with, or its
@@ -67,6 +73,7 @@ def extract_shard(task: ExtractTask) -> Receipt:
     """
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
+    count(0)  # from now on
     began = time.time()
     opened = _opened(task.store, task.run)
     store = opened.store
@@ -83,7 +90,10 @@ def extract_shard(task: ExtractTask) -> Receipt:
         work = prepare_work(model, store.identity, list(templates.values()), subjects, min(whole.values()))
         columns = [opened.column_ids(name) for name in templates]
         identity = store.identity
-        answers = compute(forward, model, identity, work, columns, task.shard, hidden=identity.hidden)
+        passed = _prompts_counted(count, whole)
+        answers = compute(
+            forward, model, identity, work, columns, task.shard, hidden=identity.hidden, passed_rows=passed
+        )
         audits = {f"template {name!r}": audit for name, audit in zip(templates, answers.audits, strict=True)}
         require_audit(audits, f"shard {task.shard}", identity.compute)
         computing += answers.seconds
@@ -92,16 +102,9 @@ def extract_shard(task: ExtractTask) -> Receipt:
         for name, logits, hidden, audit in zip(
             templates, answers.logits, answers.hidden, answers.audits, strict=True
         ):
-            if name not in whole:
-                continue
-            stored = whole[name]
-            if stored:
-                audit += store.shards.audit(name, task.shard)
-                logits[:stored] = store.shards.read("logits", name, task.shard)
-            if stored and hidden is not None:
-                hidden[:stored] = store.shards.read("hidden", name, task.shard)
-            rows += len(subjects) - stored
-            written += store.shards.write(name, task.shard, logits, hidden, audit)
+            if name in whole:
+                rows += len(subjects) - whole[name]
+                written += _write(store, task.shard, name, whole[name], logits, hidden, audit)
     return Receipt(
         key=task.key,
         worker=this_worker(),
@@ -114,6 +117,26 @@ def extract_shard(task: ExtractTask) -> Receipt:
         audit_seconds=auditing,
         peak_bytes=psutil.Process().memory_info().rss,
     )
+
+
+def _write(
+    store: LogitStore, shard: int, name: str, stored: int, logits: Rows, hidden: Rows | None, audit: Audit
+) -> int:
+    """Write a template's rows of a shard, the first of them as they are stored; return the bytes written."""
+    if stored:
+        audit += store.shards.audit(name, shard)
+        logits[:stored] = store.shards.read("logits", name, shard)
+    if stored and hidden is not None:
+        hidden[:stored] = store.shards.read("hidden", name, shard)
+    return store.shards.write(name, shard, logits, hidden, audit)
+
+
+def _prompts_counted(
+    count: Callable[[int], None], stored: Mapping[str, int]
+) -> Callable[[NDArray[np.int64]], None]:
+    """Return what counts the prompts of passed rows, of each template those beyond its stored ones."""
+    templates = Counter(stored.values())  # mostly all of them have as many
+    return lambda rows: count(sum(n * int(np.count_nonzero(rows >= first)) for first, n in templates.items()))
 
 
 _digests: dict[ModelSpec, Fingerprint] = {}

@@ -186,14 +186,16 @@ def extract_shards(
     executor: Executor, store: LogitStore, tasks: Sequence[ExtractTask], narrator: Narrator
 ) -> tuple[list[Receipt], float]:
     """Run the model on every task's shard; return the receipts and the device's share of idle time."""
-    stage = Stage("extract", extract_shard, tasks, overlapping=True, on_device=True)
 
     def finished(receipt: Receipt) -> None:
-        advance(receipt.rows)
+        tally(receipt.rows, receipt.key)
         if receipt.cut_batches:  # at once: the run may be killed
             store.count_cut_batches(receipt.cut_batches)
 
-    with narrator.progress("Extracting", _prompts(store, tasks), "prompts") as advance:
+    with narrator.progress("Extracting", _prompts(store, tasks), "prompts") as tally:
+        stage = Stage(
+            "extract", extract_shard, tasks, overlapping=True, on_device=True, under_way=tally.under_way
+        )
         receipts = executor.run(stage, finished)
     idle = idle_share(receipts)
     workers = len({receipt.worker for receipt in receipts})

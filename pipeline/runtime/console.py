@@ -1,11 +1,10 @@
 """Messages and progress on standard error while a run is under way: a bar, or without a terminal lines."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,11 +12,11 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from lincorr.redact import redacted
 from lincorr.visible import visible
+from pipeline.runtime.tally import Tally
 
 _EVERY = 30.0  # seconds between two lines of a log
 
@@ -40,67 +39,84 @@ class Narrator:
             self.tell(message)
 
     @contextmanager
-    def progress(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Show a bar with rate and remaining time; yield the function that advances it.
+    def progress(self, what: str, total: int, unit: str) -> Iterator[Tally]:
+        """Show a bar with rate and remaining time; yield the tally that it shows.
 
         Without a terminal, lines say the same (see `lines`).
         """
         if not self.console.is_terminal:
-            with self.lines(what, total, unit) as advance:
-                yield advance
+            with self.lines(what, total, unit) as tally:
+                yield tally
             return
-        columns = (
+        tally = Tally(total)
+        with _Bar(what, unit, tally, self.console):
+            yield tally
+
+    @contextmanager
+    def lines(self, what: str, total: int, unit: str) -> Iterator[Tally]:
+        """Print a line about every 30 seconds, if there is no terminal; yield the tally that it tells.
+
+        A log shows by it that a run is alive, and how far it is.
+        """
+        tally, ended = Tally(total), threading.Event()
+
+        def write() -> None:
+            while not ended.wait(_EVERY):
+                self.tell(f"{what}: {_how_far(tally, unit)}")
+
+        thread = threading.Thread(target=write, name="log", daemon=True)
+        if not self.console.is_terminal:
+            thread.start()
+        try:
+            yield tally
+        finally:
+            ended.set()
+
+
+class _Bar(Progress):
+    """Shows a tally as it is at each refresh."""
+
+    def __init__(self, what: str, unit: str, tally: Tally, console: Console) -> None:
+        self._tally, self._unit = tally, unit
+        super().__init__(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            refresh_per_second=2,
         )
-        with Progress(*columns, console=self.console, refresh_per_second=2) as bar:
-            task = bar.add_task(what, total=total, rate="")
+        self.add_task(what, total=tally.total, rate="", left="")
 
-            def advance(steps: int) -> None:
-                bar.advance(task, steps)
-                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-                bar.update(task, rate=f"{speed:,.0f} {unit}/s" if speed else "")
-
-            yield advance
-
-    @contextmanager
-    def lines(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Print a line about every 30 seconds, if there is no terminal; yield the function that counts.
-
-        A log shows by it that a run is alive, and how far it is.
-        """
-        done, began, ended = 0, time.monotonic(), threading.Event()
-
-        def count(steps: int) -> None:
-            nonlocal done
-            done += steps
-
-        def write() -> None:
-            while not ended.wait(_EVERY):
-                self.tell(f"{what}: {_how_far(done, total, unit, time.monotonic() - began)}")
-
-        thread = threading.Thread(target=write, name="log", daemon=True)
-        if not self.console.is_terminal:
-            thread.start()
-        try:
-            yield count
-        finally:
-            ended.set()
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Draw the bar."""
+        rate, left = _speed(self._tally, self._unit), _left(self._tally)
+        for task in self.task_ids:  # none yet while the bar is made
+            self.update(task, completed=self._tally.done, rate=rate, left=left)
+        yield from super().get_renderables()
 
 
-def _how_far(done: int, total: int, unit: str, seconds: float) -> str:
+def _how_far(tally: Tally, unit: str) -> str:
     """Say what is done, and if anything is, at what rate and when all will be."""
+    done, total = tally.done, tally.total
     if not done:
-        return f"0 of {total:,} {unit} in {_duration(seconds)}"
-    rate = done / seconds
-    speed = f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{60 * rate:,.3g} {unit}/min"
-    left = (total - done) / rate
-    return f"{done:,} of {total:,} {unit} ({done / total:.0%}), {speed}, {_duration(left)} left"
+        return f"0 of {total:,} {unit} in {_duration(tally.seconds)}"
+    known = [f"{done:,} of {total:,} {unit} ({done / total:.0%})", _speed(tally, unit), _left(tally)]
+    return ", ".join(part for part in known if part)
+
+
+def _speed(tally: Tally, unit: str) -> str:
+    if not (rate := tally.rate):
+        return ""
+    return f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{60 * rate:,.3g} {unit}/min"
+
+
+def _left(tally: Tally) -> str:
+    left = tally.seconds_left
+    return "" if left is None else f"{_duration(left)} left"
 
 
 def _duration(seconds: float) -> str:

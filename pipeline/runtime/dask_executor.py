@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import dask
-from distributed import Client, as_completed, get_worker
+from distributed import Client, as_completed
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
 from lincorr.errors import LincorrError
 from pipeline.config import ClusterSettings
+from pipeline.runtime.attempt import Refusal, attempt
 from pipeline.runtime.attendance import Attendance
 from pipeline.runtime.clusters.address import connect
 from pipeline.runtime.clusters.collector import collected_seldom
@@ -37,8 +38,7 @@ from pipeline.runtime.clusters.worker_settings import (
     local_shape,
     worker_limits,
 )
-from pipeline.runtime.deaths import FAILED, LESS_MEMORY, Deaths, deaths_told
-from pipeline.runtime.device import compute, no_memory
+from pipeline.runtime.deaths import LESS_MEMORY, Deaths, deaths_told
 from pipeline.runtime.environment import variables_restored
 from pipeline.runtime.executor import (
     TASKS_AT_ONCE,
@@ -49,18 +49,19 @@ from pipeline.runtime.executor import (
     Task,
     Waiting,
     ignore,
-    this_worker,
 )
 from pipeline.runtime.interrupts import interrupts_wait
 from pipeline.runtime.machine import cores
-from pipeline.runtime.versions import difference, versions
+from pipeline.runtime.steps import steps_told
+from pipeline.runtime.versions import versions
 from pipeline.runtime.warm import end_warm_workers, start_method
 
 T = TypeVar("T")
 
 _RETRIES = 2
 _WINDOW = 4  # tasks in flight per worker: enough to keep it busy, few enough to stay light
-_COUNT_WORKERS = 5.0  # seconds between two looks at how many workers there are
+_COUNT_WORKERS = 5.0  # seconds between two looks at how many workers there are, at most
+_EACH_WORKER = 0.05  # seconds for each, where a look also says how far their tasks are
 _PATIENT = ClusterSettings(wait=100_000)
 
 
@@ -100,7 +101,7 @@ class DaskExecutor:
         position: dict[Any, int] = {}
         results: dict[int, Result] = {}
         running = as_completed()
-        resources = self._resources(stage)
+        watch = _Watch(self._resources(stage), stage.under_way, position)
         # what the dashboard shows of a key is its beginning; the rest keeps ours apart on a shared scheduler
         name = f"{stage.name}-{uuid4().hex[:8]}"
 
@@ -112,11 +113,17 @@ class DaskExecutor:
                 return
             # in one graph: the scheduler takes more than a millisecond for each
             futures = self._client.map(
-                partial(_attempt, stage.function, overlapping=stage.overlapping, ours=versions()),
+                partial(
+                    attempt,
+                    stage.function,
+                    overlapping=stage.overlapping,
+                    counts=stage.under_way is not None,
+                    ours=versions(),
+                ),
                 [task for _, task in taken],
                 key=[(name, str(getattr(task, "key", "")), i) for i, task in taken],
                 retries=_RETRIES,
-                resources=resources,
+                resources=watch.resources,
                 pure=False,
             )
             for future, (index, _) in zip(futures, taken, strict=True):
@@ -126,8 +133,8 @@ class DaskExecutor:
         # tasks that others need must not queue behind tasks that can wait
         per_worker = 1 if stage.needs else _WINDOW
         submit_up_to(self._window(per_worker))
-        for done in self._finished(running, resources):
-            for future, result in zip(done, self._results(done, stage.name, resources), strict=True):
+        for done in self._finished(running, watch):
+            for future, result in zip(done, self._results(done, stage.name, watch), strict=True):
                 index = position.pop(future.key)
                 results[index] = result
                 waiting.done(index)
@@ -137,18 +144,18 @@ class DaskExecutor:
             submit_up_to(self._window(per_worker))
         return [results[index] for index in range(len(stage.tasks))]
 
-    def _finished(self, running: as_completed, resources: Mapping[str, float] | None) -> Iterator[list[Any]]:
+    def _finished(self, running: as_completed, watch: "_Watch") -> Iterator[list[Any]]:
         """Yield finished futures as they come, and look after the workers."""
         while not running.is_empty():
-            self._look_after(resources)
+            self._look_after(watch)
             if running.has_ready():
                 yield running.next_batch(block=False)
                 continue
             with running.thread_condition:  # as Dask's own `next`, which never returns without a result
                 running.thread_condition.wait(0.1)
 
-    def _look_after(self, resources: Mapping[str, float] | None) -> None:
-        """Count the workers now and then.
+    def _look_after(self, watch: "_Watch") -> None:
+        """Count the workers now and then, and hear how far their tasks are.
 
         Raises:
             LincorrError: there has been no worker for too long, or one has come that has no lincorr.
@@ -158,21 +165,29 @@ class DaskExecutor:
                 f"{self.deaths.stranger}: install the same lincorr there. Finished work is stored: rerun "
                 "to resume"
             )
-        if time.monotonic() - self._counted > _COUNT_WORKERS:
-            self._count(resources)
+        pause = _COUNT_WORKERS
+        if watch.under_way:
+            pause = min(pause, 1 + _EACH_WORKER * self._attendance.there)
+        if time.monotonic() - self._counted > pause:
+            self._count(watch)
 
-    def _count(self, resources: Mapping[str, float] | None) -> None:
-        """Count the workers that can run tasks.
+    def _count(self, watch: "_Watch") -> None:
+        """Count the workers that can run tasks, and hear how far those are.
 
         Raises:
             LincorrError: there has been none for too long.
         """
         self._counted = time.monotonic()
         try:
-            workers = self._workers_there()
+            info = self._scheduler_info()
         except OSError:  # a scheduler that is gone is told where its tasks end
             return
-        if resources:
+        workers = info["workers"].values()
+        if len(workers) < info["n_workers"]:  # the client's own look, without workers, came between
+            return
+        if watch.under_way:
+            watch.under_way(steps_told(workers, watch.unfinished))
+        if watch.resources:
             able = [worker for worker in workers if GPU in worker["resources"]]
             self._attendance.note(len(able), "worker with a GPU")
         else:
@@ -184,17 +199,15 @@ class DaskExecutor:
         Raises:
             LincorrError: none came in time.
         """
-        self._count(None)
+        self._count(_Watch())
         if self._attendance.there:
             return
         self._attendance.begin()
         while not self._attendance.there:
             time.sleep(0.1)
-            self._count(None)
+            self._count(_Watch())
 
-    def _results(
-        self, futures: Sequence[Any], stage: str, resources: Mapping[str, float] | None
-    ) -> list[Any]:
+    def _results(self, futures: Sequence[Any], stage: str, watch: "_Watch") -> list[Any]:
         """Gather finished futures in one call, since each round trip to a worker costs milliseconds.
 
         A worker that died with its results has their tasks run again: this may wait for another worker.
@@ -203,21 +216,20 @@ class DaskExecutor:
             LincorrError: a task failed, killed its worker repeatedly, or lost its scheduler.
         """
         with _one_line_errors(stage, self.deaths, self._attendance):
-            results: list[Any] = self._waited_for(
-                self._client.gather(list(futures), asynchronous=True), resources
-            )
+            gathering = self._client.gather(list(futures), asynchronous=True)
+            results: list[Any] = self._waited_for(gathering, watch)
         for result in results:
-            if isinstance(result, _Refusal):
+            if isinstance(result, Refusal):
                 raise result.problem
         return results
 
-    def _waited_for(self, gathering: Coroutine[Any, Any, T], resources: Mapping[str, float] | None) -> T:
+    def _waited_for(self, gathering: Coroutine[Any, Any, T], watch: "_Watch") -> T:
         """Return what a coroutine of the client returns, and look after the workers meanwhile."""
         loop: Any = self._client.loop
         found = asyncio.run_coroutine_threadsafe(gathering, loop.asyncio_loop)
         try:
             while not wait([found], timeout=_COUNT_WORKERS).done:
-                self._look_after(resources)
+                self._look_after(watch)
         except BaseException:
             found.cancel()
             raise
@@ -228,43 +240,30 @@ class DaskExecutor:
 
     def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
         """Require a GPU for stages that run the model, if any worker declares one."""
-        if not stage.on_device or not any(GPU in worker["resources"] for worker in self._workers_there()):
+        workers = self._scheduler_info()["workers"].values()
+        if not stage.on_device or not any(GPU in worker["resources"] for worker in workers):
             return None
         return {GPU: 1 / TASKS_AT_ONCE if stage.overlapping else 1}
 
-    def _workers_there(self) -> Collection[Mapping[str, Any]]:
-        """Return what the scheduler knows of each worker; Dask of early 2026 tells of five unless asked."""
-        found: Mapping[str, Mapping[str, Any]] = self._client.scheduler_info(n_workers=-1)["workers"]
-        return found.values()
+    def _scheduler_info(self) -> Mapping[str, Any]:
+        """Return what the scheduler knows of itself and of all workers; Dask of early 2026 tells of five by itself."""
+        info: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)
+        return info
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
-    """Returned in place of raising a LincorrError, which Dask would retry."""
+class _Watch:
+    """What a look at the workers is for.
 
-    problem: LincorrError
+    Attributes:
+        resources: that a worker must have to count.
+        under_way: called with the steps of unfinished tasks, and
+        unfinished: Dask's keys of those.
+    """
 
-
-def _attempt(
-    function: Callable[[Task], Result], task: Task, *, overlapping: bool, ours: Mapping[str, str]
-) -> Result | _Refusal:
-    """Run a task in a worker that has the run's versions."""
-    if other := difference(versions(), ours):
-        return _Refusal(
-            LincorrError(
-                f"worker {this_worker()}: {other}; install the versions of the run there. "
-                "Finished work is stored: rerun to resume"
-            )
-        )
-    try:
-        return function(task) if overlapping else compute(function, task)
-    except LincorrError as problem:
-        return _Refusal(problem)
-    except MemoryError as problem:  # CuPy's is one as well
-        return _Refusal(no_memory(problem))
-    except Exception:
-        get_worker().log_event("all", FAILED)  # it is tried again
-        raise
+    resources: dict[str, float] | None = None
+    under_way: Callable[[Mapping[str, int]], None] | None = None
+    unfinished: Container[Any] = ()
 
 
 @contextmanager

@@ -71,6 +71,8 @@ class Stage(Generic[Task, Result]):
             stage count as done. Empty: tasks are independent.
         overlapping: whether a worker may run two at once; the function itself takes turns at the device.
         on_device: whether it runs the model, and so only on workers with a GPU where there are any.
+        under_way: called now and then with the steps that unfinished tasks have done, by their keys; the
+            function then takes a second argument, which it calls with the steps done since the last call.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Stage(Generic[Task, Result]):
     needs: Mapping[str, Collection[str]] = field(default_factory=dict)
     overlapping: bool = False
     on_device: bool = False
+    under_way: Callable[[Mapping[str, int]], None] | None = None
 
 
 class Waiting(Generic[Task]):
@@ -144,7 +147,23 @@ class Serial:
         waiting, results = Waiting(stage), {}
         while (taken := waiting.take()) is not None:
             place, task = taken
-            results[place] = stage.function(task)
+            results[place] = _called(stage, task)
             waiting.done(place)
             on_result(results[place])
         return [results[place] for place in range(len(stage.tasks))]
+
+
+def _called(stage: Stage[Task, Result], task: Task) -> Result:
+    """Call a stage's function, and tell of its steps at once."""
+    if stage.under_way is None:
+        return stage.function(task)
+    function: Callable[..., Result] = stage.function
+    done = 0
+
+    def count(steps: int) -> None:
+        nonlocal done
+        done += steps
+        tell({key: done})
+
+    tell, key = stage.under_way, str(getattr(task, "key", ""))
+    return function(task, count)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,46 @@ from lincorr.errors import BadInput
 from lincorr.store import locations
 from pipeline.cli.main import main
 from pipeline.config import RunConfig, load_config
+from pipeline.extract import asked, stage
+from pipeline.extract.shard import extract_shard
+from pipeline.runtime.executor import Receipt
 from tests.pipeline.cli.toy import write_catalogue
 
 PATIENCE = 120  # seconds until something that must happen has failed to
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What tasks of an extraction in this process counted, and what they then said that they had done."""
+
+    steps: list[list[int]]
+    receipts: list[Receipt]
+
+    def assert_right(self) -> None:
+        """Every prompt was counted once, after the model was there and batch by batch."""
+        assert [sum(steps) for steps in self.steps] == [receipt.rows for receipt in self.receipts]
+        assert {steps[0] for steps in self.steps} == {0}
+        self.steps.clear()
+        self.receipts.clear()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    """Filled by extractions in this process."""
+    found = Counted([], [])
+
+    def noted(plain: Callable[..., Receipt]) -> Callable[..., Receipt]:
+        def run(task: Any, count: Callable[[int], None]) -> Receipt:
+            steps: list[int] = []
+            found.steps.append(steps)
+            found.receipts.append(plain(task, steps.append))
+            return found.receipts[-1]
+
+        return run
+
+    monkeypatch.setattr(stage, "extract_shard", noted(extract_shard))
+    monkeypatch.setattr(asked, "ask", noted(asked.ask))
+    return found
 
 
 @dataclass(frozen=True)

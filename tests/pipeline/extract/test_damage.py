@@ -88,7 +88,7 @@ def test_extract_repairs_that_shard_and_no_other(damage, chunk, store, flags, un
 
 @pytest.mark.parametrize("remembers", [True, False], ids=["this version's", "an older store"])
 def test_a_repaired_template_is_asked_with_those_it_was_added_with(
-    remembers, store, flags, monkeypatch, capsys
+    remembers, store, flags, counted, monkeypatch, capsys
 ):
     asked = []
 
@@ -103,6 +103,7 @@ def test_a_repaired_template_is_asked_with_those_it_was_added_with(
     flip_a_bit(store / "hidden/country/c/17/0")
     assert extracted(store, flags, capsys)["prompts"] == SHARD_ROWS
     assert asked == [2 if remembers else 1]
+    counted.assert_right()  # prompts of the other template are asked, and no progress
 
 
 def test_an_older_store_is_extracted_as_it_was_begun(store, flags, undisturbed, capsys):

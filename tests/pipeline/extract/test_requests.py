@@ -40,9 +40,9 @@ def by_task(noted: list[T], monkeypatch: pytest.MonkeyPatch) -> list[list[T]]:
     """What an extraction will add to the list, task by task."""
     of_tasks: list[list[T]] = []
 
-    def watched(task: ExtractTask) -> Receipt:
+    def watched(task: ExtractTask, count: Callable[[int], None]) -> Receipt:
         before = len(noted)
-        receipt = extract_shard(task)
+        receipt = extract_shard(task, count)
         of_tasks.append(noted[before:])
         return receipt
 

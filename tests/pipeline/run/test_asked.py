@@ -67,11 +67,13 @@ def right(reference, ids) -> np.ndarray:
 
 
 @pytest.mark.parametrize("passes", ["trunk", "trees", "plain", "whole"])
-def test_answers_are_the_models_own_logits(passes, run, right, monkeypatch):
+def test_answers_are_the_models_own_logits(passes, run, right, counted, monkeypatch):
     monkeypatch.setattr("pipeline.extract.check._passes", lambda *_, **__: passes)
     assert with_prompts(run)("extract", subjects_count=20)["asked"] == 4 * len(CITIES)
     np.testing.assert_allclose(run.store.asked.load("toy"), right, atol=1e-4)
     assert run.store.verify() == []
+    assert sum(map(sum, counted.steps)) == 2 * 20 + 4 * len(CITIES)
+    counted.assert_right()
 
 
 def test_they_are_scored_as_w_is_by_a_plain_loop(asked, right):
@@ -161,11 +163,15 @@ LONG = ["Italy Norway", "Peru of India", "Japan in Peru in Peru", *COUNTRIES[1:4
 
 
 @pytest.mark.parametrize("passes", ["trunk", "trees", "plain", "whole"])
-def test_answers_of_several_tokens_are_sums_of_log_probabilities(passes, run, reference, monkeypatch):
+def test_answers_of_several_tokens_are_sums_of_log_probabilities(
+    passes, run, reference, counted, monkeypatch
+):
     monkeypatch.setattr("pipeline.extract.check._passes", lambda *_, **__: passes)
     target = {"template": "country", "answers": LONG}
     with_prompts(run, target=target, truth=[list(pair) for pair in zip(CITIES, LONG, strict=False)])
     run("extract", subjects_count=20, multi_token="true")
+    assert sum(map(sum, counted.steps)) == 2 * 20 + 4 * len(CITIES)
+    counted.assert_right()
     found = run.store.asked.load("toy")
     told = "".join(f"{city} in {country}. " for city, country in zip(CITIES[:2], LONG[:2], strict=True))
     for question, prompt in ((1, "{} in"), (3, told + "{} in")):

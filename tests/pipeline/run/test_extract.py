@@ -59,13 +59,15 @@ def test_a_second_run_makes_no_forward_pass(rerun, passes):
 
 
 @pytest.mark.parametrize("first", [30, 32, 41])
-def test_more_subjects_extend_a_store_to_what_it_would_have_been(first, run, finished, passes):
+def test_more_subjects_extend_a_store_to_what_it_would_have_been(first, run, finished, passes, counted):
     run("extract", subjects_count=first)
+    counted.assert_right()
     passes.clear()
     assert run("extract", subjects_count=100)["prompts"] == 2 * (100 - first)
     full, partial = divmod(first, 32)
     batches = 13 - 4 * full - partial // 8  # 32 + 32 + 32 + 4 subjects in batches of 8
     assert passes == [(8, 8)] * batches
+    counted.assert_right()
     extended, at_once = run.arrays(), finished.arrays()
     assert extended.keys() == at_once.keys()
     for name in at_once:

@@ -1,13 +1,17 @@
 """What is told of a run under way where there is no terminal."""
 
 import io
+import re
 import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from rich.console import Console
 
 from pipeline.runtime import console
 from pipeline.runtime.console import Narrator
+from pipeline.runtime.tally import Tally
 
 
 def narrator(*, terminal: bool) -> tuple[Narrator, io.StringIO]:
@@ -17,22 +21,31 @@ def narrator(*, terminal: bool) -> tuple[Narrator, io.StringIO]:
     return made, written
 
 
+def until(condition: Callable[[], object]) -> None:
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit, "nothing happened"
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("kind", ["progress", "lines"])
 def test_a_log_gets_a_line_now_and_then_with_what_is_done_and_left(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "_EVERY", 0.05)
     told, written = narrator(terminal=False)
-    with getattr(told, kind)("Extracting", 1200, "prompts") as advance:
-        time.sleep(0.12)
-        advance(300)
-        time.sleep(0.1)
-    time.sleep(0.1)
+    with getattr(told, kind)("Extracting", 120_000, "prompts") as advance:
+        until(lambda: written.getvalue())
+        advance(30_000)
+        until(lambda: "30,000" in written.getvalue())
+    shown = written.getvalue()
+    time.sleep(0.15)
     lines = written.getvalue().splitlines()
-    assert 3 <= len(lines) <= 5  # and none after the end
-    assert lines[0] == "Extracting: 0 of 1,200 prompts in 0 s"
-    assert lines[-1].startswith("Extracting: 300 of 1,200 prompts (25%), ")
-    assert lines[-1].endswith(" prompts/s, 1 s left")
+    assert len(lines) <= len(shown.splitlines()) + 1  # none after the end, but for one that was on its way
+    assert re.search(r"^Extracting: 0 of 120,000 prompts in \d s$", lines[0])
+    assert re.search(
+        r"^Extracting: 30,000 of 120,000 prompts \(25%\), [0-9,]+ prompts/s, \d+ s left$", lines[-1]
+    )
 
 
 def test_what_is_fast_or_shown_as_a_bar_gets_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,4 +71,25 @@ def test_what_is_fast_or_shown_as_a_bar_gets_no_lines(monkeypatch: pytest.Monkey
 def test_rates_and_times_are_in_units_that_can_be_read(
     done: int, total: int, seconds: float, line: str
 ) -> None:
-    assert console._how_far(done, total, "relations", seconds) == line
+    times = iter([0, *[seconds] * 9])
+    tally = Tally(total, lambda: next(times))
+    tally(done)
+    assert console._how_far(tally, "relations") == line
+
+
+def test_a_bar_moves_within_a_shard_and_shows_rate_and_time_left() -> None:
+    told, written = narrator(terminal=True)
+    with told.progress("Extracting", 1000, "prompts") as tally:
+        for done in (0, 60, 120):
+            time.sleep(0.1)
+            tally.under_way({"shard-0": done})
+            until(partial(shows, written, done))
+        assert re.search(r"120/1000\S* [0-9,]+ prompts/s .* \d+ s left", written.getvalue())
+        tally.under_way({})  # its worker is gone
+    assert shows(written, 0)
+
+
+def shows(written: io.StringIO, done: int) -> bool:
+    """Whether the bar last drawn has so many of 1000 steps."""
+    drawn: list[str] = re.findall(r"(\d+)/1000", written.getvalue())
+    return drawn[-1:] == [str(done)]

@@ -159,7 +159,7 @@ def test_a_lost_scheduler_is_one_line_whenever_it_goes(lost):
     scheduler: Any = mock.Mock(gather=mock.Mock(side_effect=lost))
 
     with pytest.raises(LincorrError, match=r"^a stage: the Dask scheduler is gone; .* rerun to resume$"):
-        DaskExecutor(scheduler)._results([], "a stage", None)
+        DaskExecutor(scheduler)._results([], "a stage", clusters._Watch())
 
 
 def test_an_executor_works_after_an_error(executor):
