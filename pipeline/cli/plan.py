@@ -130,6 +130,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "prompts_needed": plan.prompts_needed,
         "prompts_kept": plan.prompts_kept,
         "asked_needed": plan.asked_needed,
+        "asked_tokens": plan.asked_tokens,
         "tokens": plan.tokens,
         "bytes_to_write": plan.bytes_to_write,
         "flops": plan.flops,
@@ -163,7 +164,7 @@ def print_plan(plan: Plan, inputs: Inputs) -> None:
         ),
         "shards": f"{plan.work.n_shards:,}",
         "prompts": f"{plan.prompts_needed:,} to run, {plan.prompts_kept:,} stored ({plan.tokens:,} tokens)",
-        "asked outright": f"{plan.asked_needed:,} prompts to run",
+        "asked outright": f"{plan.asked_needed:,} prompts to run ({plan.asked_tokens:,} tokens)",
         "to write": f"{plan.bytes_to_write / 2**20:,.1f} MiB, and {plan.scratch_bytes / 2**20:,.1f} MiB of "
         "scratch while fits run",
         "operations": f"{plan.flops:.3g} at {plan.flops_per_second / 1e9:,.0f} GFLOP/s",

@@ -33,8 +33,8 @@ class Plan:
         exists: whether there is one already.
         prompts_needed: forward passes of one prompt that are still to be made.
         prompts_kept: those that the store has.
-        asked_needed: prompts that ask the model outright, about the sources of relations, to be run as well.
         tokens: of the merged prompts that are needed, estimated from a sample.
+        asked: what the model is to be asked outright as well, about the sources of relations.
         bytes_to_write: to the store.
         notes: plain sentences on what was assumed.
     """
@@ -44,8 +44,8 @@ class Plan:
     exists: bool
     prompts_needed: int
     prompts_kept: int
-    asked_needed: int
     tokens: int
+    asked: tuple[AskedInputs, ...]
     bytes_to_write: int
     notes: tuple[str, ...] = ()
 
@@ -60,10 +60,21 @@ class Plan:
         return self.work.n_subjects - self.work.n_fit
 
     @property
+    def asked_needed(self) -> int:
+        """Prompts that ask the model outright."""
+        return sum(asked.n_prompts for asked in self.asked)
+
+    @property
+    def asked_tokens(self) -> int:
+        """Of these prompts, roughly."""
+        return sum(asked.tokens for asked in self.asked)
+
+    @property
     def flops(self) -> float:
-        """Operations of extraction, without attention and output head."""
+        """Operations of extraction: of subjects without attention and output head, and of asking outright."""
         # counting parameters imports the model's code: seconds, of which a run has no use
-        return 2.0 * self.work.sizes.multiplied * self.tokens if self.tokens else 0.0
+        subjects = 2.0 * self.work.sizes.multiplied * self.tokens if self.tokens else 0.0
+        return subjects + sum(self.work.asked_flops(asked) for asked in self.asked)
 
     @property
     def flops_per_second(self) -> float:
@@ -130,7 +141,6 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         to_write += work.head_bytes
     to_ask = asked_to_do(store, inputs)
     to_write += sum(asked.answer_bytes for asked in to_ask)
-    tokens = _tokens(inputs, missing) + sum(asked.tokens for asked in to_ask)
     note = memory_note(config.fit, config.cluster)
     return Plan(
         work=work,
@@ -138,8 +148,8 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         exists=store is not None,
         prompts_needed=sum(missing.values()),
         prompts_kept=sum(stored.values()),
-        asked_needed=sum(asked.n_prompts for asked in to_ask),
-        tokens=tokens,
+        tokens=_tokens(inputs, missing),
+        asked=to_ask,
         bytes_to_write=to_write,
         notes=(note,) if note else (),
     )
@@ -159,11 +169,11 @@ def shards_to_do(
     return {shard: names for shard, names in missing.items() if names}
 
 
-def asked_to_do(store: LogitStore | None, inputs: Inputs) -> list[AskedInputs]:
+def asked_to_do(store: LogitStore | None, inputs: Inputs) -> tuple[AskedInputs, ...]:
     """Return what the model is asked outright and the store has no answers to, or no undamaged ones."""
-    return [
-        asked for asked in inputs.asked if store is None or not store.asked.is_whole(asked.name, asked.digest)
-    ]
+    if store is None:
+        return inputs.asked
+    return tuple(one for one in inputs.asked if not store.asked.is_whole(one.name, one.digest))
 
 
 @functools.cache

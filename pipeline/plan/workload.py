@@ -31,6 +31,8 @@ from pipeline.plan.counts import (
 )
 from pipeline.plan.memory import fit_memory
 from pipeline.plan.model_sizes import ModelSizes, model_sizes
+from pipeline.prepare.asked import AskedInputs
+from pipeline.prepare.limits import positions
 from pipeline.prepare.prepare import Inputs
 
 Basis = Literal["domain", "vocabulary"]  # columns of a fit's source: its answers, or all tokens
@@ -63,6 +65,7 @@ class Workload:
         n_subjects, n_fit: all of them, and those to fit; the others are held out.
         n_stored: distinct subjects, each of which is a row of the store.
         groups: of templates.
+        asked: what the model is asked outright, after them.
         columns: template -> logits that are stored.
         vocabulary_size: V, of the tokenizer where there is one.
         fits: (relation, basis) -> sizes and solver.
@@ -80,6 +83,7 @@ class Workload:
     n_fit: int
     n_stored: int
     groups: tuple[Group, ...]
+    asked: tuple[AskedInputs, ...]
     columns: dict[str, int]
     vocabulary_size: int
     fits: dict[tuple[str, Basis], tuple[FitSizes, Choice]]
@@ -120,6 +124,11 @@ class Workload:
         return self.n_stored * self.row_width * self.itemsize
 
     @property
+    def asked_bytes(self) -> int:
+        """Bytes of the answers to what is asked outright."""
+        return sum(asked.answer_bytes for asked in self.asked)
+
+    @property
     def head_bytes(self) -> int:
         """Bytes of the output head, stored once in float32 beside hidden states."""
         return self.vocabulary_size * self.sizes.width * 4 if self.hidden else 0
@@ -139,6 +148,15 @@ class Workload:
         """Operations of one subject under all templates."""
         trees = sum(self.sizes.flops(group.own_tokens, group.seen_tokens) for group in self.groups)
         return trees + 2.0 * self.sizes.width * sum(self.columns.values())
+
+    def asked_flops(self, asked: AskedInputs) -> float:
+        """Return the operations of asking outright about a relation, without examples.
+
+        These are computed once. Logarithms of probabilities need all logits, other answers those of targets.
+        """
+        own = asked.tokens / asked.n_trees
+        read = self.vocabulary_size if asked.sums else len(asked.targets)
+        return asked.n_trees * self.sizes.flops(own, own) + 2.0 * self.sizes.width * asked.n_ends * read
 
 
 def dtype_bytes(dtype: str) -> int:
@@ -184,10 +202,10 @@ def workload(config: RunConfig, *, host_bytes: int) -> Workload:
     settings = load_config(folder, trust_remote_code=spec.trust_remote_code)
     if _has_tokenizer(folder):
         tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
-        counts = count_with_tokenizer(config, tokenizer)
+        counts = count_with_tokenizer(config, tokenizer, positions(settings))
     else:
         sizes = model_sizes(settings, trust_remote_code=spec.trust_remote_code)
-        counts = count_words(config, sizes.vocabulary_size)
+        counts = count_words(config, sizes.vocabulary_size, positions(settings))
     memory = fit_memory(config.fit, host_bytes=host_bytes)
     return _workload(config, settings, counts, device="cuda", memory_bytes=memory)
 
@@ -228,6 +246,7 @@ def _workload(
         n_fit=counts.n_fit,
         n_stored=counts.n_stored,
         groups=_groups(counts.prompts, counts.subject_tokens),
+        asked=counts.asked,
         columns=counts.columns,
         vocabulary_size=counts.vocabulary_size,
         fits=choose_fits(config.fit, counts.relations, run, memory_bytes),
