@@ -6,8 +6,9 @@ The formulas are those of docs/scaling.md. This machine takes the place of the G
 peaks are the rates of float32 and float64 matrix products that are measured first, its share of the peak in
 extraction is the 0.7 that plan uses, its link is memory. Each run is one worker with all cores. Seconds of
 extraction are those from the first task's beginning to the last one's end, by receipts; "load" is what the
-verb took beside them. Bytes are those of files on disk; memory is the worker's as its receipts tell it, and
-the most that this process ever held.
+verb took beside them, without this process's own libraries and inputs (about 5 s), which estimates have.
+Bytes are those of files on disk; memory is the worker's as its receipts tell it, and the most that this
+process ever held.
 """
 
 import argparse

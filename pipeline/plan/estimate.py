@@ -11,10 +11,8 @@ from pipeline.plan.costs import (
     CUDA_CONTEXT_BYTES,
     DECOMPOSITION_EFFICIENCY,
     FIT_EFFICIENCY,
-    HASH_RATE,
     MESSAGE_BYTES,
     SORT_RATE,
-    START_SECONDS,
     STORAGE_RATE,
     TORCH_LIBRARY_BYTES,
     WORKER_RATE,
@@ -24,6 +22,7 @@ from pipeline.plan.costs import (
     relation_bytes,
 )
 from pipeline.plan.gpus import Device
+from pipeline.plan.start import Start
 from pipeline.plan.workload import Workload, dtype_bytes
 from pipeline.runtime.executor import TASKS_AT_ONCE
 
@@ -139,13 +138,13 @@ def host_seconds(cost: Cost, peak: float) -> float:
 def _load(work: Workload, device: Device, gpus: int) -> StageEstimate:
     hosts = _hosts(device, gpus)
     read = hosts * work.file_bytes  # once a host: its workers share what the system has cached
+    start = Start("spawned", several=gpus > work.gpus_per_worker, is_new=True)
+    rate = device.efficiency * device.peak(work.dtype)
+    copying = work.weight_bytes / device.host_link
     return StageEstimate(
         "load",
         _gpus(gpus),
-        START_SECONDS
-        + _transfer(read, hosts)
-        + work.file_bytes / HASH_RATE
-        + work.weight_bytes / device.host_link,
+        start.seconds(work, rate, reading=_transfer(read, hosts), copying=copying),
         network_bytes=read,
         gpu_bytes=work.weight_bytes // work.gpus_per_worker + CUDA_CONTEXT_BYTES,
         host_bytes=TORCH_LIBRARY_BYTES + work.weight_bytes,

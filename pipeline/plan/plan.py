@@ -16,8 +16,9 @@ from lincorr.store.locations import is_remote
 from lincorr.store.place import require_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.plan.costs import CPU_EFFICIENCY, CPU_FIT_EFFICIENCY
+from pipeline.plan.costs import CPU_EFFICIENCY, CPU_FIT_EFFICIENCY, WORKER_RATE
 from pipeline.plan.memory import memory_note
+from pipeline.plan.start import Start, start_here
 from pipeline.plan.workload import Basis, Workload, workload_here
 from pipeline.prepare.asked import AskedInputs
 from pipeline.prepare.prepare import Inputs
@@ -36,6 +37,7 @@ class Plan:
         tokens: of the merged prompts that are needed, estimated from a sample.
         asked: what the model is to be asked outright as well, about the sources of relations.
         bytes_to_write: to the store.
+        start: how the run begins.
         notes: plain sentences on what was assumed.
     """
 
@@ -47,6 +49,7 @@ class Plan:
     tokens: int
     asked: tuple[AskedInputs, ...]
     bytes_to_write: int
+    start: Start
     notes: tuple[str, ...] = ()
 
     @property
@@ -85,6 +88,14 @@ class Plan:
     def seconds(self) -> float:
         """Estimated time of extraction."""
         return self.flops / (CPU_EFFICIENCY * self.flops_per_second)
+
+    @property
+    def start_seconds(self) -> float:
+        """Estimated time until forward passes begin; 0 where there are none."""
+        if not (self.tokens or self.asked):
+            return 0.0
+        rate, reading = CPU_EFFICIENCY * self.flops_per_second, self.work.file_bytes / WORKER_RATE
+        return self.start.seconds(self.work, rate, reading=reading)
 
     @property
     def fit_seconds(self) -> float:
@@ -151,6 +162,7 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         tokens=_tokens(inputs, missing),
         asked=to_ask,
         bytes_to_write=to_write,
+        start=start_here(config.cluster, config.model.device, is_new=store is None, is_remote=is_remote(url)),
         notes=(note,) if note else (),
     )
 

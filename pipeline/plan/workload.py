@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from lincorr.model.device import resolve_dtype
-from lincorr.model.files import config_folder
+from lincorr.model.files import config_folder, converted_folder
 from lincorr.model.load import load_config, load_tokenizer
+from lincorr.model.tuned import is_remembered
 from lincorr.prompts.trees import PromptTemplate, group_templates, merge_prompts, trunk_of
 from lincorr.solvers.choose import Choice, choose
 from lincorr.store.shards import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS
@@ -73,6 +74,7 @@ class Workload:
         itemsize: bytes of a stored number.
         shard_rows: subjects in a shard.
         batch_tokens: in a pass.
+        tries_batches: whether a run first tries out how many these should be.
         gpus_per_worker: over which a copy of the model is spread.
         tokenized: whether tokens and columns were counted by the model's tokenizer, or words and names were.
     """
@@ -91,6 +93,7 @@ class Workload:
     itemsize: int
     shard_rows: int
     batch_tokens: int
+    tries_batches: bool
     gpus_per_worker: int
     tokenized: bool
 
@@ -185,6 +188,7 @@ def workload_here(config: RunConfig, inputs: Inputs, store: LogitStore | None) -
         device="cpu",
         memory_bytes=fit_memory(config.fit, config.cluster),
         store=store,
+        remembered=is_remembered(converted_folder(config.model.spec())),
     )
 
 
@@ -222,8 +226,13 @@ def _workload(
     device: str,
     memory_bytes: int,
     store: LogitStore | None = None,
+    remembered: bool = False,
 ) -> Workload:
-    """Put what was counted together with the model's sizes and what the settings decide."""
+    """Put what was counted together with the model's sizes and what the settings decide.
+
+    Args:
+        remembered: whether it is known how many tokens a pass should have.
+    """
     sizes = model_sizes(settings, trust_remote_code=config.model.trust_remote_code)
     made = store.identity if store else None
     hidden = made.hidden if made else stores_hidden(config, softcap=sizes.softcap)
@@ -254,6 +263,7 @@ def _workload(
         itemsize=itemsize,
         shard_rows=made.shard_rows if made else shard_rows(config.store.shard_rows, on_gpu=device == "cuda"),
         batch_tokens=made.batch_tokens if made else config.cluster.batch_tokens or BATCH_TOKENS,
+        tries_batches=made is None and config.cluster.batch_tokens is None and not remembered,
         gpus_per_worker=config.cluster.gpus_per_worker,
         tokenized=counts.tokenized,
     )
