@@ -188,7 +188,6 @@ def workload_here(config: RunConfig, inputs: Inputs, store: LogitStore | None) -
         device="cpu",
         memory_bytes=fit_memory(config.fit, config.cluster),
         store=store,
-        remembered=is_remembered(converted_folder(config.model.spec())),
     )
 
 
@@ -226,16 +225,12 @@ def _workload(
     device: str,
     memory_bytes: int,
     store: LogitStore | None = None,
-    remembered: bool = False,
 ) -> Workload:
-    """Put what was counted together with the model's sizes and what the settings decide.
-
-    Args:
-        remembered: whether it is known how many tokens a pass should have.
-    """
+    """Put what was counted together with the model's sizes and what the settings decide."""
     sizes = model_sizes(settings, trust_remote_code=config.model.trust_remote_code)
     made = store.identity if store else None
     hidden = made.hidden if made else stores_hidden(config, softcap=sizes.softcap)
+    known = device == "cpu" and is_remembered(converted_folder(config.model.spec()))
     itemsize = np.dtype(config.store.precision).itemsize
     run = FitRun(
         n=counts.n_fit,
@@ -263,7 +258,7 @@ def _workload(
         itemsize=itemsize,
         shard_rows=made.shard_rows if made else shard_rows(config.store.shard_rows, on_gpu=device == "cuda"),
         batch_tokens=made.batch_tokens if made else config.cluster.batch_tokens or BATCH_TOKENS,
-        tries_batches=made is None and config.cluster.batch_tokens is None and not remembered,
+        tries_batches=not (made or config.cluster.batch_tokens or known),
         gpus_per_worker=config.cluster.gpus_per_worker,
         tokenized=counts.tokenized,
     )

@@ -37,8 +37,14 @@ def test_a_start_takes_as_long_as_it_did(start: Start, measured: float, work: Wo
     disk, rate = 2e9, 0.7 * 280e9  # bytes and operations a second
     found = start.seconds(work, rate, reading=work.file_bytes / disk)
     assert found == pytest.approx(measured, rel=0.07)
+    assert not work.tries_batches  # they are set
     tried = start.seconds(replace(work, tries_batches=True), rate, reading=0.0)
     assert tried == pytest.approx(found - work.file_bytes / disk + 7.85, abs=0.5)
+
+
+def test_batch_sizes_are_tried_out_where_they_are_not_set(flags: dict[str, str]) -> None:
+    del flags["cluster.batch_tokens"]
+    assert planned(flags).tries_batches
 
 
 LOCAL: dict[str, Any] = {"kind": "local"}
