@@ -6,8 +6,9 @@ The formulas are those of docs/scaling.md. This machine takes the place of the G
 peaks are the rates of float32 and float64 matrix products that are measured first, its share of the peak in
 extraction is the 0.7 that plan uses, its link is memory. Each run is one worker with all cores. Seconds of
 extraction are those from the first task's beginning to the last one's end, by receipts; "load" is what the
-verb took beside them. Bytes are those of files on disk; memory is the worker's as its receipts tell it, and
-the most that this process ever held.
+verb took beside them, without this process's own libraries and inputs (about 5 s), which estimates have.
+Bytes are those of files on disk; memory is the worker's as its receipts tell it, and the most that this
+process ever held.
 """
 
 import argparse
@@ -113,11 +114,13 @@ def compare(model: str, relations: str, subjects: int, device: Device) -> list[d
 
 def predictions(expected: Estimate) -> dict[str, float]:
     """What of an estimate can be measured here."""
-    load, extract, fit, evaluate = expected.stages
+    stages = {stage.name: stage for stage in expected.stages}
+    load, extract, fit, evaluate = (stages[name] for name in ("load", "extract", "fit", "evaluate"))
+    model = [stage for stage in (extract, stages.get("ask")) if stage]  # of one verb
     return {
         "load time": load.seconds,
-        "extract time": extract.seconds,
-        "extract store": extract.store_bytes,
+        "extract time": sum(stage.seconds for stage in model),
+        "extract store": sum(stage.store_bytes for stage in model),
         # on a CPU both memories are one, without CUDA's part
         "extract memory": extract.gpu_bytes - CUDA_CONTEXT_BYTES + extract.host_bytes,
         "fit time": fit.seconds,
@@ -131,7 +134,7 @@ def measure(run: Run, store: Path) -> dict[str, float]:
     """Run the verbs one by one."""
     receipts = run.extract()
     extracting = max(r.ended for r in receipts) - min(r.began for r in receipts)
-    extracted = size(store / "logits") + size(store / "hidden") + size(store / "head")
+    extracted = sum(size(store / part) for part in ("logits", "hidden", "head", "asked"))
     run.fit()
     run.evaluate()
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -29,11 +29,8 @@ def remembered(folder: Path | None, facts: Mapping[str, Any], tune: Callable[[],
     """
     if folder is None:
         return tune()
-    path = folder.with_name(f"{folder.name}.tuned.json")
-    here = {"machine": platform.node(), "cores": os.cpu_count()} | {
-        name: version(name) for name in _LIBRARIES
-    }
-    key = json.dumps(here | dict(facts), sort_keys=True)
+    path = _beside(folder)
+    key = json.dumps(_here() | dict(facts), sort_keys=True)
     now = time.time()
     match _read(path).get(key):
         case {"tokens": int(known), "found": found} if known > 0 and _is_fresh(found, now):
@@ -46,6 +43,35 @@ def remembered(folder: Path | None, facts: Mapping[str, Any], tune: Callable[[],
     }
     _write(path, others | {key: {"tokens": tokens, "found": now}})
     return tokens
+
+
+def is_remembered(folder: Path | None) -> bool:
+    """Whether a size is remembered for this machine and its libraries, whatever else it depends on."""
+    if folder is None:
+        return False
+    here = _here().items()
+    return any(
+        here <= _facts(key).items()
+        for key, size in _read(_beside(folder)).items()
+        if isinstance(size, dict) and _is_fresh(size.get("found"), time.time())
+    )
+
+
+def _here() -> dict[str, Any]:
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return {"machine": platform.node(), "cores": os.cpu_count()} | libraries
+
+
+def _facts(key: str) -> dict[str, Any]:
+    with suppress(ValueError):
+        found = json.loads(key)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.tuned.json")
 
 
 def _is_fresh(found: object, now: float) -> bool:

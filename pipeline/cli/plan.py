@@ -130,10 +130,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "prompts_needed": plan.prompts_needed,
         "prompts_kept": plan.prompts_kept,
         "asked_needed": plan.asked_needed,
+        "asked_tokens": plan.asked_tokens,
         "tokens": plan.tokens,
         "bytes_to_write": plan.bytes_to_write,
         "flops": plan.flops,
         "flops_per_second": plan.flops_per_second,
+        "start_seconds": plan.start_seconds,
         "seconds": plan.seconds,
         "fit_seconds": plan.fit_seconds,
         "scratch_bytes": plan.scratch_bytes,
@@ -163,11 +165,12 @@ def print_plan(plan: Plan, inputs: Inputs) -> None:
         ),
         "shards": f"{plan.work.n_shards:,}",
         "prompts": f"{plan.prompts_needed:,} to run, {plan.prompts_kept:,} stored ({plan.tokens:,} tokens)",
-        "asked outright": f"{plan.asked_needed:,} prompts to run",
+        "asked outright": f"{plan.asked_needed:,} prompts to run ({plan.asked_tokens:,} tokens)",
         "to write": f"{plan.bytes_to_write / 2**20:,.1f} MiB, and {plan.scratch_bytes / 2**20:,.1f} MiB of "
         "scratch while fits run",
         "operations": f"{plan.flops:.3g} at {plan.flops_per_second / 1e9:,.0f} GFLOP/s",
-        "estimated time": f"{plan.seconds:,.0f} s of extraction, {plan.fit_seconds:,.0f} s of fits",
+        "estimated time": f"{plan.start_seconds:,.0f} s to start, {plan.seconds:,.0f} s of extraction, "
+        f"{plan.fit_seconds:,.0f} s of fits",
         "solvers": "\n".join(
             f"{relation}/{basis}: {choice.method} ({choice.reason})"
             for (relation, basis), choice in plan.choices.items()

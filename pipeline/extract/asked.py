@@ -15,12 +15,11 @@ from pipeline.extract.questions import ask_questions
 from pipeline.extract.shard import require_model, require_quantization
 from pipeline.extract.stage import model_spec
 from pipeline.plan.plan import asked_to_do
-from pipeline.prepare.asked import AskedInputs
+from pipeline.prepare.asked import TOGETHER, AskedInputs
 from pipeline.prepare.prepare import Inputs
 from pipeline.runtime.console import Narrator
 from pipeline.runtime.executor import Executor, Receipt, Stage, ignore, this_worker
 
-_TOGETHER = 3  # questions of a task: they share trees, and a relation's tasks keep two workers busy
 ASKED = "asked-"
 """What the keys of these tasks begin with."""
 
@@ -91,10 +90,10 @@ def missing_asked(store: LogitStore, config: RunConfig, inputs: Inputs) -> list[
     """Return the tasks for relations whose answers the store has not, or not undamaged."""
     spec = model_spec(store, config)
     return [
-        AskTask(store.url, spec, inputs.fingerprint, asked, first, min(first + _TOGETHER, count))
+        AskTask(store.url, spec, inputs.fingerprint, asked, first, min(first + TOGETHER, count))
         for asked in asked_to_do(store, inputs)
         for count in [len(asked.questions)]
-        for first in range(0, count, _TOGETHER)
+        for first in range(0, count, TOGETHER)
     ]
 
 

@@ -32,7 +32,10 @@ HASH_RATE = (
 WORKER_RATE = 2e9  # bytes a second between one host and the location of the store: ASSUMED
 STORAGE_RATE = 20e9  # of that location, for all hosts together: ASSUMED
 # Start and messages.
-START_SECONDS = 20.0  # workers, checks of shortcuts, trial of batch sizes: MEASURED on 2 cores
+START_SECONDS = 8.0  # libraries, subjects, plan; workers that share all this: MEASURED on 2 cores
+SPAWN_SECONDS = 7.0  # libraries of workers that do not (other systems, GPUs, clusters): MEASURED on 2 cores
+CHECK_TOKENS = 1_200  # of the passes that check which shortcuts a model allows: MEASURED, with two templates
+TRIAL_SECONDS = 8.0  # in which batch sizes are tried out: the limit in lincorr.model.tuning
 MESSAGE_BYTES = 4_000  # a task and its receipt, through the scheduler: ASSUMED
 BATCH_TOKENS = 8192  # of a pass on a GPU where cluster.batch_tokens does not say: ASSUMED, a run tries it out
 # Memory that holds no data. Three different things:

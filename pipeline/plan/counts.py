@@ -1,8 +1,10 @@
 """What a run asks of a model, counted in tokens, or in words where there is no tokenizer."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from lincorr.errors import BadInput
 from lincorr.prompts.columns import Columns, has_choice
@@ -12,6 +14,7 @@ from lincorr.prompts.trees import PromptTemplate, prompt_template
 from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.relation import Relation, Template
 from pipeline.config import RunConfig
+from pipeline.prepare.asked import AskedInputs, asked_inputs, each_once, own_names
 from pipeline.prepare.prepare import (
     Inputs,
     RelationInputs,
@@ -22,6 +25,8 @@ from pipeline.prepare.prepare import (
     is_named,
     relations_in_tokens,
     sample_prompts,
+    truth_in_tokens,
+    with_asked,
 )
 
 
@@ -58,6 +63,7 @@ class Counts:
         relations: with their columns.
         columns: template -> logits that are stored.
         prompts: template -> its tokens before and after the subject.
+        asked: what the model is asked outright.
         vocabulary_size: V.
         tokenized: whether the model's tokenizer counted; else words stand for tokens, and names for columns.
     """
@@ -69,6 +75,7 @@ class Counts:
     relations: tuple[RelationCounts, ...]
     columns: dict[str, int]
     prompts: dict[str, PromptTemplate]
+    asked: tuple[AskedInputs, ...]
     vocabulary_size: int
     tokenized: bool
 
@@ -90,8 +97,11 @@ def count_inputs(config: RunConfig, inputs: Inputs) -> Counts:
     )
 
 
-def count_with_tokenizer(config: RunConfig, tokenizer: Tokenizer) -> Counts:
+def count_with_tokenizer(config: RunConfig, tokenizer: Tokenizer, most: int | None) -> Counts:
     """Count what `prepare` would prepare; the model's weights are not needed.
+
+    Args:
+        most: positions of the model, if there is a limit.
 
     Raises:
         BadInput: a setting cannot be met.
@@ -101,6 +111,7 @@ def count_with_tokenizer(config: RunConfig, tokenizer: Tokenizer) -> Counts:
     templates, columns = gather_columns(relations)
     prompts = {name: prompt_template(tokenizer, t.text) for name, t in templates.items()}
     sample = {name: sample_prompts(tokenizer, prompt, subjects) for name, prompt in prompts.items()}
+    relations = with_asked(config, relations, tokenizer, most)
     return _counts(config, subjects, relations, columns, prompts, sample, len(token_texts(tokenizer)))
 
 
@@ -130,6 +141,7 @@ def _counts(
         relations=relation_counts(relations),
         columns=_stored(config, {name: len(ids) for name, ids in columns.items()}, vocabulary_size),
         prompts=prompts,
+        asked=each_once(relation.asked for relation in relations),
         vocabulary_size=vocabulary_size,
         tokenized=True,
     )
@@ -142,8 +154,11 @@ def _stored(config: RunConfig, columns: dict[str, int], vocabulary_size: int) ->
 # --- words in place of tokens --------------------------------------------------------------------------
 
 
-def count_words(config: RunConfig, vocabulary_size: int) -> Counts:
+def count_words(config: RunConfig, vocabulary_size: int, most: int | None) -> Counts:
     """Count words and marks as tokens, and every name as a column.
+
+    Args:
+        most: positions of the model, if there is a limit.
 
     Raises:
         BadInput: a setting cannot be met.
@@ -152,11 +167,13 @@ def count_words(config: RunConfig, vocabulary_size: int) -> Counts:
     names: dict[str, set[str]] = {}
     templates: dict[str, Template] = {}
     relations = []
+    asked: dict[str, AskedInputs | None] = {}
     for relation in (catalogue.relation(name) for name in candidates(config, catalogue)):
         answers = [set(found) for found in answers_of(config, relation)]
         if not is_named(config, relation.name) and not has_choice(*map(len, answers)):
             continue
         relations.append(RelationCounts.of(relation, *map(len, answers)))
+        asked[relation.name] = _asked(config, relation, most)
         for side, found in zip((relation.source, relation.target), answers, strict=True):
             templates[side.template.name] = side.template
             names.setdefault(side.template.name, set()).update(found)
@@ -172,9 +189,30 @@ def count_words(config: RunConfig, vocabulary_size: int) -> Counts:
         relations=tuple(relations),
         columns=_stored(config, {name: len(found) for name, found in names.items()}, vocabulary_size),
         prompts={name: _prompt(template, ids) for name, template in templates.items()},
+        asked=each_once(own_names(asked).values()),
         vocabulary_size=vocabulary_size,
         tokenized=False,
     )
+
+
+def _asked(config: RunConfig, relation: Relation, most: int | None) -> AskedInputs | None:
+    """What the model is asked outright about a relation, in words."""
+    ids: dict[str, int] = {}
+    source, target = (_columns(names, ids) for names in answers_of(config, relation))
+    truth = truth_in_tokens(relation, source, target)
+
+    def count(text: str) -> int:
+        return 1 + len(_split(text))  # with one in front for BOS
+
+    return asked_inputs(relation, source, target, truth, count, most, multi_token=config.multi_token)
+
+
+def _columns(answers: Iterable[str], ids: dict[str, int]) -> Columns:
+    """Give every name a column of its own, and its words as tokens."""
+    names = tuple(dict.fromkeys(answers))
+    tokens = tuple(tuple(ids.setdefault(word, len(ids)) for word in _split(name)) for name in names)
+    every = (True,) * len(names)
+    return Columns(np.arange(len(names)), names, names, every, {}, tokens, every)
 
 
 def _subjects(config: RunConfig, vocabulary_size: int) -> tuple[int, int]:

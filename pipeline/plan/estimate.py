@@ -11,10 +11,8 @@ from pipeline.plan.costs import (
     CUDA_CONTEXT_BYTES,
     DECOMPOSITION_EFFICIENCY,
     FIT_EFFICIENCY,
-    HASH_RATE,
     MESSAGE_BYTES,
     SORT_RATE,
-    START_SECONDS,
     STORAGE_RATE,
     TORCH_LIBRARY_BYTES,
     WORKER_RATE,
@@ -24,6 +22,7 @@ from pipeline.plan.costs import (
     relation_bytes,
 )
 from pipeline.plan.gpus import Device
+from pipeline.plan.start import Start
 from pipeline.plan.workload import Workload, dtype_bytes
 from pipeline.runtime.executor import TASKS_AT_ONCE
 
@@ -37,7 +36,7 @@ class StageEstimate:
     """One stage of a run.
 
     Attributes:
-        name: load, extract, fit or evaluate.
+        name: load, extract, ask, fit or evaluate.
         where: what works.
         seconds: how long.
         store_bytes: written to the store, and
@@ -93,6 +92,7 @@ def estimate(work: Workload, device: Device, gpus: int) -> Estimate:
     stages = (
         _load(work, device, gpus),
         _extract(work, device, gpus),
+        *([_ask(work, device, gpus)] if work.asked else []),
         _fit(work, device, gpus),
         _evaluate(work, device, gpus),
     )
@@ -117,8 +117,12 @@ def extract_seconds(work: Workload, device: Device, rows: int) -> float:
 
     Several GPUs of a worker count as one: each has its layers, and waits for the others.
     """
-    products = rows * work.subject_flops / (device.efficiency * device.peak(work.dtype))
     passes = rows * work.own_tokens / work.batch_tokens
+    return _model_seconds(work, device, rows * work.subject_flops, passes)
+
+
+def _model_seconds(work: Workload, device: Device, flops: float, passes: float) -> float:
+    products = flops / (device.efficiency * device.peak(work.dtype))
     return max(products, passes * work.weight_bytes / device.memory_bandwidth)
 
 
@@ -134,13 +138,13 @@ def host_seconds(cost: Cost, peak: float) -> float:
 def _load(work: Workload, device: Device, gpus: int) -> StageEstimate:
     hosts = _hosts(device, gpus)
     read = hosts * work.file_bytes  # once a host: its workers share what the system has cached
+    start = Start("spawned", several=gpus > work.gpus_per_worker, is_new=True)
+    rate = device.efficiency * device.peak(work.dtype)
+    copying = work.weight_bytes / device.host_link
     return StageEstimate(
         "load",
         _gpus(gpus),
-        START_SECONDS
-        + _transfer(read, hosts)
-        + work.file_bytes / HASH_RATE
-        + work.weight_bytes / device.host_link,
+        start.seconds(work, rate, reading=_transfer(read, hosts), copying=copying),
         network_bytes=read,
         gpu_bytes=work.weight_bytes // work.gpus_per_worker + CUDA_CONTEXT_BYTES,
         host_bytes=TORCH_LIBRARY_BYTES + work.weight_bytes,
@@ -165,6 +169,30 @@ def _extract(work: Workload, device: Device, gpus: int) -> StageEstimate:
         gpu_bytes=gpu_bytes(work),
         host_bytes=TORCH_LIBRARY_BYTES
         + TASKS_AT_ONCE * 4 * min(work.shard_rows, work.n_stored) * work.row_width,
+    )
+
+
+def _ask(work: Workload, device: Device, gpus: int) -> StageEstimate:
+    workers = gpus // work.gpus_per_worker
+    tasks = sum(asked.n_tasks for asked in work.asked)
+    busy = min(workers, tasks) * work.gpus_per_worker
+    share = -(-tasks // workers) / tasks  # of the worker with the most tasks
+    flops = sum(work.asked_flops(asked) for asked in work.asked)
+    # a pass has the prompts of one question or task at most
+    passes = sum(
+        max(asked.tokens / work.batch_tokens, asked.n_trees / len(asked.sources)) for asked in work.asked
+    )
+    return StageEstimate(
+        "ask",
+        _gpus(busy),
+        max(
+            _model_seconds(work, device, share * flops, share * passes),
+            _transfer(work.asked_bytes, _hosts(device, busy)),
+        ),
+        store_bytes=work.asked_bytes,
+        network_bytes=work.asked_bytes + MESSAGE_BYTES * tasks,
+        gpu_bytes=gpu_bytes(work),
+        host_bytes=TORCH_LIBRARY_BYTES + max(asked.answer_bytes for asked in work.asked),
     )
 
 
@@ -255,8 +283,9 @@ def _notes(work: Workload, device: Device, gpus: int, stages: tuple[StageEstimat
             f"{work.n_shards:,} shards for {whom}: some are idle at times; set store.shard_rows to "
             f"{better:,} or less."
         )
-    alone = sum(stage.seconds for stage in stages[2:])
-    if alone > max(_LONG, stages[1].seconds):
+    seconds = {stage.name: stage.seconds for stage in stages}
+    on_gpus = seconds["extract"] + seconds.get("ask", 0.0)
+    if seconds["fit"] + seconds["evaluate"] > max(_LONG, on_gpus):
         notes.append(
             "Fits and evaluation take longer than extraction, and compute in float64 on host cores (a GPU "
             f"has {device.fp64 / device.host_fp64:.0f} times the peak of its share of them, unused): let the "

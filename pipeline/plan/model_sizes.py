@@ -73,7 +73,7 @@ class ModelSizes:
         quantised = self._counted[2] if self.bits else 0
         return round(dtype_bytes * (self.parameters - quantised) + quantised * (self.bits or 0) / 8)
 
-    def flops(self, own_tokens: int, seen_tokens: int) -> float:
+    def flops(self, own_tokens: float, seen_tokens: float) -> float:
         """Return the operations of one prompt tree, without the output head.
 
         Args:

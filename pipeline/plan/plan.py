@@ -16,8 +16,9 @@ from lincorr.store.locations import is_remote
 from lincorr.store.place import require_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.plan.costs import CPU_EFFICIENCY, CPU_FIT_EFFICIENCY
+from pipeline.plan.costs import CPU_EFFICIENCY, CPU_FIT_EFFICIENCY, WORKER_RATE
 from pipeline.plan.memory import memory_note
+from pipeline.plan.start import Start, start_here
 from pipeline.plan.workload import Basis, Workload, workload_here
 from pipeline.prepare.asked import AskedInputs
 from pipeline.prepare.prepare import Inputs
@@ -33,9 +34,10 @@ class Plan:
         exists: whether there is one already.
         prompts_needed: forward passes of one prompt that are still to be made.
         prompts_kept: those that the store has.
-        asked_needed: prompts that ask the model outright, about the sources of relations, to be run as well.
         tokens: of the merged prompts that are needed, estimated from a sample.
+        asked: what the model is to be asked outright as well, about the sources of relations.
         bytes_to_write: to the store.
+        start: how the run begins.
         notes: plain sentences on what was assumed.
     """
 
@@ -44,9 +46,10 @@ class Plan:
     exists: bool
     prompts_needed: int
     prompts_kept: int
-    asked_needed: int
     tokens: int
+    asked: tuple[AskedInputs, ...]
     bytes_to_write: int
+    start: Start
     notes: tuple[str, ...] = ()
 
     @property
@@ -60,10 +63,21 @@ class Plan:
         return self.work.n_subjects - self.work.n_fit
 
     @property
+    def asked_needed(self) -> int:
+        """Prompts that ask the model outright."""
+        return sum(asked.n_prompts for asked in self.asked)
+
+    @property
+    def asked_tokens(self) -> int:
+        """Of these prompts, roughly."""
+        return sum(asked.tokens for asked in self.asked)
+
+    @property
     def flops(self) -> float:
-        """Operations of extraction, without attention and output head."""
+        """Operations of extraction: of subjects without attention and output head, and of asking outright."""
         # counting parameters imports the model's code: seconds, of which a run has no use
-        return 2.0 * self.work.sizes.multiplied * self.tokens if self.tokens else 0.0
+        subjects = 2.0 * self.work.sizes.multiplied * self.tokens if self.tokens else 0.0
+        return subjects + sum(self.work.asked_flops(asked) for asked in self.asked)
 
     @property
     def flops_per_second(self) -> float:
@@ -74,6 +88,14 @@ class Plan:
     def seconds(self) -> float:
         """Estimated time of extraction."""
         return self.flops / (CPU_EFFICIENCY * self.flops_per_second)
+
+    @property
+    def start_seconds(self) -> float:
+        """Estimated time until forward passes begin; 0 where there are none."""
+        if not (self.tokens or self.asked):
+            return 0.0
+        rate, reading = CPU_EFFICIENCY * self.flops_per_second, self.work.file_bytes / WORKER_RATE
+        return self.start.seconds(self.work, rate, reading=reading)
 
     @property
     def fit_seconds(self) -> float:
@@ -130,7 +152,6 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         to_write += work.head_bytes
     to_ask = asked_to_do(store, inputs)
     to_write += sum(asked.answer_bytes for asked in to_ask)
-    tokens = _tokens(inputs, missing) + sum(asked.tokens for asked in to_ask)
     note = memory_note(config.fit, config.cluster)
     return Plan(
         work=work,
@@ -138,9 +159,10 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         exists=store is not None,
         prompts_needed=sum(missing.values()),
         prompts_kept=sum(stored.values()),
-        asked_needed=sum(asked.n_prompts for asked in to_ask),
-        tokens=tokens,
+        tokens=_tokens(inputs, missing),
+        asked=to_ask,
         bytes_to_write=to_write,
+        start=start_here(config.cluster, config.model.device, is_new=store is None, is_remote=is_remote(url)),
         notes=(note,) if note else (),
     )
 
@@ -159,11 +181,11 @@ def shards_to_do(
     return {shard: names for shard, names in missing.items() if names}
 
 
-def asked_to_do(store: LogitStore | None, inputs: Inputs) -> list[AskedInputs]:
+def asked_to_do(store: LogitStore | None, inputs: Inputs) -> tuple[AskedInputs, ...]:
     """Return what the model is asked outright and the store has no answers to, or no undamaged ones."""
-    return [
-        asked for asked in inputs.asked if store is None or not store.asked.is_whole(asked.name, asked.digest)
-    ]
+    if store is None:
+        return inputs.asked
+    return tuple(one for one in inputs.asked if not store.asked.is_whole(one.name, one.digest))
 
 
 @functools.cache

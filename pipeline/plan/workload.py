@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from lincorr.model.device import resolve_dtype
-from lincorr.model.files import config_folder
+from lincorr.model.files import config_folder, converted_folder
 from lincorr.model.load import load_config, load_tokenizer
+from lincorr.model.tuned import is_remembered
 from lincorr.prompts.trees import PromptTemplate, group_templates, merge_prompts, trunk_of
 from lincorr.solvers.choose import Choice, choose
 from lincorr.store.shards import DEFAULT_SHARD_ROWS, GPU_SHARD_ROWS
@@ -31,6 +32,8 @@ from pipeline.plan.counts import (
 )
 from pipeline.plan.memory import fit_memory
 from pipeline.plan.model_sizes import ModelSizes, model_sizes
+from pipeline.prepare.asked import AskedInputs
+from pipeline.prepare.limits import positions
 from pipeline.prepare.prepare import Inputs
 
 Basis = Literal["domain", "vocabulary"]  # columns of a fit's source: its answers, or all tokens
@@ -63,6 +66,7 @@ class Workload:
         n_subjects, n_fit: all of them, and those to fit; the others are held out.
         n_stored: distinct subjects, each of which is a row of the store.
         groups: of templates.
+        asked: what the model is asked outright, after them.
         columns: template -> logits that are stored.
         vocabulary_size: V, of the tokenizer where there is one.
         fits: (relation, basis) -> sizes and solver.
@@ -70,6 +74,7 @@ class Workload:
         itemsize: bytes of a stored number.
         shard_rows: subjects in a shard.
         batch_tokens: in a pass.
+        tries_batches: whether a run first tries out how many these should be.
         gpus_per_worker: over which a copy of the model is spread.
         tokenized: whether tokens and columns were counted by the model's tokenizer, or words and names were.
     """
@@ -80,6 +85,7 @@ class Workload:
     n_fit: int
     n_stored: int
     groups: tuple[Group, ...]
+    asked: tuple[AskedInputs, ...]
     columns: dict[str, int]
     vocabulary_size: int
     fits: dict[tuple[str, Basis], tuple[FitSizes, Choice]]
@@ -87,6 +93,7 @@ class Workload:
     itemsize: int
     shard_rows: int
     batch_tokens: int
+    tries_batches: bool
     gpus_per_worker: int
     tokenized: bool
 
@@ -120,6 +127,11 @@ class Workload:
         return self.n_stored * self.row_width * self.itemsize
 
     @property
+    def asked_bytes(self) -> int:
+        """Bytes of the answers to what is asked outright."""
+        return sum(asked.answer_bytes for asked in self.asked)
+
+    @property
     def head_bytes(self) -> int:
         """Bytes of the output head, stored once in float32 beside hidden states."""
         return self.vocabulary_size * self.sizes.width * 4 if self.hidden else 0
@@ -139,6 +151,15 @@ class Workload:
         """Operations of one subject under all templates."""
         trees = sum(self.sizes.flops(group.own_tokens, group.seen_tokens) for group in self.groups)
         return trees + 2.0 * self.sizes.width * sum(self.columns.values())
+
+    def asked_flops(self, asked: AskedInputs) -> float:
+        """Return the operations of asking outright about a relation, without examples.
+
+        These are computed once. Logarithms of probabilities need all logits, other answers those of targets.
+        """
+        own = asked.tokens / asked.n_trees
+        read = self.vocabulary_size if asked.sums else len(asked.targets)
+        return asked.n_trees * self.sizes.flops(own, own) + 2.0 * self.sizes.width * asked.n_ends * read
 
 
 def dtype_bytes(dtype: str) -> int:
@@ -184,10 +205,10 @@ def workload(config: RunConfig, *, host_bytes: int) -> Workload:
     settings = load_config(folder, trust_remote_code=spec.trust_remote_code)
     if _has_tokenizer(folder):
         tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
-        counts = count_with_tokenizer(config, tokenizer)
+        counts = count_with_tokenizer(config, tokenizer, positions(settings))
     else:
         sizes = model_sizes(settings, trust_remote_code=spec.trust_remote_code)
-        counts = count_words(config, sizes.vocabulary_size)
+        counts = count_words(config, sizes.vocabulary_size, positions(settings))
     memory = fit_memory(config.fit, host_bytes=host_bytes)
     return _workload(config, settings, counts, device="cuda", memory_bytes=memory)
 
@@ -209,6 +230,7 @@ def _workload(
     sizes = model_sizes(settings, trust_remote_code=config.model.trust_remote_code)
     made = store.identity if store else None
     hidden = made.hidden if made else stores_hidden(config, softcap=sizes.softcap)
+    known = device == "cpu" and is_remembered(converted_folder(config.model.spec()))
     itemsize = np.dtype(config.store.precision).itemsize
     run = FitRun(
         n=counts.n_fit,
@@ -228,6 +250,7 @@ def _workload(
         n_fit=counts.n_fit,
         n_stored=counts.n_stored,
         groups=_groups(counts.prompts, counts.subject_tokens),
+        asked=counts.asked,
         columns=counts.columns,
         vocabulary_size=counts.vocabulary_size,
         fits=choose_fits(config.fit, counts.relations, run, memory_bytes),
@@ -235,6 +258,7 @@ def _workload(
         itemsize=itemsize,
         shard_rows=made.shard_rows if made else shard_rows(config.store.shard_rows, on_gpu=device == "cuda"),
         batch_tokens=made.batch_tokens if made else config.cluster.batch_tokens or BATCH_TOKENS,
+        tries_batches=not (made or config.cluster.batch_tokens or known),
         gpus_per_worker=config.cluster.gpus_per_worker,
         tokenized=counts.tokenized,
     )

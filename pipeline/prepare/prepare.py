@@ -31,7 +31,7 @@ from lincorr.relations.lists import read_answers
 from lincorr.relations.relation import Relation, Template, first_wording
 from lincorr.relations.truth_names import truth_note, unknown_names
 from pipeline.config import RunConfig, SubjectSettings
-from pipeline.prepare.asked import AskedInputs, asked_inputs, own_names
+from pipeline.prepare.asked import AskedInputs, asked_inputs, each_once, own_names
 from pipeline.prepare.limits import embedded_tokens, positions, require_answerable
 
 SAMPLE = 256
@@ -94,9 +94,9 @@ class Inputs:
     notes: tuple[str, ...]
 
     @property
-    def asked(self) -> list[AskedInputs]:
+    def asked(self) -> tuple[AskedInputs, ...]:
         """What the model is asked outright, once for all wordings that share it."""
-        return list({r.asked.name: r.asked for r in self.relations if r.asked}.values())
+        return each_once(relation.asked for relation in self.relations)
 
 
 def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> Inputs:
@@ -120,7 +120,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     if config.store.logits == "all":
         columns = dict.fromkeys(columns, _every_column(texts))
     require_answerable(sizes, tokenizer, prompts, columns, subjects, extremes)
-    relations = _with_asked(config, relations, tokenizer, positions(sizes))
+    relations = with_asked(config, relations, tokenizer, positions(sizes))
     return Inputs(
         folder=folder,
         fingerprint=fingerprint_of(spec, tokenizer),
@@ -160,7 +160,7 @@ def _multi_token_notes(config: RunConfig, relations: tuple[RelationInputs, ...])
     ]
 
 
-def _with_asked(
+def with_asked(
     config: RunConfig, relations: Sequence[RelationInputs], tokenizer: Tokenizer, most: int | None
 ) -> tuple[RelationInputs, ...]:
     """Add to each relation what the model is asked outright, in prompts of so many tokens at most."""
@@ -174,7 +174,7 @@ def _with_asked(
         )
         for r in relations
     }
-    named = own_names({name: asked for name, asked in found.items() if asked is not None})
+    named = own_names(found)
     return tuple(replace(relation, asked=named.get(relation.name)) for relation in relations)
 
 

@@ -246,7 +246,7 @@ class DaskExecutor:
         return {GPU: 1 / TASKS_AT_ONCE if stage.overlapping else 1}
 
     def _scheduler_info(self) -> Mapping[str, Any]:
-        """Return what the scheduler knows of itself and of all workers; Dask of early 2026 tells of five by itself."""
+        """Return what the scheduler knows of itself and of all workers, not of five as Dask of early 2026."""
         info: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)
         return info
 

@@ -37,7 +37,7 @@ def warm_workers(settings: ClusterSettings, model: ModelSpec, preload: str) -> I
         preload: a module that imports what they need, loads the model that `MODEL` tells, and never fails.
     """
     global _is_warm
-    if not _can_fork(settings, model.device) or _is_warm:
+    if not can_fork(settings, model.device) or _is_warm:
         yield
         return
     from multiprocessing import forkserver  # not everywhere
@@ -68,7 +68,8 @@ def start_method() -> str:
     return "forkserver" if _is_warm else "spawn"
 
 
-def _can_fork(settings: ClusterSettings, device: str) -> bool:
+def can_fork(settings: ClusterSettings, device: str) -> bool:
+    """Whether workers of a new run are forked from one process that imports and loads for them."""
     on_cpu = device == "cpu" or not may_have_gpu()
     has_fork = sys.platform == "linux" and hasattr(os, "fork")
     return has_fork and settings.kind == "local" and on_cpu

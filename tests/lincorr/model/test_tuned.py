@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lincorr.model.tuned import remembered
+from lincorr.model.tuned import is_remembered, remembered
 
 
 def never() -> int:
@@ -44,14 +44,26 @@ def test_a_size_is_tried_out_again_after_a_week(folder: Path, monkeypatch: pytes
 def test_another_machine_tries_for_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remembered(folder, {}, lambda: 256)
     monkeypatch.setattr("platform.node", lambda: "another")
+    assert not is_remembered(folder)
     assert remembered(folder, {}, lambda: 1024) == 1024
 
 
-@pytest.mark.parametrize("broken", ["", "[]", '{"', "{}"])
+def test_whether_one_is_remembered_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_remembered(None)
+    assert not is_remembered(folder)
+    remembered(folder, {"threads": 1}, lambda: 256)
+    assert is_remembered(folder)
+    later = time.time() + 8 * 86400
+    monkeypatch.setattr("time.time", lambda: later)
+    assert not is_remembered(folder)
+
+
+@pytest.mark.parametrize("broken", ["", "[]", '{"', "{}", '{"other": {"found": 1e300}}'])
 def test_a_broken_file_is_written_anew(folder: Path, broken: str) -> None:
     remembered(folder, {}, lambda: 256)
     (file,) = folder.parent.glob("*.json")
     file.write_text(broken)
+    assert not is_remembered(folder)
     assert remembered(folder, {}, lambda: 512) == 512
     assert remembered(folder, {}, never) == 512
 

@@ -19,6 +19,20 @@ LLAMA_3_8B = {
     "torch_dtype": "bfloat16",
 }
 
+# https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct/blob/main/config.json
+SMOLLM2 = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "vocab_size": 49152,
+    "tie_word_embeddings": True,
+    "torch_dtype": "float32",  # as it is converted
+}
+
 TEXTS = {"city": "{} lives in the city of", "country": "{} lives in the country of"}
 
 

@@ -33,6 +33,12 @@ def test_the_example_of_the_document(llama):
     assert stages(estimate(smaller, DEVICES["h100"], 64))["extract"].seconds == pytest.approx(
         eight["extract"].seconds / 8, rel=0.05
     )
+    # six questions about 1,450 cities; in words: X is in the country of, X is a city in the country of,
+    # X ? Answer :, each alone and after examples, which are computed once; two tasks, on two GPUs
+    words = 2 * (6 + 8 + 4) * 1450
+    assert eight["ask"].where == many["ask"].where == "2 GPUs"
+    assert eight["ask"].seconds == pytest.approx(2 * 6.98e9 * words / (2 * h100), rel=0.05)
+    assert eight["ask"].store_bytes == 6 * 1450 * work.columns["country"] * 4
     columns = sum(work.columns.values())
     hidden = 128_000 * (2 * 4096 + columns) * 4
     assert eight["extract"].store_bytes == hidden + 128_256 * 4096 * 4
@@ -50,6 +56,11 @@ def test_the_example_of_the_document(llama):
         assert f"| {stage.seconds:.0f} s |" in row
         sizes = (stage.store_bytes, stage.network_bytes, stage.gpu_bytes, stage.host_bytes)
         assert [f"{size / 1e9:.1f} GB" for size in sizes if size] == re.findall(r"[\d.]+ GB", row)
+
+
+def test_only_what_has_a_truth_is_asked_outright(llama):
+    no_truth = planned({"model.source": str(llama), "subjects.count": "1000", "relations": "music-gender"})
+    assert list(stages(estimate(no_truth, DEVICES["h100"], 8))) == ["load", "extract", "fit", "evaluate"]
 
 
 def test_a_pass_with_few_tokens_waits_for_the_weights(llama):
@@ -71,7 +82,7 @@ def test_a_plan_for_gpus_needs_the_configuration_alone(llama, capsys, tmp_path, 
     assert main([*command, "--json"]) == 0
     eight, many = json.loads(capsys.readouterr().out)
     assert (eight["gpus"], many["gpus"]) == (8, 64)
-    assert [stage["name"] for stage in eight["stages"]] == ["load", "extract", "fit", "evaluate"]
+    assert [stage["name"] for stage in eight["stages"]] == ["load", "extract", "ask", "fit", "evaluate"]
     assert any("set store.shard_rows to 500 or less" in note for note in many["notes"])
     assert list(tmp_path.iterdir()) == []
     assert [path.name for path in llama.iterdir()] == ["config.json"]

@@ -28,7 +28,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     pairs = [list(pair) for pair in zip(CITIES, COUNTRIES, strict=True)]
     relations = {
-        "there": {"source": sides[0], "target": sides[1], "truth": pairs},
+        "there": {"source": sides[0], "target": sides[1], "truth": pairs, "asked": ["{} is in", "of {} in"]},
         "back": {"source": sides[1], "target": sides[0], "truth": [pair[::-1] for pair in pairs]},
     }
     path = tmp_path_factory.mktemp("catalogue") / "toy.yaml"
@@ -44,6 +44,7 @@ ASKED = st.fixed_dictionaries(
         "store.precision": st.sampled_from(["float32", "float16"]),
         "store.hidden": st.sampled_from(["null", "true", "false"]),
         "store.logits": st.sampled_from(["answers", "all"]),
+        "multi_token": st.sampled_from(["false", "true"]),
         # from what the libraries leave nothing of, past what each method needs
         "fit.memory": st.floats(0.3, 0.36).map(str) | st.sampled_from(["0.3501", "0.351", "0.36", "4"]),
         "fit.penalty": st.sampled_from(["null", "0", "0.003"]),
@@ -69,6 +70,8 @@ def test_both_plans_choose_alike(asked: dict[str, str], toy_model: Path, catalog
     if isinstance(here, Workload) and isinstance(on_gpus, Workload):
         assert here.fits == on_gpus.fits
         assert here.groups == on_gpus.groups
+        assert here.asked == on_gpus.asked
+        assert bool(here.asked) == ("there" in asked["relations"])
         assert here.data_bytes == on_gpus.data_bytes
         assert here.head_bytes == on_gpus.head_bytes
     else:

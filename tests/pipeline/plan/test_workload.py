@@ -1,5 +1,10 @@
 """A workload is that of the run that it stands for."""
 
+from pathlib import Path
+
+import yaml
+
+from lincorr.testing import CITIES, COUNTRIES
 from pipeline.config import load_config
 from pipeline.prepare.prepare import prepare
 from tests.pipeline.plan.configurations import planned
@@ -7,6 +12,10 @@ from tests.pipeline.plan.configurations import planned
 
 def test_words_and_tokens_agree_for_a_toy(flags, toy_model, tmp_path):
     """Its tokenizer has every word of the templates as one token."""
+    catalogue = Path(flags["catalogue"])
+    known = yaml.safe_load(catalogue.read_text())
+    known["relations"]["toy"]["asked"] = ["{} lives in the country of", "the country of {} in"]
+    catalogue.write_text(yaml.safe_dump(known))
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "config.json").write_text((toy_model / "config.json").read_text())
@@ -15,6 +24,11 @@ def test_words_and_tokens_agree_for_a_toy(flags, toy_model, tmp_path):
     assert exact.columns == rough.columns
     assert exact.own_tokens == rough.own_tokens
     assert exact.data_bytes == rough.data_bytes
+    prompts = 2 * 2 * len(CITIES)  # each alone, and after examples
+    words = 2 * len(CITIES) * (6 + 2)  # X lives in the country of, X in: what stands before is computed once
+    for work in (exact, rough):
+        assert [(asked.n_prompts, asked.tokens) for asked in work.asked] == [(prompts, words)]
+    assert exact.asked_bytes == rough.asked_bytes == 4 * prompts * len(COUNTRIES)
 
 
 def test_an_estimate_of_a_family_is_of_what_is_fitted(flags, toy_model):

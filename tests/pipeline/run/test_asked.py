@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from lincorr.errors import LincorrError
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
+from pipeline.runtime.console import Narrator
 from tests.commands import flags_of, json_of
-from tests.pipeline.run.runner import RELATIONS, TEMPLATES, Reference, Runner, runner
+from tests.pipeline.run.runner import RELATIONS, TEMPLATES, VOCABULARY, WIDTH, Reference, Runner, runner
 from tests.plots import blank_plots
 from tests.stores import array
 
@@ -92,6 +95,29 @@ def test_they_are_scored_as_w_is_by_a_plain_loop(asked, right):
         assert one["calibrated"]["1"] == pytest.approx(np.mean(calibrated))
         assert one["hits"]["influencing source"]["1"] == pytest.approx(np.mean(sources))
         assert one["hits"]["influenced target"]["of"] == len(CITIES)
+
+
+def test_a_plan_counts_what_is_then_asked(run, monkeypatch):
+    with_prompts(run)
+    planned = run("plan")
+    totals = {}
+
+    @contextmanager
+    def progress(_: Narrator, what: str, total: int, __: str) -> Iterator[Any]:
+        totals[what] = total
+        yield lambda _: None
+
+    monkeypatch.setattr(Narrator, "progress", progress)
+    made = run("extract")
+    assert totals == {"Extracting": planned["prompts_needed"], "Asking outright": planned["asked_needed"]}
+    assert (made["prompts"], made["asked"]) == (planned["prompts_needed"], planned["asked_needed"])
+    assert planned["bytes_to_write"] == made["bytes_written"] + 4 * WIDTH * VOCABULARY  # and the head
+    (on_a_gpu,) = json_of("plan", *flags_of(run.flags), "--gpus=1")
+    written = {stage["name"]: stage["store_bytes"] for stage in on_a_gpu["stages"]}
+    assert written["extract"] + written["ask"] == planned["bytes_to_write"]
+    assert written["ask"] == run.store.asked.load("toy").nbytes
+    shorter = run("plan", subjects_count=40)  # of the same store
+    assert {shorter[name] for name in ("asked_needed", "asked_tokens", "flops", "start_seconds")} == {0}
 
 
 def test_a_store_that_lacks_only_answers_is_given_only_those(rerun):
