@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
         from pipeline.cli.main import main as command
 
         gc.enable()
+        gc.set_threshold(*gc.get_threshold()[:2], 100)  # torch's half a million objects stay
         return command(arguments)
     except BaseException:
         if not was_stopped():

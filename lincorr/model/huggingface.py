@@ -1,6 +1,5 @@
 """Hugging Face's transformers, imported when it is first needed, and its errors in one line."""
 
-import gc
 import importlib
 import sys
 from typing import Any
@@ -11,15 +10,12 @@ from lincorr.uncollected import uncollected
 
 def quiet_transformers() -> Any:
     """Import transformers and return it, without its warnings and progress bars."""
-    is_new = "transformers" not in sys.modules
     with uncollected():
         importlib.import_module("transformers")
         # It replaces itself while it is imported: a thread that waited for another's import is given what was
         # there before, without most of its names.
         transformers: Any = sys.modules["transformers"]
         _ = transformers.AutoConfig  # which imports torch
-    if is_new:
-        gc.freeze()  # no search for garbage goes through half a million objects again
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers
