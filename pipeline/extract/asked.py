@@ -65,7 +65,7 @@ def ask(task: AskTask, count: Callable[[int], None] = ignore) -> Receipt:
     """
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
-    count(0)  # from now on
+    count(0)  # the model is there
     began = time.time()
     store = LogitStore.open(task.store, write=True)
     require_quantization(model, store.identity)

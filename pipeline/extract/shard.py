@@ -73,7 +73,7 @@ def extract_shard(task: ExtractTask, count: Callable[[int], None] = ignore) -> R
     """
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
-    count(0)  # from now on
+    count(0)  # the model is there
     began = time.time()
     opened = _opened(task.store, task.run)
     store = opened.store
