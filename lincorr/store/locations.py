@@ -231,7 +231,7 @@ class _Explained(WrapperStore[Any]):
 
     async def getsize(self, key: str) -> int:
         with _explaining(self._url):
-            return await self._store.getsize(key)  # Zarr's own wrapper would read it whole
+            return int(await self._store.getsize(key))  # Zarr's own wrapper would read it whole
 
     async def set(self, key: str, value: Any) -> None:
         with _explaining(self._url, writing=True):

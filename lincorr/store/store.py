@@ -119,14 +119,10 @@ class LogitStore(Shown):
             BadInput: it lies inside a store, something else is at `url`, or it cannot be written.
         """
         require_place(url)
+        made = asdict(identity)
         try:
             group = make_groups(url)
-            group.attrs["lincorr"] = {
-                "format": FORMAT,
-                "identity": asdict(identity),
-                "seal": seal(asdict(identity)),
-                "n_subjects": 0,
-            }
+            group.attrs["lincorr"] = {"format": FORMAT, "identity": made, "seal": seal(made), "n_subjects": 0}
         except OSError as problem:
             raise BadInput(f"store: {url!r} cannot be written ({problem})") from problem
         return cls(url, group)
@@ -331,9 +327,7 @@ class LogitStore(Shown):
             known = [template.name for template in self.templates()]
             if name in known:
                 raise
-            raise BadInput(
-                f"store: {self.url!r} has no template {name!r}; it has {', '.join(known) or 'none'}"
-            ) from None
+            raise BadInput(f"store: {self.url!r} has no template {name!r}; it has {known}") from None
 
     # --- logits and hidden states -----------------------------------------------------------------
 
@@ -361,8 +355,8 @@ class LogitStore(Shown):
         if np.array_equal(stored, ids):
             return self.shards.read_rows("logits", name, rows)
         position = {token: column for column, token in enumerate(stored.tolist())}
-        columns = [position.get(token) for token in ids.tolist()]
-        if None not in columns:
+        if position.keys() >= set(ids.tolist()):
+            columns = np.array([position[token] for token in ids.tolist()], dtype=np.int64)
             return self.shards.read_rows("logits", name, rows)[:, columns]
         if odd := [token for token in ids.tolist() if not 0 <= token < self.identity.vocabulary_size]:
             raise BadInput(f"store: the model in {self.url!r} has no token {odd[0]}; name other ids")
@@ -401,8 +395,5 @@ class LogitStore(Shown):
 
     def verify(self) -> list[str]:
         """Read everything but scratch; return one line for each part that is missing or damaged."""
-        try:
-            faults = faults_of_data(self._hierarchy, self.shards, self.head, self.templates())
-        except StoreDamaged as problem:
-            faults = [str(problem)]
+        faults = faults_of_data(self._hierarchy, self.shards, self.head)
         return [*faults, *self.maps.verify(), *self.asked.verify()]

@@ -9,12 +9,18 @@ from lincorr.store.descriptions import GROUPS, Descriptions
 from lincorr.store.head import Head
 from lincorr.store.hierarchy import Hierarchy
 from lincorr.store.shards import Shards
+from lincorr.store.templates import stored_templates
 
 
-def faults_of_data(
-    hierarchy: Hierarchy, shards: Shards, head: Head, templates: Sequence[Template]
-) -> list[str]:
-    """Return what is wrong with tables, shards and output head."""
+def faults_of_data(hierarchy: Hierarchy, shards: Shards, head: Head) -> list[str]:
+    """Return what is wrong with templates, tables, shards and output head."""
+    try:
+        return _faults(hierarchy, shards, head, stored_templates(hierarchy))
+    except StoreDamaged as problem:
+        return [str(problem)]
+
+
+def _faults(hierarchy: Hierarchy, shards: Shards, head: Head, templates: Sequence[Template]) -> list[str]:
     groups = (*GROUPS, *(f"columns/{template.name}" for template in templates))
     faults = [_undescribed(key) for key in Descriptions(hierarchy).lost_groups(groups)]
     faults += _faults_of_tables(hierarchy, templates)
