@@ -210,7 +210,7 @@ _Size = Callable[[Sizes], int]
 
 # Bytes that one task holds, mostly of float64: its inputs, its output, and the library's workspace.
 _BYTES: dict[Method, _Size] = {
-    "direct": lambda s: 8 * (s.n * (5 * s.p + 6 * s.q) + 8 * min(s.n, s.p) ** 2),
+    "direct": lambda s: 4 * (s.n * (11 * s.p + 12 * s.q) + 16 * min(s.n, s.p) ** 2),
     "factored": lambda s: 8 * (10 * s.n * s.width + (2 * s.p + 2 * s.q) * s.width + 6 * s.width**2),
     "gram": lambda s: 8 * s.p * (6 * s.p + 4 * s.q) + 32 * min(s.n, _GRAM_ROWS) * (s.p + s.q),
     "dual": lambda s: 8 * max(7 * s.n**2 + s.n * s.q, 2 * s.rank * (s.p + s.q)),

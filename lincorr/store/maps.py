@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from lincorr.errors import BadInput, StoreDamaged
+from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.readout import Readout
 from lincorr.scores.documents import from_document, to_document, to_json
 from lincorr.scores.relation_scores import RelationScores
@@ -103,9 +103,21 @@ class MapStore:
         group.attrs["coming"] = begun
         return False
 
-    def write_tile(self, relation: str, fit: str, i: int, j: int, tile: Floats) -> int:
-        """Write one tile of the weights, whole; return its bytes."""
-        array = cast(Any, self._group[f"maps/{relation}/{fit}/tiles"])
+    def write_tile(self, relation: str, fit: str, i: int, j: int, tile: Floats, begun: str) -> int:
+        """Write one tile of the weights, whole; return its bytes.
+
+        Args:
+            begun: of the scratch that it was made from.
+
+        Raises:
+            LincorrError: the map is now made from another: a task may outlive its run.
+        """
+        group = cast(Any, self._group[f"maps/{relation}/{fit}"])
+        if group.attrs.get("coming") != begun:
+            raise LincorrError(
+                f"fit: the map {relation!r} / {fit!r} was begun anew; this task's run has ended"
+            )
+        array = group["tiles"]
         height, width = array.chunks
         rows, columns = tile.shape
         array[i * height : i * height + rows, j * width : j * width + columns] = tile

@@ -31,10 +31,12 @@ class Scratch:
 
     Attributes:
         url: a folder or URL.
+        begun: an identifier that no other scratch ever has had at this URL.
     """
 
     def __init__(self, url: str, group: zarr.Group, kind: str) -> None:
         self.url = url
+        self.begun = str(group.attrs.get("begun", ""))
         self._group = group
         self._kind = kind
         self._arrays: dict[str, Any] = {}
@@ -65,11 +67,6 @@ class Scratch:
         except READ_ERRORS:
             return None
         return None if found is None else str(found)
-
-    @property
-    def begun(self) -> str:
-        """An identifier that no other scratch ever has had at this URL."""
-        return str(self._group.attrs.get("begun", ""))
 
     # --- tiles ------------------------------------------------------------------------------------
 
@@ -107,11 +104,12 @@ class Scratch:
         """Write a whole tile from the host or a device; return its bytes.
 
         Raises:
-            LincorrError: a value is not finite.
+            LincorrError: a value is not finite, or the scratch was replaced by another, or deleted.
         """
         host = to_host(tile)
         if not np.isfinite(host).all():
             raise LincorrError(f"fit: tile ({i}, {j}) of {name!r} has values that are not finite")
+        self.require(self.begun)
         array = self._array(name)
         array[self._slices(array, i, j)] = host
         return int(host.nbytes)
@@ -210,8 +208,25 @@ class Scratch:
 
     def facts(self) -> dict[str, Any]:
         """Return the stored JSON values, also those that other processes have stored meanwhile."""
-        attributes = zarr.open_group(open_location(self.url), mode="r", zarr_format=3).attrs
-        return dict(cast(Mapping[str, Any], attributes.get("facts", {})))
+        return dict(cast(Mapping[str, Any], self._attributes().get("facts", {})))
+
+    def require(self, begun: str) -> None:
+        """Refuse another scratch than that which `begun` identifies: a task may outlive its run.
+
+        Raises:
+            LincorrError: this one was replaced, or deleted.
+        """
+        try:
+            now = self._attributes().get("begun")
+        except READ_ERRORS:
+            now = None
+        if now != begun:
+            raise LincorrError(
+                f"fit: {self.url!r} was begun anew or deleted since; this task's run has ended"
+            )
+
+    def _attributes(self) -> Mapping[str, Any]:
+        return zarr.open_group(open_location(self.url), mode="r", zarr_format=3).attrs
 
     def discard(self, name: str) -> None:
         """Delete a matrix, if it exists."""

@@ -230,7 +230,7 @@ def solve_blocks(task: SolveTask, scratch: Scratch, panels: Panels) -> Done:
 
     def write(one: tuple[int, int, Departure]) -> int:
         i, c, weight = one
-        return maps.write_tile(task.relation, task.fit, i, c, weight.to_host())
+        return maps.write_tile(task.relation, task.fit, i, c, weight.to_host(), scratch.begun)
 
     written = sum(prefetch(write, weights()))
     for c, column, probes in zip(blocks, zip(*solved, strict=True), zip(*probed, strict=True), strict=True):

@@ -96,10 +96,12 @@ def opened(task: TileTask) -> tuple[Scratch, Panels]:
     Tiles live on the device that the fit asks for.
 
     Raises:
-        LincorrError: the fit asks for a GPU, and this worker sees none.
+        LincorrError: the fit asks for a GPU, and this worker sees none; or another fit has begun.
     """
     facts = Scratch.attach(task.scratch).facts()  # another run may resume with other settings
-    return _opened(task.scratch, task.begun, facts["device"], facts["memory_bytes"])
+    scratch, panels = _opened(task.scratch, task.begun, facts["device"], facts["memory_bytes"])
+    scratch.require(task.begun)
+    return scratch, panels
 
 
 def opened_rows(task: TileTask) -> FitRows:

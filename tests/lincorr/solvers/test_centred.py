@@ -70,7 +70,7 @@ def test_tiles_on_disk_are_less_their_rows_means(tmp_path: Path) -> None:
     for i in range(2):
         for j in range(2):
             tile = weights[3 * i : 3 * i + 3, 3 * j : 3 * j + 3]
-            maps.write_tile("lives-in", "domain", i, j, tile)
+            maps.write_tile("lives-in", "domain", i, j, tile, "begun")
     maps.finish_tiles(
         "lives-in",
         "domain",

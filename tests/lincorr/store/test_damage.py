@@ -38,7 +38,7 @@ def whole(url: Path) -> LogitStore:
     for i in range(-(-p // 2)):
         for j in range(-(-q // 2)):
             tile = np.asarray(dense.weights)[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
-            store.maps.write_tile("lives-in", "tiled", i, j, tile)
+            store.maps.write_tile("lives-in", "tiled", i, j, tile, "scratch")
     store.maps.finish_tiles(
         "lives-in",
         "tiled",
@@ -179,6 +179,14 @@ def test_what_a_killed_fit_left_is_no_damage(url: Path) -> None:
     del zarr.open_group(str(url), path="maps/lives-in/dense", mode="r+").attrs["inputs"]
     store.maps.create_tiles("lives-in", "begun", (4, 4), 2, "scratch")
     assert LogitStore.open(str(url)).verify() == []
+
+
+def test_a_tile_of_an_earlier_scratch_does_not_come_into_a_map(url: Path) -> None:
+    maps = whole(url).maps
+    assert not maps.create_tiles("lives-in", "tiled", (4, 4), 2, "another scratch")
+    with pytest.raises(LincorrError, match="was begun anew"):
+        maps.write_tile("lives-in", "tiled", 0, 0, np.ones((2, 2)), "scratch")
+    assert not (url / "maps" / "lives-in" / "tiled" / "tiles" / "c").exists()
 
 
 # --- identity -----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A scratch keeps exactly what was written, knows what is missing, and forgets other inputs' tiles."""
 
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
@@ -160,6 +161,21 @@ def test_the_same_inputs_go_on_and_others_begin_anew(scratch, url):
     assert not other.has("G", 0, 0)
     assert other.facts() == {}
     assert Scratch.inputs(url) == "other inputs"
+
+
+def test_a_task_that_outlives_its_run_writes_nothing_into_what_was_begun_since(scratch, url):
+    """As one on a cluster of others may, after Ctrl-C."""
+    of_task = Scratch.attach(url)
+    of_task.write("G", 0, 0, np.ones((2, 3)))
+    other = Scratch.begin(url, "other inputs")
+    other.create("G", (5, 7), (2, 3))
+    with pytest.raises(LincorrError, match="was begun anew or deleted since"):
+        of_task.write("G", 0, 0, np.ones((2, 3)))
+    assert not other.has("G", 0, 0)
+    shutil.rmtree(url)
+    with pytest.raises(LincorrError, match="was begun anew or deleted since"):
+        other.write("G", 0, 0, np.ones((2, 3)))
+    assert not Path(url).exists()
 
 
 def test_whole_matrices_and_vectors(scratch):

@@ -75,11 +75,11 @@ def test_a_row_of_w_is_written_while_the_next_is_computed(
     going_on, seen = threading.Event(), []
     write_tile = MapStore.write_tile
 
-    def slow(self: MapStore, relation: str, fit: str, i: int, j: int, tile: Any) -> int:
+    def slow(self: MapStore, relation: str, fit: str, i: int, *more: Any) -> int:
         seen.append(i)
         assert i == 0 or going_on.wait(LONG)
         going_on.clear()
-        return write_tile(self, relation, fit, i, j, tile)
+        return write_tile(self, relation, fit, i, *more)
 
     def product(*args: Any, **kwargs: Any) -> Any:
         if seen:

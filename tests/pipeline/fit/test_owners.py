@@ -61,7 +61,7 @@ class Logged:
             write = noting("writes", Scratch.write, lambda _, name, i, j, __: (name, i, j), after=True)
             read = noting("reads", Scratch.read_host, lambda _, *place: place)
             update = noting("updates", tiled.downdate, lambda _, i, j, __: ("factor", i, j))
-            weights = noting("writes", MapStore.write_tile, lambda _, __, ___, i, j, ____: ("W", i, j))
+            weights = noting("writes", MapStore.write_tile, lambda _, __, ___, i, j, *____: ("W", i, j))
             with (
                 patch.object(Scratch, "write", write),
                 patch.object(Scratch, "read_host", read),

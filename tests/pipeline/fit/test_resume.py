@@ -1,7 +1,9 @@
 """Out-of-core fits in any order, cut short, resumed, and cached."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from lincorr.store.scratch import Scratch
 from lincorr.testing import hidden_problem, planted_store
 from pipeline.fit import tiles
 from pipeline.plan import memory as rules
+from pipeline.runtime.executor import Result, Serial, Stage, Task, ignore
 from tests.pipeline.fit.executors import Before, Disorderly, interrupt
 from tests.pipeline.fit.planted import P, Q, arrays, error, fit_inputs, run, weights_of
 
@@ -159,3 +162,30 @@ def test_other_rows_begin_anew(store_of):
     object.__setattr__(other, "fit_rows", inputs.fit_rows[:80])
     assert run(store, other) == ["domain", "domain-ridge"]
     assert arrays(store) != before
+
+
+class Keeping(Serial):
+    """Ends a run at its first stage, of which it keeps a task."""
+
+    def __init__(self) -> None:
+        self.kept: list[Callable[[], object]] = []
+
+    def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
+        self.kept.append(partial(stage.function, stage.tasks[0]))
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("method", list(P))
+def test_a_task_that_outlives_its_run_does_not_touch_a_later_fit(method, store_of):
+    """A cluster's worker goes on with a task when its run was interrupted."""
+    store, ended, later = store_of(method), Keeping(), Keeping()
+    for executor, rcond in ((ended, None), (later, 0.1)):
+        with pytest.raises(KeyboardInterrupt):
+            run(store, fit_inputs(method, rcond=rcond), executor)
+    (old,), (new,) = ended.kept, later.kept
+    tiles._opened.cache_clear()
+    before = sorted(Path(store.url).rglob("scratch/*/*/c/*"))
+    with pytest.raises(LincorrError, match="was begun anew"):
+        old()
+    assert sorted(Path(store.url).rglob("scratch/*/*/c/*")) == before
+    new()
