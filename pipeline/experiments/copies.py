@@ -209,8 +209,8 @@ def enough_memory() -> Iterator[None]:
         if not isinstance(problem, MemoryError) and not out_of_memory(problem):
             raise
         raise LincorrError(
-            "edit, gradients: the device has no memory for a float32 copy of the model and its gradients; "
-            "edit fewer layers (--layers), use fewer workers (cluster.workers), or a larger device"
+            "edit, gradients, flips: the device has no memory for a float32 copy of the model and its "
+            "gradients; edit fewer layers (--layers), use fewer workers (cluster.workers), or a larger device"
         ) from problem
 
 
