@@ -29,8 +29,7 @@ def load_ahead(spec: ModelSpec) -> bool:
         return True
     with variables_restored(_PARALLEL):
         os.environ[_PARALLEL] = "false"  # its threads would be missing from a fork
-        digest_model(spec)
-        shared_model(spec)
+        digest_model(spec, shared_model(spec).tokenizer)
     return _is_alone()
 
 

@@ -13,6 +13,7 @@ from lincorr.errors import LincorrError
 from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint, fingerprint_of
 from lincorr.model.load import shared_model
+from lincorr.prompts.tokens import Tokenizer
 from lincorr.prompts.trees import PromptTemplate
 from lincorr.store.identity import Identity, quantized_by
 from lincorr.store.store import LogitStore
@@ -119,9 +120,13 @@ def extract_shard(task: ExtractTask) -> Receipt:
 _digests: dict[ModelSpec, Fingerprint] = {}
 
 
-def digest_model(spec: ModelSpec) -> Fingerprint:
-    """Return the digests of this process's files of a model, and remember them for `require_model`."""
-    found = _digests[_files_of(spec)] = fingerprint_of(spec)
+def digest_model(spec: ModelSpec, tokenizer: Tokenizer | None = None) -> Fingerprint:
+    """Return the digests of this process's files of a model, and remember them for `require_model`.
+
+    Args:
+        tokenizer: the model's, where it is loaded already.
+    """
+    found = _digests[_files_of(spec)] = fingerprint_of(spec, tokenizer)
     return found
 
 
