@@ -49,7 +49,7 @@ class Fingerprint:
 def weights_ahead(folder: Path) -> Callable[[], str]:
     """Begin to hash a located model's weights beside what else is done; return what waits for the digest.
 
-    It raises BadInput if there are none. Who ends before, such as for a setting that is refused, waits for nothing.
+    It raises BadInput if there are none. A process that ends before, for another reason, does not wait.
     """
     found: Future[str] = Future()
 

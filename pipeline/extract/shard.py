@@ -1,6 +1,7 @@
 """One shard of subjects: prompts -> model -> store."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -120,13 +121,15 @@ def extract_shard(task: ExtractTask) -> Receipt:
 _digests: dict[ModelSpec, Fingerprint] = {}
 
 
-def digest_model(spec: ModelSpec, tokenizer: Tokenizer | None = None) -> Fingerprint:
+def digest_model(
+    spec: ModelSpec, tokenizer: Tokenizer | None = None, weights: Callable[[], str] | None = None
+) -> Fingerprint:
     """Return the digests of this process's files of a model, and remember them for `require_model`.
 
     Args:
-        tokenizer: the model's, where it is loaded already.
+        tokenizer, weights: as of `fingerprint_of`.
     """
-    found = _digests[_files_of(spec)] = fingerprint_of(spec, tokenizer)
+    found = _digests[_files_of(spec)] = fingerprint_of(spec, tokenizer, weights)
     return found
 
 
