@@ -1,5 +1,6 @@
 """GGUF files: found in a folder or an installed package, and converted once into a folder of safetensors."""
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -44,9 +45,19 @@ def conversion_folder(gguf: Path, cache: str | None) -> Path:
         cache: folder for converted models; None is the user's cache folder.
     """
     models = Path(cache or platformdirs.user_cache_path("lincorr")) / "models"
+    found = gguf.stat()
+    return models / f"{gguf.stem}-{_digest(gguf, found.st_size, found.st_mtime_ns)}"
+
+
+@functools.lru_cache
+def _digest(gguf: Path, size: int, changed: int) -> str:
+    """Return 16 hexadecimal digits of a file's digest; a process asks for them five times, and reads it once.
+
+    Args:
+        size, changed: of the file, in bytes and nanoseconds: another content is read again.
+    """
     with gguf.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return models / f"{gguf.stem}-{digest}"
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def convert(gguf: Path, folder: Path) -> Path:
