@@ -1,5 +1,6 @@
 """What conversions of GGUF files leave in the cache."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,13 @@ def test_a_conversion_needs_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file = save_toy_gguf(tmp_path / "small model.gguf")
     folder = gguf.convert(file, tmp_path / "cache" / "small")
     assert (folder / "model.safetensors").exists()
+
+
+def test_a_file_of_another_content_is_converted_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    folders = []
+    for number, content in enumerate((b"one", b"two", b"one")):
+        file.write_bytes(content)
+        os.utime(file, (number, number))
+        folders.append(gguf.conversion_folder(file, str(tmp_path)))
+    assert folders[0] == folders[2] != folders[1]
