@@ -72,9 +72,9 @@ class Readout:
     def _finished(self, logits: Array, bias: Array | None) -> Array:
         xp = namespace(logits)
         if bias is not None:
-            logits = logits + bias
+            logits += bias  # in place: for all subjects they are a large array
         if self.scale != 1.0:
-            logits = logits * self.scale
+            logits *= self.scale
         if self.softcap is not None:
             logits = self.softcap * xp.tanh(logits / self.softcap)
         return logits

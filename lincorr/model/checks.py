@@ -133,9 +133,9 @@ def _check_shape(model: "LanguageModel", shape: TreeShape, *, ends_only: bool = 
     own = model.random_prompts(_PROMPTS, shape.own_tokens)
     try:
         together = model.hidden(own, shape, ends_only=ends_only)
+        alone = [model.hidden(prompts) for prompts in shape.prompts(own)]
     except Exception:  # as above
         return _FAILED
-    alone = [model.hidden(prompts) for prompts in shape.prompts(own)]
     return Check(_spread(np.stack(alone, axis=1), together), rounding(model.dtype))
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,21 +46,46 @@ class Fingerprint:
         return _joined(self.config, self.weights, self.tokenizer, self.tokens)[:12]
 
 
-def fingerprint_of(spec: ModelSpec, tokenizer: Tokenizer | None = None) -> Fingerprint:
+def weights_ahead(folder: Path) -> Callable[[], str]:
+    """Begin to hash a located model's weights beside what else is done; return what waits for the digest.
+
+    It raises BadInput if there are none. A process that ends before, for another reason, does not wait.
+    """
+    found: Future[str] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(_hash_files(weight_files(folder)))
+        except BaseException as problem:  # raised where it is waited for
+            found.set_exception(problem)
+
+    threading.Thread(target=work, name="hash", daemon=True).start()
+    return found.result
+
+
+def fingerprint_of(
+    spec: ModelSpec, tokenizer: Tokenizer | None = None, weights: Callable[[], str] | None = None
+) -> Fingerprint:
     """Locate a model and its adapter, and hash them (see `fingerprint`).
 
     Args:
         tokenizer: the model's, where it is loaded already.
+        weights: what gives the digest of its weights, where they are hashed already (see `weights_ahead`).
 
     Raises:
         BadInput: there is no such model or adapter.
     """
     folder = locate(spec)
     tokenizer = tokenizer or load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
-    return fingerprint(folder, tokenizer, locate_adapter(spec))
+    return fingerprint(folder, tokenizer, locate_adapter(spec), weights)
 
 
-def fingerprint(folder: Path, tokenizer: Tokenizer, adapter: Path | None = None) -> Fingerprint:
+def fingerprint(
+    folder: Path,
+    tokenizer: Tokenizer,
+    adapter: Path | None = None,
+    weights: Callable[[], str] | None = None,
+) -> Fingerprint:
     """Hash what determines the logits: configuration, weights and tokenizer, also of an adapter.
 
     The folder and the version of transformers that wrote the files do not count.
@@ -68,7 +95,7 @@ def fingerprint(folder: Path, tokenizer: Tokenizer, adapter: Path | None = None)
     """
     found = Fingerprint(
         config=_hash_settings(folder / "config.json", _INCIDENTAL_CONFIG),
-        weights=_hash_files(weight_files(folder)),
+        weights=weights() if weights else _hash_files(weight_files(folder)),
         tokenizer=_hash_tokenizer(folder),
         tokens=tokenization(tokenizer),
     )

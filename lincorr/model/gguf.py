@@ -1,5 +1,6 @@
 """GGUF files: found in a folder or an installed package, and converted once into a folder of safetensors."""
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -8,7 +9,6 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -45,13 +45,18 @@ def conversion_folder(gguf: Path, cache: str | None) -> Path:
     Args:
         cache: folder for converted models; None is the user's cache folder.
     """
-    models, state = Path(cache or platformdirs.user_cache_path("lincorr")) / "models", gguf.stat()
-    return models / f"{gguf.stem}-{_digest(gguf, state.st_size, state.st_mtime_ns)}"
+    models = Path(cache or platformdirs.user_cache_path("lincorr")) / "models"
+    found = gguf.stat()
+    return models / f"{gguf.stem}-{_digest(gguf, found.st_size, found.st_mtime_ns)}"
 
 
-@lru_cache
-def _digest(gguf: Path, _size: int, _changed: int) -> str:
-    """The beginning of a file's SHA-256; a run asks for it six times, and a file may have many gigabytes."""
+@functools.lru_cache
+def _digest(gguf: Path, size: int, changed: int) -> str:
+    """Return 16 hexadecimal digits of a file's digest; a process asks for them five times, and reads it once.
+
+    Args:
+        size, changed: of the file, in bytes and nanoseconds: another content is read again.
+    """
     with gguf.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 

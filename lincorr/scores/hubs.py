@@ -39,10 +39,11 @@ class HubCounts:
 
         From the binomial's tail at 0.05 / p (a union bound over the sources).
         """
-        from scipy.stats import binom  # half a second, which only this needs
+        from scipy.special import bdtrc  # the binomial's tail; scipy.stats takes half a second to import
 
-        sources = len(self.counts)
-        return int(binom.isf(_RARE / sources, len(self.by_target), self.top / sources))
+        sources, targets = len(self.counts), len(self.by_target)
+        tail = bdtrc(np.arange(targets + 1), targets, self.top / sources)
+        return int(np.argmax(tail <= _RARE / sources))
 
     def strongest(self, count: int) -> NDArray[np.int64]:
         """Return the positions of the sources with the greatest counts, greatest first."""

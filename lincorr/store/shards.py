@@ -44,6 +44,7 @@ class Shards:
         self._hierarchy = hierarchy
         self._kept: dict[tuple[str, int, bytes], NDArray[np.floating]] | None = None
         self._free = 0  # bytes that may still be kept
+        self._known: dict[tuple[str, int, int], NDArray[np.int64]] = {}  # records, while rows are kept
 
     @property
     def count(self) -> int:
@@ -251,7 +252,7 @@ class Shards:
 
         Who reads the same rows for many figures has their files opened once. Nobody may write meanwhile.
         """
-        self._kept, self._free = {}, most_bytes
+        self._kept, self._free, self._known = {}, most_bytes, {}
         try:
             yield
         finally:
@@ -304,10 +305,15 @@ class Shards:
         shards = np.unique(rows // self._hierarchy.identity.shard_rows).tolist()
         if not shards:
             return {}
-        try:  # together: one by one takes twice as long
-            together = np.asarray(self._hierarchy.array(f"done/{name}")[shards[0] : shards[-1] + 1])
-        except (*READ_ERRORS, StoreDamaged):
-            return {shard: self._record(name, shard) for shard in shards}
+        span = (name, shards[0], shards[-1] + 1)
+        together = None if self._kept is None else self._known.get(span)
+        if together is None:
+            try:  # together: one by one takes twice as long
+                together = np.asarray(self._hierarchy.array(f"done/{name}")[span[1] : span[2]])
+            except (*READ_ERRORS, StoreDamaged):
+                return {shard: self._record(name, shard) for shard in shards}
+            if self._kept is not None:
+                self._known[span] = together
         return {shard: together[shard - shards[0]] for shard in shards}
 
     def _all_rows(self) -> NDArray[np.int64]:

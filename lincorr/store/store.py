@@ -366,7 +366,7 @@ class LogitStore(Shown):
                 "states; extract into another store with store.hidden"
             )
         head = self.readout().columns(ids)
-        logits: NDArray[np.floating] = head.logits(self.hidden(name, rows).astype(np.float32))
+        logits: NDArray[np.floating] = head.logits(self.hidden(name, rows).astype(np.float32, copy=False))
         return logits
 
     def readout(self) -> Readout:

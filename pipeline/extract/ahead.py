@@ -8,6 +8,7 @@ import psutil
 
 from lincorr.model.device import loaded_bytes
 from lincorr.model.files import ModelSpec, converted_folder, locate
+from lincorr.model.fingerprint import weights_ahead
 from lincorr.model.json_file import read_json
 from lincorr.model.load import shared_model
 from lincorr.model.quantized import settings_in
@@ -29,8 +30,8 @@ def load_ahead(spec: ModelSpec) -> bool:
         return True
     with variables_restored(_PARALLEL):
         os.environ[_PARALLEL] = "false"  # its threads would be missing from a fork
-        digest_model(spec)
-        shared_model(spec)
+        weights = weights_ahead(locate(spec))
+        digest_model(spec, shared_model(spec).tokenizer, weights)
     return _is_alone()
 
 

@@ -1,6 +1,6 @@
-"""What a worker finds out about the model before a store is made."""
+"""What workers find out about the model before a store is made, in parts that two of them do at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,15 +35,15 @@ if TYPE_CHECKING:  # importing torch takes seconds: only where a model is loaded
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """What a worker found out about the model.
+    """What workers found out about the model.
 
     Attributes:
         vocabulary_size, width: of the output head and of the hidden state.
         compute: precision of the weights.
         quantization: how they are quantised; empty where they are not.
         device: cpu or cuda:N.
-        head: the read-out, described.
-        linear: whether logits are a linear function of hidden states.
+        head: the read-out, described, and
+        capped: whether it is soft-capped.
         passes: the forward-pass strategy that reproduces plain prompts.
         ends_only: whether they compute the last feed-forward network only where prompts end.
         batch_tokens, shard_rows: as set, or as tried out.
@@ -57,7 +57,7 @@ class ModelCheck:
     quantization: str
     device: str
     head: str
-    linear: bool
+    capped: bool
     passes: Passes
     ends_only: bool
     batch_tokens: int
@@ -65,10 +65,15 @@ class ModelCheck:
     difference: float
     bfloat16_speedup: float
 
+    @property
+    def linear(self) -> bool:
+        """Whether logits are a linear function of hidden states."""
+        return self.passes != "whole" and not self.capped
+
 
 @dataclass(frozen=True, slots=True)
 class CheckTask:
-    """Load the model and find out which shortcuts it allows.
+    """A model to load, and the prompts for which it is to be found out which shortcuts it allows.
 
     Attributes:
         fingerprint: digests that the worker's copy of the model must have.
@@ -82,7 +87,6 @@ class CheckTask:
     subjects: Subjects
     batch_tokens: int | None
     shard_rows: int | None
-    key: str = "check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,9 @@ class HeadTask:
 
 
 def check_model(task: CheckTask) -> ModelCheck:
-    """Compare the shortcuts with the model's own logits, and try out how many tokens a pass should have.
+    """Compare the read-out with the model's own logits, and try out how many tokens a pass should have.
+
+    Its strategy is plain prompts, or whole passes where hidden states do not lead to the logits.
 
     Raises:
         BadInput: the model's logits are no numbers.
@@ -104,15 +110,12 @@ def check_model(task: CheckTask) -> ModelCheck:
     """
     from lincorr.model.precision import bfloat16_speedup  # imports torch
 
-    require_model(task.model, task.fingerprint)
-    model = shared_model(task.model)
+    model = _loaded(task)
     require_numbers(model)
     check = check_readout(model)
     on_gpu = model.device.startswith("cuda")
     rows = shard_rows(task.shard_rows, on_gpu=on_gpu)
     tokens = task.batch_tokens or _tuned(model, task, rows, by_states=check.passed)
-    ends_only = check.passed and check_ends(model).passed
-    passes = _passes(model, task, tokens, rows, ends_only=ends_only) if check.passed else "whole"
     return ModelCheck(
         vocabulary_size=model.vocabulary_size,
         width=model.width,
@@ -120,14 +123,55 @@ def check_model(task: CheckTask) -> ModelCheck:
         quantization=model.quantization,
         device=model.device,
         head=model.readout.describe(),
-        linear=passes != "whole" and model.readout.kind == "linear",
-        passes=passes,
-        ends_only=ends_only,
+        capped=model.readout.kind != "linear",
+        passes="plain" if check.passed else "whole",
+        ends_only=check.passed and check_ends(model).passed,
         batch_tokens=tokens,
         shard_rows=rows,
         difference=check.difference,
         bfloat16_speedup=bfloat16_speedup(model),
     )
+
+
+def check_merging(task: CheckTask) -> tuple[Passes, ...]:
+    """Return the strategies that reproduce random prompts, the fastest first.
+
+    Raises:
+        LincorrError: as `check_model`.
+    """
+    model = _loaded(task)
+    if not check_trees(model).passed:
+        return ("plain",)
+    return ("trunk", "trees", "plain") if check_trunk(model).passed else ("trees", "plain")
+
+
+def check_prompts(task: CheckTask, strategies: Sequence[Passes], check: ModelCheck) -> Passes:
+    """Return the first strategy that reproduces the run's own prompts, in batches as theirs; or "whole".
+
+    Args:
+        check: what `check_model` found.
+
+    Raises:
+        LincorrError: as `check_model`.
+    """
+    model = _loaded(task)
+    bound = audit_bound(model.dtype)
+    for passes in strategies:
+        batches: list[Batch] = []
+        for group in template_groups(model.tokenizer, task.templates, passes):
+            templates = list(group.values())
+            prompts = prompts_of(model.tokenizer, templates, task.subjects)
+            batches += tree_batches(
+                prompts, templates, task.subjects, passes, check.batch_tokens, check.shard_rows
+            )
+        if check_batches(model, batches, bound, ends_only=check.ends_only).passed:
+            return passes
+    return "whole"
+
+
+def _loaded(task: CheckTask) -> "LanguageModel":
+    require_model(task.model, task.fingerprint)
+    return shared_model(task.model)
 
 
 def _tuned(model: "LanguageModel", task: CheckTask, shard_rows: int, *, by_states: bool) -> int:
@@ -150,30 +194,6 @@ def _tuned(model: "LanguageModel", task: CheckTask, shard_rows: int, *, by_state
         facts,
         lambda: tune_batch_tokens(trial, most=most, memory_bytes=memory),
     )
-
-
-def _passes(
-    model: "LanguageModel", task: CheckTask, batch_tokens: int, shard_rows: int, *, ends_only: bool
-) -> Passes:
-    """Return the fastest strategy that reproduces random prompts, and the run's own in batches as theirs."""
-    bound = audit_bound(model.dtype)
-    for passes in _fastest_first(model):
-        batches: list[Batch] = []
-        for group in template_groups(model.tokenizer, task.templates, passes):
-            templates = list(group.values())
-            prompts = prompts_of(model.tokenizer, templates, task.subjects)
-            batches += tree_batches(prompts, templates, task.subjects, passes, batch_tokens, shard_rows)
-        if check_batches(model, batches, bound, ends_only=ends_only).passed:
-            return passes
-    return "whole"
-
-
-def _fastest_first(model: "LanguageModel") -> Iterator[Passes]:
-    if check_trees(model).passed:
-        if check_trunk(model).passed:
-            yield "trunk"
-        yield "trees"
-    yield "plain"
 
 
 def store_head(task: HeadTask) -> None:

@@ -15,6 +15,7 @@ from lincorr.errors import LincorrError
 from lincorr.model.files import ModelSpec
 from lincorr.model.fingerprint import Fingerprint, fingerprint_of
 from lincorr.model.load import shared_model
+from lincorr.prompts.tokens import Tokenizer
 from lincorr.prompts.trees import PromptTemplate
 from lincorr.scores.audit import Audit
 from lincorr.store.identity import Identity, quantized_by
@@ -142,9 +143,15 @@ def _prompts_counted(
 _digests: dict[ModelSpec, Fingerprint] = {}
 
 
-def digest_model(spec: ModelSpec) -> Fingerprint:
-    """Return the digests of this process's files of a model, and remember them for `require_model`."""
-    found = _digests[_files_of(spec)] = fingerprint_of(spec)
+def digest_model(
+    spec: ModelSpec, tokenizer: Tokenizer | None = None, weights: Callable[[], str] | None = None
+) -> Fingerprint:
+    """Return the digests of this process's files of a model, and remember them for `require_model`.
+
+    Args:
+        tokenizer, weights: as of `fingerprint_of`.
+    """
+    found = _digests[_files_of(spec)] = fingerprint_of(spec, tokenizer, weights)
     return found
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import cast
+from functools import partial
+from operator import call
+from typing import Any, cast
 from uuid import uuid4
 
 from lincorr.errors import BadInput, LincorrError
@@ -12,7 +14,15 @@ from lincorr.store.identity import Identity, Passes
 from lincorr.store.place import clear_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.extract.check import CheckTask, HeadTask, ModelCheck, check_model, store_head
+from pipeline.extract.check import (
+    CheckTask,
+    HeadTask,
+    ModelCheck,
+    check_merging,
+    check_model,
+    check_prompts,
+    store_head,
+)
 from pipeline.extract.shard import ExtractTask, extract_shard
 from pipeline.plan.plan import shards_to_do
 from pipeline.prepare.prepare import Inputs
@@ -53,7 +63,7 @@ def require_identity(store: LogitStore, config: RunConfig, inputs: Inputs) -> No
 
 
 def create_store(executor: Executor, config: RunConfig, inputs: Inputs, narrator: Narrator) -> None:
-    """Have a worker check the model, then create the store that remembers what it found.
+    """Have workers check the model, then create the store that remembers what they found.
 
     Raises:
         BadInput: hidden states are asked for, and do not lead to the model's logits.
@@ -67,7 +77,7 @@ def create_store(executor: Executor, config: RunConfig, inputs: Inputs, narrator
         shard_rows=config.store.shard_rows,
     )
     with narrator.lines("Loading and checking the model", 1, "models"):
-        check = executor.run(Stage("check", check_model, [task], on_device=True))[0]
+        check = _checked(executor, task)
     if config.store.hidden and not check.linear:
         raise BadInput(
             "store.hidden: this model's logits are not a linear function of its hidden states "
@@ -83,6 +93,20 @@ def create_store(executor: Executor, config: RunConfig, inputs: Inputs, narrator
             f"Computing in {check.compute}; in bfloat16 this processor multiplies "
             f"{check.bfloat16_speedup:.1f} times as fast, less exactly (model.dtype: bfloat16)"
         )
+
+
+def _checked(executor: Executor, task: CheckTask) -> ModelCheck:
+    """Have two workers check the model at once, then one try the prompts, given what both found."""
+
+    def find_out(*parts: partial[Any]) -> list[Any]:
+        return executor.run(Stage("check", call, parts, on_device=True))
+
+    check: ModelCheck
+    check, strategies = find_out(partial(check_model, task), partial(check_merging, task))
+    if check.passes == "whole":
+        return check
+    (passes,) = find_out(partial(check_prompts, task, strategies, check))
+    return replace(check, passes=passes)
 
 
 def _identity(check: ModelCheck, config: RunConfig, inputs: Inputs) -> Identity:

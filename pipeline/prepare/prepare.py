@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
 from lincorr.model.files import locate, needs_conversion
-from lincorr.model.fingerprint import Fingerprint, fingerprint_of
+from lincorr.model.fingerprint import Fingerprint, fingerprint_of, weights_ahead
 from lincorr.model.load import load_config, load_tokenizer
 from lincorr.model.parts import softcap
 from lincorr.prompts.columns import Columns, NoColumns, answer_columns, has_choice
@@ -108,8 +108,11 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     Raises:
         BadInput: a setting cannot be met.
     """
-    folder, tokenizer, relations, left_out = _open(config, tell)
-    spec = config.model.spec()
+    candidates(config, load_catalogue(config.catalogue))  # refuse an unknown name before any slow step
+    spec, folder = config.model.spec(), _located(config, tell)
+    weights = weights_ahead(folder)
+    tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
+    relations, left_out = relations_in_tokens(config, tokenizer)
     sizes = load_config(folder, trust_remote_code=spec.trust_remote_code)
     n_rows = embedded_tokens(sizes)
     texts = token_texts(tokenizer)[:n_rows]
@@ -123,7 +126,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     relations = with_asked(config, relations, tokenizer, positions(sizes))
     return Inputs(
         folder=folder,
-        fingerprint=fingerprint_of(spec, tokenizer),
+        fingerprint=fingerprint_of(spec, tokenizer, weights),
         subjects=subjects,
         extremes=extremes,
         relations=relations,
@@ -144,7 +147,9 @@ def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], li
     Raises:
         BadInput: a setting cannot be met.
     """
-    _, tokenizer, relations, _ = _open(config, lambda _: None)
+    candidates(config, load_catalogue(config.catalogue))
+    _, tokenizer = open_tokenizer(config, lambda _: None)
+    relations, _ = relations_in_tokens(config, tokenizer)
     return relations, token_texts(tokenizer)
 
 
@@ -206,15 +211,6 @@ def sample_prompts(tokenizer: Tokenizer, prompt: PromptTemplate, subjects: Subje
     return prompt_ids(tokenizer, prompt, subjects.ids[:SAMPLE].tolist(), subjects.texts[:SAMPLE])
 
 
-def _open(
-    config: RunConfig, tell: Callable[[str], None]
-) -> tuple[Path, Tokenizer, tuple[RelationInputs, ...], tuple[str, ...]]:
-    """Locate the model; return its folder, its tokenizer, the relations in its tokens, and notes."""
-    candidates(config, load_catalogue(config.catalogue))  # refuse an unknown name before any slow step
-    folder, tokenizer = open_tokenizer(config, tell)
-    return folder, tokenizer, *relations_in_tokens(config, tokenizer)
-
-
 def candidates(config: RunConfig, catalogue: Catalogue) -> list[str]:
     """Return the names of the relations that are fitted: those asked for, in every wording if one is chosen.
 
@@ -264,11 +260,15 @@ def relations_in_tokens(
 
 def open_tokenizer(config: RunConfig, tell: Callable[[str], None]) -> tuple[Path, Tokenizer]:
     """Locate the model, converting it if necessary; return its folder and its tokenizer."""
+    folder = _located(config, tell)
+    return folder, load_tokenizer(folder, trust_remote_code=config.model.trust_remote_code)
+
+
+def _located(config: RunConfig, tell: Callable[[str], None]) -> Path:
     spec = config.model.spec()
     if needs_conversion(spec):
         tell("Converting the GGUF file to safetensors (once; the result is cached)")
-    folder = locate(spec)
-    return folder, load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
+    return locate(spec)
 
 
 def choose_subjects(

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import safetensors.numpy
 
+from lincorr.errors import BadInput
 from lincorr.model.files import ModelSpec
-from lincorr.model.fingerprint import Fingerprint, fingerprint_of
+from lincorr.model.fingerprint import Fingerprint, fingerprint_of, weights_ahead
 from tests.lincorr.model.edits import edit_json
 
 
@@ -91,3 +92,10 @@ def test_mistrals_tokens_depend_on_what_the_files_digests_leave_out(model_folder
     mended, newer, plain = found("4.50.0", True), found("5.1.0", True), found("4.50.0", False)
     assert mended != newer == plain
     assert replace(mended, tokens=plain.tokens) == plain
+
+
+def test_weights_hashed_beside_other_work_have_the_same_digest(toy_model: Path, tmp_path: Path) -> None:
+    assert weights_ahead(toy_model)() == fingerprint_of(ModelSpec(str(toy_model))).weights
+    missing = weights_ahead(tmp_path)
+    with pytest.raises(BadInput, match="has no weights"):
+        missing()

@@ -96,3 +96,23 @@ def test_what_stands_behind_a_text_is_left_out() -> None:
 def test_prefix_and_text_make_the_tokenizers_own_encoding(text: str) -> None:
     own = SENTENCEPIECE(text)["input_ids"]
     assert [*leading_specials(SENTENCEPIECE), *encode(SENTENCEPIECE, text)] == own
+
+
+@pytest.mark.parametrize("tokenizer", [BYTE_LEVEL, SENTENCEPIECE])
+def test_texts_decoded_at_once_are_those_decoded_one_by_one(tokenizer: Any) -> None:
+    before = tokenizer.encode("a", add_special_tokens=False)[:1]
+    texts = [tokenizer.decode([*before, token]) for token in range(len(tokenizer))]
+    assert token_texts(tokenizer) == [text[len(tokenizer.decode(before)) :] for text in texts]
+
+
+def test_a_tokenizer_that_decodes_in_its_own_way_is_asked() -> None:
+    tokenizer = toy_tokenizer()
+
+    class Loud(type(tokenizer)):  # type: ignore[misc]
+        def _decode(self, *args: Any, **kwargs: Any) -> str:
+            return str(super()._decode(*args, **kwargs)).upper()
+
+    tokenizer.__class__ = Loud
+    texts = token_texts(BYTE_LEVEL)
+    assert token_texts(tokenizer) == [text.upper() for text in texts]
+    assert token_texts(tokenizer) != texts

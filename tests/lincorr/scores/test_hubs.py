@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from lincorr.scores.hubs import count_hubs
+from lincorr.scores.hubs import HubCounts, count_hubs
 
 
 @pytest.mark.parametrize("width", [1, 7, 40])
@@ -49,3 +50,11 @@ def test_the_greatest_of_random_orders_seldom_passes_the_bound():
         greatest = max(greatest, int(found.counts.max()))
     assert 0 < passed <= 0.05 * 400 * 1.4  # a union bound: at most 1 in 20, and not far below
     assert greatest > found.bound
+
+
+@pytest.mark.parametrize(
+    ("sources", "targets", "top"), [(1, 3, 1), (5, 4, 5), (178, 189, 5), (3000, 700, 20)]
+)
+def test_the_bound_is_the_binomials_quantile(sources, targets, top):
+    found = HubCounts(top, np.zeros(sources, np.int64), np.zeros((targets, top), np.int64))
+    assert found.bound == binom.isf(0.05 / sources, targets, top / sources)

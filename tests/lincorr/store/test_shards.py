@@ -156,3 +156,16 @@ def test_kept_shards_are_read_once_and_cannot_be_changed(url: Path) -> None:
         with pytest.raises(ValueError, match="read-only"):
             first[:] = 0
     assert refusal(StoreDamaged, lambda: store.shards.read("hidden", "city", 0))
+
+
+def test_what_is_kept_is_read_once_and_forgotten_afterwards(url: Path) -> None:
+    store, rows = make(url), np.arange(10)
+    before = store.shards.digest("city", rows)
+    with store.shards.kept(10**6):
+        held = store.hidden("city", rows)
+        for file in (*url.glob("done/city/c/*/0"), *url.glob("hidden/city/c/*/0")):
+            file.unlink()
+        assert store.shards.digest("city", rows) == before
+        np.testing.assert_array_equal(store.hidden("city", rows), held)
+    assert store.shards.digest("city", rows) != before
+    assert "not extracted" in refusal(StoreDamaged, lambda: store.hidden("city", rows))

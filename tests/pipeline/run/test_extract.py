@@ -10,7 +10,7 @@ import torch
 from lincorr.model.load import release_model, shared_model
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.extract.audit import audit_shard
-from pipeline.extract.check import check_model
+from pipeline.extract.check import check_merging, check_model, check_prompts
 
 
 @pytest.fixture
@@ -35,6 +35,8 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
 
     checks: dict[str, Callable[..., Any]] = {
         "stage.check_model": check_model,
+        "stage.check_merging": check_merging,
+        "stage.check_prompts": check_prompts,
         "shard.shared_model": shared_model,
         "forward.audit_shard": audit_shard,
     }
