@@ -45,7 +45,7 @@ def relations_check(
 
 def _print(rows: "list[RelationCoverage]", *, multi_token: bool) -> None:
     table = plain_table("Answers in the model's vocabulary", ["relation"])
-    for heading in ("source whole", "phrase", "subword", "target whole", "phrase", "subword", "known"):
+    for heading in ("source\nwhole", "phrase", "subword", "target\nwhole", "phrase", "subword", "known"):
         table.add_column(heading, justify="right")
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         table.add_row(

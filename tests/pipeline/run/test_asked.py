@@ -2,8 +2,7 @@
 
 import csv
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lincorr.errors import LincorrError
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
+from pipeline.extract import stage
 from pipeline.runtime.console import Narrator
 from tests.commands import flags_of, json_of
 from tests.pipeline.run.runner import RELATIONS, TEMPLATES, VOCABULARY, WIDTH, Reference, Runner, runner
@@ -69,9 +69,15 @@ def right(reference, ids) -> np.ndarray:
     return np.stack(by_city, axis=1)
 
 
+def choose_passes(monkeypatch, passes):
+    """Have checks of the model end with another strategy of forward passes."""
+    checked = stage._checked
+    monkeypatch.setattr(stage, "_checked", lambda *given: replace(checked(*given), passes=passes))
+
+
 @pytest.mark.parametrize("passes", ["trunk", "trees", "plain", "whole"])
 def test_answers_are_the_models_own_logits(passes, run, right, counted, monkeypatch):
-    monkeypatch.setattr("pipeline.extract.check._passes", lambda *_, **__: passes)
+    choose_passes(monkeypatch, passes)
     assert with_prompts(run)("extract", subjects_count=20)["asked"] == 4 * len(CITIES)
     np.testing.assert_allclose(run.store.asked.load("toy"), right, atol=1e-4)
     assert run.store.verify() == []
@@ -100,12 +106,11 @@ def test_they_are_scored_as_w_is_by_a_plain_loop(asked, right):
 def test_a_plan_counts_what_is_then_asked(run, monkeypatch):
     with_prompts(run)
     planned = run("plan")
-    totals = {}
+    totals, plain = {}, Narrator.progress
 
-    @contextmanager
-    def progress(_: Narrator, what: str, total: int, __: str) -> Iterator[Any]:
+    def progress(narrator: Narrator, what: str, total: int, of: str) -> Any:
         totals[what] = total
-        yield lambda _: None
+        return plain(narrator, what, total, of)
 
     monkeypatch.setattr(Narrator, "progress", progress)
     made = run("extract")
@@ -192,7 +197,7 @@ LONG = ["Italy Norway", "Peru of India", "Japan in Peru in Peru", *COUNTRIES[1:4
 def test_answers_of_several_tokens_are_sums_of_log_probabilities(
     passes, run, reference, counted, monkeypatch
 ):
-    monkeypatch.setattr("pipeline.extract.check._passes", lambda *_, **__: passes)
+    choose_passes(monkeypatch, passes)
     target = {"template": "country", "answers": LONG}
     with_prompts(run, target=target, truth=[list(pair) for pair in zip(CITIES, LONG, strict=False)])
     run("extract", subjects_count=20, multi_token="true")
