@@ -81,7 +81,9 @@ def plain_table(title: str | None, words: Iterable[str] = (), figures: Iterable[
         figures: heads of the columns of figures, aligned right.
     """
     heading = None if title is None else Text(visible(title), "table.title")
-    table = _Table(title=heading, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = _Table(
+        title=heading, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, caption_justify="left"
+    )
     for name in words:
         table.add_column(name, overflow="fold")
     for name in figures:
