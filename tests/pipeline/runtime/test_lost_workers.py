@@ -189,7 +189,8 @@ def test_all_workers_count_whatever_dask_tells_without_being_asked(monkeypatch):
     workers: dict[int, Any] = {
         i: {"cls": Worker, "options": here | ({"resources": {GPU: 1}} if i == 6 else {})} for i in range(7)
     }
-    with SpecCluster(workers, {"cls": Scheduler, "options": here}) as cluster, Client(cluster) as client:
+    scheduler = {"cls": Scheduler, "options": here | {"dashboard_address": "127.0.0.1:0"}}
+    with SpecCluster(workers, scheduler) as cluster, Client(cluster) as client:
         executor = DaskExecutor(client)
         stage = Stage("all", lambda task: get_worker().name, range(3), overlapping=True, on_device=True)
         assert executor.run(stage) == [6, 6, 6]
