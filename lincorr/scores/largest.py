@@ -1,5 +1,7 @@
 """The largest logit of each row among all tokens: searched in float32, decided in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,4 +52,4 @@ def largest_logits(head: Readout, hidden: Array) -> NDArray[np.int64]:
 def _head_panel(head: Readout, panel: slice) -> Readout:
     """Return the head of consecutive tokens, without a copy."""
     bias = None if head.bias is None else head.bias[panel]
-    return Readout(head.weight[panel], bias, head.scale, head.softcap)
+    return replace(head, weight=head.weight[panel], bias=bias)

@@ -11,7 +11,7 @@ from lincorr.scores.relation_scores import (
     AskedScores,
     RelationScores,
 )
-from pipeline.cli.output import figure, plain_table
+from pipeline.cli.output import cut_names, figure, plain_table
 
 _PROMPT_WIDTH = 36  # so that eighty columns are enough
 
@@ -22,8 +22,7 @@ def asked_table(relation: RelationScores) -> Table | None:
         return None
     figures = ("shots", "hit@1", "@3", "@5", "cal.", "source")
     table = plain_table(f"{relation.name}: the model asked outright", ["prompt"], figures)
-    prompts = table.columns[0]
-    prompts.overflow, prompts.no_wrap, prompts.max_width = "ellipsis", True, _PROMPT_WIDTH
+    cut_names(table, _PROMPT_WIDTH)
     for one in relation.asked:
         table.add_row(one.asked, str(one.shots), *_cells(one))
     _add_ceiling(table, relation)

@@ -91,6 +91,12 @@ def plain_table(title: str | None, words: Iterable[str] = (), figures: Iterable[
     return table
 
 
+def cut_names(table: Table, width: int | None = None) -> None:
+    """Cut names in a table's first column off, and break none: at a width, or where figures need the room."""
+    names = table.columns[0]
+    names.overflow, names.no_wrap, names.max_width = "ellipsis", True, width
+
+
 def figure(value: float | None, digits: int = 3) -> str:
     """Return a figure for a table; a dash where there is none."""
     return "–" if value is None or value != value else f"{value:.{digits}f}"

@@ -32,6 +32,7 @@ from pipeline.cli.flags import with_settings
 from pipeline.cli.output import (
     JsonFlag,
     brief_share,
+    cut_names,
     figure,
     interval,
     plain_table,
@@ -175,7 +176,7 @@ def _edited(rows: Sequence[EditedRelation], fits: Sequence[str], title: str) -> 
 def _table(title: str, headings: Sequence[tuple[str, int]]) -> Table:
     """Return a table of relations with columns of figures, each with its width; names are cut to fit."""
     table = plain_table(title, ["relation"])
-    table.columns[0].overflow, table.columns[0].no_wrap = "ellipsis", True
+    cut_names(table)
     for heading, width in headings:
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     return table
@@ -287,7 +288,7 @@ def _spread(spread: Spread | None) -> str:
 def _paper(rows: Sequence[BesidePaper], fits: Sequence[str]) -> Table:
     narrow = dict(zip(_HEADINGS, _NARROW, strict=True))
     table = plain_table("beside the paper's figures", ["relation"])
-    table.columns[0].overflow, table.columns[0].no_wrap = "ellipsis", True
+    cut_names(table)
     table.add_column("measure", no_wrap=True, min_width=8)
     for heading, width in (("paper", 4), *((narrow[name], 5) for name in fits)):
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)

@@ -91,9 +91,8 @@ class HeldOut:
         source, target = (states[rows].astype(np.float64) for states in self.states)
         states = [np.concatenate([target, target.mean(axis=0, keepdims=True)])]
         states += [source @ one.weights + one.intercept for one in _hidden(maps)]
-        found = largest_logits(
-            self.store.readout(), self.sources.put(np.concatenate(states))
-        )  # reads it once
+        together = self.sources.put(np.concatenate(states))  # so that the head is read once
+        found = largest_logits(self.store.readout(), together)
         own, *predicted = np.split(found, len(rows) * np.arange(1, len(states)) + 1)
         return own[:-1], int(own[-1]), predicted
 
