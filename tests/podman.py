@@ -17,6 +17,7 @@ from tempfile import mkdtemp
 import pytest
 
 PROGRAMS = ("podman", "buildah", "runc", "debootstrap")
+_HELPERS = tuple(f"/usr/{lib}/podman" for lib in ("local/libexec", "local/lib", "libexec", "lib"))
 _MIRROR_PACKAGES = "python3,python3-pip,python3-venv,ca-certificates"
 
 _CONTAINERS = """\
@@ -91,8 +92,10 @@ class Podman:
 @contextmanager
 def podman() -> Iterator[Podman]:
     """Yield a podman until the body ends; skip where it cannot be had."""
-    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
-        pytest.skip(f"containers need {', '.join(missing)}: apt-get install {' '.join(PROGRAMS)}")
+    needed = {name: shutil.which(name) for name in PROGRAMS}
+    needed["netavark"] = shutil.which("netavark", path=os.pathsep.join(_HELPERS))  # Debian only recommends it
+    if missing := [name for name, path in needed.items() if path is None]:
+        pytest.skip(f"containers need {', '.join(missing)}: apt-get install {' '.join(needed)}")
     if os.geteuid() != 0:
         pytest.skip("containers from debootstrap need root")
     folder = Path(mkdtemp(prefix="podman-"))
