@@ -100,7 +100,7 @@ def _by_column(of_rows: Callable[[Array, int], tuple[Array, ...]], values: Array
 
 
 def _threads() -> int:
-    """Return the number of threads that libraries compute with here: as told (`use_threads`), or all cores."""
+    """Return the number of threads that libraries compute with: as told (`use_threads`), or all cores."""
     told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested loops, the outer one's
     if told.isdecimal() and int(told):
         return int(told)
