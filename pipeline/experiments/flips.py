@@ -64,9 +64,7 @@ DEPTHS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """The layers after which the model is changed, as parts of all; the change is as long as the stream there."""
 
 
-_NOTHING = (
-    1e-9  # singular values below this share of the largest are rounding, and so is as little of a change
-)
+_NOTHING = 1e-9  # below this share of the largest, a singular value is rounding, as is so little of a change
 
 
 @dataclass(frozen=True, slots=True)

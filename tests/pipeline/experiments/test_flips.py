@@ -153,7 +153,7 @@ def test_the_map_is_turned_round_with_the_least_change_of_the_sources_logits() -
 def test_nothing_is_hidden_from_more_targets_than_the_state_has_dimensions(
     targets: int, hidden: bool
 ) -> None:
-    """Their rows about the mean span all of it: what is left of Δ would be rounding, as long as the stream."""
+    """Their rows about the mean span all of it: what is left of Δ would be rounding."""
     rng = np.random.default_rng(0)
     core, head = rng.normal(size=(6, 6)), Readout(rng.normal(size=(targets, 6)))
     between = HiddenMap(core, np.zeros(6), core, np.zeros(6), head)
