@@ -107,12 +107,15 @@ class Run:
                     return []
             gpus = visible_gpus(self.config.model.device)
             model_bytes = loaded_bytes(self.inputs.folder, self.config.model.spec())
-            with ExitStack() as cleanup:
-                executor = cleanup.enter_context(self.executor(model_bytes, gpus, keep_memory=True))
+            with (
+                ExitStack() as afterwards,
+                self.executor(model_bytes, gpus, keep_memory=True) as executor,
+            ):
                 if not exists:
                     create_store(executor, self.config, self.inputs, self.narrator)
                     store = self._registered()
-                    cleanup.enter_context(not_left_empty(store))
+                    if self.config.cluster.kind != "address":  # whose workers go on, and may still write
+                        afterwards.enter_context(not_left_empty(store))
                     tasks = missing_shards(store, self.config, self.inputs)
                 extract_head(executor, store, self.config, self.inputs)
                 receipts: list[Receipt] = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
-from lincorr.prompts.tokens import Tokenizer, encode
+from lincorr.prompts.tokens import Tokenizer, encode, normalized
 from lincorr.text import same_form
 
 # Why a name has no column of its own.
@@ -129,8 +129,9 @@ def answer_columns(
     """Find the column of each name by the reference procedure's rule.
 
     A name has a column if its first token after the gap is its whole first word; the column is that token's
-    id. Of several names with one token the first gives the column its name, unless a later one is whole.
-    The ground truth counts whole names.
+    id. What the tokenizer itself does not tell apart, such as capitals, does not matter to it. Of several
+    names with one token the first gives the column its name, unless a later one is whole. The ground truth
+    counts whole names.
 
     With `multi_token` it counts every name that alone begins with its first token, too; and one whose first
     word is several tokens then has that token as its column.
@@ -183,7 +184,8 @@ def find_columns(
     dropped: dict[str, str] = {}
     for name, tokens in encoded.items():
         text = tokenizer.decode(list(tokens[:1]))
-        is_word, alone = _is_first_word(text, name), multi_token and beginning_with[tokens[:1]] == 1
+        is_word = _is_first_word(text, name) or _is_normalized(tokenizer, text, name)
+        alone = multi_token and beginning_with[tokens[:1]] == 1
         if not is_word and not (alone and text.strip()):
             dropped[name] = SUBWORD + (_AND_SHARES if multi_token and not alone else "")
             continue
@@ -223,3 +225,10 @@ def _is_first_word(text: str, name: str) -> bool:
     """Whether a token's text is a name's whole first word."""
     words = name.split()
     return bool(words) and same_form(text.strip()) == same_form(words[0])
+
+
+def _is_normalized(tokenizer: Tokenizer, text: str, name: str) -> bool:
+    """Whether a token's text is what the tokenizer makes of a name's whole first word: "tokyo" of "Tokyo"."""
+    words = name.split()
+    made = normalized(tokenizer, words[0]).strip() if words else ""
+    return bool(made) and same_form(text.strip()) == same_form(made)

@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from lincorr.prompts.tokens import Tokenizer, encode
+from lincorr.prompts.tokens import Tokenizer, encode, normalized
 
 # Texts that tokenizers are known to split differently. They are part of every store: a change of one would
 # have stores refuse their own model.
@@ -62,6 +62,5 @@ def _pieces(tokenizer: Tokenizer, text: str) -> list[str]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or backend.pre_tokenizer is None:
         return []
-    if backend.normalizer is not None:
-        text = backend.normalizer.normalize_str(text)
-    return [piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+    pieces = backend.pre_tokenizer.pre_tokenize_str(normalized(tokenizer, text))
+    return [piece for piece, _ in pieces]

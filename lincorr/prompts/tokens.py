@@ -21,6 +21,14 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
+def normalized(tokenizer: Tokenizer, text: str) -> str:
+    """Return a text as the tokenizer looks it up: without capitals, say. As it is where it does not say."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.normalizer is None:
+        return text
+    return str(backend.normalizer.normalize_str(text))
+
+
 def token_counts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
     """Return the number of tokens of each text alone; many texts are tokenised at once."""
     return (

@@ -94,9 +94,17 @@ def _by_column(of_rows: Callable[[Array, int], tuple[Array, ...]], values: Array
     if not isinstance(values, np.ndarray):
         return list(of_rows(namespace(values).asarray(values.T, copy=True), 0))
     rows = np.ascontiguousarray(values.T)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # sorting lets other threads run
+    with ThreadPoolExecutor(_threads()) as pool:  # sorting lets other threads run
         made = list(pool.map(lambda j: of_rows(rows[j : j + 1], j), range(len(rows))))
     return [np.concatenate(parts) for parts in zip(*made, strict=True)]
+
+
+def _threads() -> int:
+    """Return the number of threads that libraries compute with: as told (`use_threads`), or all cores."""
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested loops, the outer one's
+    if told.isdecimal() and int(told):
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ranks(rows: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from lincorr.errors import StoreDamaged
+from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.store.chunks import checksummed
 from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
 from lincorr.store.seal import seal
@@ -32,19 +32,20 @@ class AskedStore:
 
     def save(self, name: str, answers: Answers, asked: Mapping[str, Any], inputs: str) -> None:
         """Store answers (k, p, q), whole; see `begin` and `finish`."""
-        self.begin(name, answers.shape, asked)
-        self.write(name, 0, answers)
+        self.begin(name, answers.shape, asked, inputs)
+        self.write(name, 0, answers, inputs)
         self.finish(name, inputs)
 
-    def begin(self, name: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> None:
+    def begin(self, name: str, shape: tuple[int, ...], asked: Mapping[str, Any], inputs: str) -> None:
         """Make room for answers (k, p, q), in place of others; they are none until `finish`.
 
         Args:
             asked: JSON values that describe them: k questions, p sources, q targets.
+            inputs: digest of all that goes into them; answers to others are refused from now on.
         """
         self._hierarchy.close_arrays()
         group = self._hierarchy.group.create_group(
-            f"asked/{name}", overwrite=True, attributes={"asked": dict(asked)}
+            f"asked/{name}", overwrite=True, attributes={"asked": dict(asked), "coming": inputs}
         )
         group.create_array(
             "logits",
@@ -56,8 +57,16 @@ class AskedStore:
             dimension_names=("question", "source", "target"),
         )
 
-    def write(self, name: str, first: int, answers: Answers) -> int:
-        """Store the answers (any number, p, q) to questions from the first one on; return their bytes."""
+    def write(self, name: str, first: int, answers: Answers, inputs: str) -> int:
+        """Store the answers (any number, p, q) to questions from the first one on; return their bytes.
+
+        Raises:
+            LincorrError: others than of these inputs were begun: a task may outlive its run.
+        """
+        if self._facts(name).get("coming") != inputs:
+            raise LincorrError(
+                f"extract: answers in {self._url!r}, asked/{name}, were begun anew; this task's run has ended"
+            )
         self._hierarchy.array(f"asked/{name}/logits")[first : first + len(answers)] = answers
         return int(answers.nbytes)
 
@@ -65,7 +74,7 @@ class AskedStore:
         """Seal the answers to all questions.
 
         Args:
-            inputs: digest of all that went into them. It is written last: answers without are none.
+            inputs: as of `begin`. It is written last: answers without are none.
 
         Raises:
             StoreDamaged: they are not all there.

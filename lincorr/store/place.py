@@ -4,14 +4,16 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import zarr
 from zarr.core.sync import sync
 
-from lincorr.errors import BadInput
+from lincorr.errors import BadInput, LincorrError
 from lincorr.store.chunks import create_table
 from lincorr.store.descriptions import GROUPS
 from lincorr.store.locations import is_remote, open_location
@@ -26,13 +28,17 @@ def require_place(url: str) -> None:
     Raises:
         BadInput: something else is there, or it lies inside a store.
     """
-    if not is_remote(url):
+    if is_remote(url):
+        is_free = sync(_has_metadata_only(url))  # first: a server that does not answer says so here
+        outer: str | Path | None = _url_above(url)
+    else:
         above = Path(url).resolve().parents
-        if outer := store_at(above):
-            raise BadInput(f"store: {url!r} lies inside another, {str(outer)!r}; name a place outside of it")
-        if not next((path for path in above if os.path.lexists(path)), Path("/")).is_dir():
+        outer = store_at(reversed(above))
+        if not (outer or next((path for path in above if os.path.lexists(path)), Path("/")).is_dir()):
             raise BadInput(f"store: {url!r} lies below a file; name another place")
-    is_free = sync(_has_metadata_only(url)) if is_remote(url) else _holds_metadata_only(Path(url))
+        is_free = _holds_metadata_only(Path(url))
+    if outer:
+        raise BadInput(f"store: {url!r} lies inside another, {str(outer)!r}; name a place outside of it")
     if not (is_free and _is_begun(url)):
         raise BadInput(f"store: {url!r} already exists and is not a lincorr store; name another")
 
@@ -40,6 +46,17 @@ def require_place(url: str) -> None:
 def store_at(folders: Iterable[Path]) -> Path | None:
     """Return the first of some folders that is a Zarr hierarchy; None if none is."""
     return next((path for path in folders if os.path.isfile(path / "zarr.json")), None)
+
+
+def _url_above(url: str) -> str | None:
+    """Return the highest URL above one that is a Zarr hierarchy; None if none is that may be read."""
+    parts = urlsplit(url)
+    for folder in reversed(PurePosixPath(parts.path).parents):
+        above = parts._replace(path=str(folder).rstrip("/")).geturl()
+        with suppress(LincorrError):  # credentials may be for the place alone
+            if sync(open_location(above).exists("zarr.json")):
+                return above
+    return None
 
 
 def make_groups(url: str) -> zarr.Group:

@@ -1,5 +1,6 @@
 """`lincorr edit`: teach a copy of the model new source facts; do the targets follow?"""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,18 @@ from rich.table import Table
 
 from lincorr.scores.documents import to_document
 from lincorr.scores.experiments import EditResults, EditScores
-from pipeline.cli.flags import with_settings
+from pipeline.cli.flags import LARGEST_SEED, with_settings
 from pipeline.cli.output import JsonFlag, figure, given, interval, plain_table, print_json, show_table
 from pipeline.cli.settings import job
 from pipeline.cli.study import print_generalisation
 
 _CASES = 12
+
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter("Input should be greater than 0, and finite")  # with 0, nothing is taught
+    return value
 
 
 @with_settings
@@ -27,10 +34,16 @@ def edit(
         typer.Option("--edits", help="Facts to teach, of each relation. Default: 32.", min=1),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of their choice. Default: 0.", min=0)
+        int | None, typer.Option("--seed", help="Seed of their choice. Default: 0.", min=0, max=LARGEST_SEED)
     ] = None,
     rate: Annotated[
-        float | None, typer.Option("--rate", help="Step size of the training; see docs/editing.md.", min=0.0)
+        float | None,
+        typer.Option(
+            "--rate",
+            help="Step size of the training; see docs/editing.md.",
+            min=0.0,
+            callback=_above_zero,
+        ),
     ] = None,
     confidence: Annotated[
         float | None,
@@ -39,6 +52,7 @@ def edit(
             help="Train until the answer has this share of the softmax over the source's answers.",
             min=0.0,
             max=1.0,
+            callback=_above_zero,
         ),
     ] = None,
     steps: Annotated[

@@ -14,6 +14,9 @@ from pipeline.config import forms, settings
 # Short flags for what is set most; every other setting is --section-name.
 _SHORT = {"model.source": "--model", "store.path": "--store"}
 
+LARGEST_SEED = 2**63 - 1
+"""Of an option `--seed`, as of `subjects.seed`."""
+
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     """Give a verb the argument CONFIG, a file or a store, and a flag for every setting.

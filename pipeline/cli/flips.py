@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from lincorr.scores.experiments import Flips, FlipScores
-from pipeline.cli.flags import with_settings
+from pipeline.cli.flags import LARGEST_SEED, with_settings
 from pipeline.cli.output import JsonFlag, brief_share, figure, given, plain_table, print_json, say, show_table
 from pipeline.cli.settings import job
 
@@ -31,7 +31,7 @@ def flips(
         int | None, typer.Option("--subjects", help="Subjects at most. Default: 32.", min=1)
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of their choice. Default: 0.", min=0)
+        int | None, typer.Option("--seed", help="Seed of their choice. Default: 0.", min=0, max=LARGEST_SEED)
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lincorr.scores.experiments import GradientScores
-from pipeline.cli.flags import with_settings
+from pipeline.cli.flags import LARGEST_SEED, with_settings
 from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table
 from pipeline.cli.settings import job
 
@@ -28,7 +28,7 @@ def gradients(
         typer.Option("--entries", help="Entries of the layers' weights. Default: 100,000.", min=2),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of their choice. Default: 0.", min=0)
+        int | None, typer.Option("--seed", help="Seed of their choice. Default: 0.", min=0, max=LARGEST_SEED)
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

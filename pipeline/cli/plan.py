@@ -19,6 +19,8 @@ from pipeline.plan.plan import Plan
 from pipeline.plan.workload import workload
 from pipeline.prepare.prepare import Inputs
 
+_MOST_GPUS = 1_000_000
+
 
 def estimates(config: RunConfig, gpus: str, gpu: str) -> list[Estimate]:
     """Estimate a run for every number of GPUs in a list such as "8,64".
@@ -41,6 +43,10 @@ def _numbers(text: str) -> list[int]:
         numbers = []
     if not numbers or min(numbers) < 1:
         raise BadInput(f"--gpus: {text!r} is no number of GPUs; write 8, or 8,64 to compare")
+    if max(numbers) > _MOST_GPUS:
+        raise BadInput(
+            f"--gpus: {max(numbers):,} are more than there are anywhere; write {_MOST_GPUS:,} or fewer"
+        )
     return numbers
 
 
@@ -99,7 +105,8 @@ def plan(
 ) -> None:
     """Show what a run would do: shards, bytes, operations, solvers and time. Writes nothing."""
     if gpus is not None or gpu is not None:
-        _estimate(settings_of(config, overrides), gpus or "1", gpu or "h100", as_json)
+        settings = settings_of(config, overrides)
+        _estimate(settings, "1" if gpus is None else gpus, "h100" if gpu is None else gpu, as_json)
         return
     planner = job(config, overrides, as_json)
     planned = planner.plan()

@@ -7,7 +7,7 @@ import typer
 
 from lincorr.scores.documents import to_document
 from lincorr.scores.experiments import ShallowResults
-from pipeline.cli.flags import with_settings
+from pipeline.cli.flags import LARGEST_SEED, with_settings
 from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table
 from pipeline.cli.settings import job
 
@@ -28,7 +28,9 @@ def shallow(
     runs: Annotated[
         int | None, typer.Option("--runs", help="Networks of each mapping. Default: 5.", min=1)
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the first. Default: 0.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of the first. Default: 0.", min=0, max=LARGEST_SEED)
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train bag-of-words networks on the model's embeddings and head; do they generalise?"""

@@ -54,7 +54,8 @@ Ids = NDArray[np.int64]
 FIT = "vocabulary-ridge"
 CHANGES = ("map", "map-hidden", "other", "random", "direct", "subject")
 """Δ; Δ that the read-out does not see; Δ of a third answer; a random direction; the difference of the head's
-rows themselves; and, at the subject's token, the state of a subject that has the wanted answer."""
+rows themselves; and, at the subject's token, the state of a subject that has the wanted answer. The second
+is left out where the read-out sees all of Δ."""
 
 NORMS = (0.5, 1.0, 2.0)
 """Of changes that are read out, in units of the state's distance from the mean state."""
@@ -63,7 +64,7 @@ DEPTHS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """The layers after which the model is changed, as parts of all; the change is as long as the stream there."""
 
 
-_NOTHING = 1e-9  # singular values below this share of the largest are rounding
+_NOTHING = 1e-9  # below this share of the largest, a singular value is rounding, as is so little of a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def flips_of(options: FlipOptions, copies: Copies, inputs: FitInputs) -> FlipSco
         [(source, input_digest(store, inputs, source)) for source in inputs.choices],
         asdict(copies.fingerprint),
         [columns, list(relation.truth.items()), task.about.templates, asdict(options)],
-        [CHANGES, NORMS, DEPTHS],
+        [CHANGES, NORMS, DEPTHS, _NOTHING],
     ]
 
     def make() -> FlipScores:
@@ -229,6 +230,9 @@ def directions_of(
 ) -> dict[str, Floats]:
     """Return the changes (n, d) of states by kind, of any length.
 
+    There is no `map-hidden` where the read-out sees all of a change: as many answers as dimensions, and one
+    more. What is left then is rounding, and would be made as long as the stream.
+
     Args:
         target_head: of the target columns.
     """
@@ -237,10 +241,12 @@ def directions_of(
     change = wanted @ hidden.core.T
     _, values, seen = np.linalg.svd(rows, full_matrices=False)
     seen = seen[values > values[0] * _NOTHING]
+    unseen = change - (change @ seen.T) @ seen
+    length, left = (np.linalg.norm(rows, axis=1) for rows in (change, unseen))
     random = np.random.default_rng(options.seed).standard_normal(change.shape)
     return {
         "map": change,
-        "map-hidden": change - (change @ seen.T) @ seen,
+        **({"map-hidden": unseen} if (left > length * _NOTHING).all() else {}),
         "other": (rows[cases.third] - rows[cases.own]) @ hidden.core.T,
         "random": random,
         "direct": wanted,

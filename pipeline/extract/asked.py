@@ -61,7 +61,7 @@ def ask(task: AskTask, count: Callable[[int], None] = ignore) -> Receipt:
 
     Raises:
         LincorrError: this worker's copy of the model is not the one that the store was made with, or its
-            logits are not those of plain prompts.
+            logits are not those of plain prompts; or other answers were begun since.
     """
     require_model(task.model, task.fingerprint)
     model = shared_model(task.model)
@@ -76,7 +76,7 @@ def ask(task: AskTask, count: Callable[[int], None] = ignore) -> Receipt:
         key=task.key,
         worker=this_worker(),
         rows=task.n_prompts,
-        bytes_written=store.asked.write(asked.name, task.first, answers.logits),
+        bytes_written=store.asked.write(asked.name, task.first, answers.logits, asked.digest),
         began=began,
         ended=time.time(),
         compute_seconds=answers.seconds,
@@ -111,7 +111,7 @@ def ask_all(
             "targets": asked.targets,
         }
         shape = len(asked.questions), len(asked.sources), len(asked.targets)
-        store.asked.begin(name, shape, described)
+        store.asked.begin(name, shape, described, asked.digest)
 
     def finished(receipt: Receipt) -> None:
         tally(receipt.rows, receipt.key)

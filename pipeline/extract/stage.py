@@ -137,7 +137,8 @@ def _identity(check: ModelCheck, config: RunConfig, inputs: Inputs) -> Identity:
 def not_left_empty(store: LogitStore) -> Iterator[None]:
     """Delete a new store again if what is done inside fails before a shard is finished.
 
-    Its identity may be the reason, and would refuse the setting that mends it.
+    Its identity may be the reason, and would refuse the setting that mends it. Workers must have ended by
+    then: a late task would write into what is made in its place.
     """
     try:
         yield

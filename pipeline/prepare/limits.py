@@ -31,7 +31,7 @@ def require_answerable(
     subjects: Subjects,
     extremes: Subjects,
 ) -> None:
-    """Refuse prompts with tokens that the model has no embedding for, or longer than its positions.
+    """Refuse prompts of no token, of tokens without an embedding, or longer than the model's positions.
 
     Args:
         config: of the model.
@@ -45,12 +45,15 @@ def require_answerable(
     if n_rows is not None and token_ids(tokenizer)[-1] >= n_rows:
         _require_embedded(n_rows, tokenizer, prompts, columns, subjects)
     most = positions(config)
-    if most is None:
-        return
     for name, template in prompts.items():
         of_template = prompt_ids(tokenizer, template, extremes.ids.tolist(), extremes.texts)
         for text, ids in zip(extremes.texts, of_template, strict=True):
-            if len(ids) > most:
+            if not ids:
+                raise BadInput(
+                    f"template {name!r}: with {_short(text)} its prompt has no token; add words to the "
+                    "template, or leave that subject out"
+                )
+            if most is not None and len(ids) > most:
                 raise BadInput(
                     f"template {name!r}: with {_short(text)} its prompt has {len(ids)} tokens, and "
                     f"the model has {most} positions; shorten one of them"

@@ -5,6 +5,7 @@ Two ways of fitting: *domain*, the paper's (the answers' columns, least squares)
 """
 
 import functools
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -111,8 +112,11 @@ def _described(inputs: FitInputs) -> MatrixPrompt:
 
 
 def matrix_name(family: str) -> str:
-    """Name of a family's matrices among a store's scores; no relation can have it."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", family).strip("-") + "--matrix"
+    """Name of a family's matrices among a store's scores; no relation and no other family can have it."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", family).strip("-") or "family"
+    if plain != family:  # others may be as plain: a dot is in no such name
+        plain += f".{hashlib.sha256(family.encode()).hexdigest()[:8]}"
+    return f"{plain}--matrix"
 
 
 def _all_pairs(

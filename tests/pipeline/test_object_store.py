@@ -20,6 +20,8 @@ import boto3
 import numpy as np
 import pytest
 import yaml
+from obstore.exceptions import PermissionDeniedError
+from zarr.storage import ObjectStore
 
 from lincorr.errors import BadInput
 from lincorr.scores.relation_scores import RelationScores
@@ -196,6 +198,31 @@ def test_objects_of_somebody_else_are_not_taken_over(place, endpoint):
     with pytest.raises(BadInput, match="already exists and is not a lincorr store; name another"):
         LogitStore.create(place, IDENTITY)
     assert client.list_objects_v2(Bucket="runs", Prefix="thesis/")["KeyCount"] == 1
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("inner", ["inner.zarr", "logits/deep/inner.zarr"])
+def test_a_store_inside_a_store_is_refused(inner):
+    outer = "s3://runs/outer/run.zarr"
+    if not LogitStore.exists(outer):
+        LogitStore.create(outer, IDENTITY)
+    with pytest.raises(BadInput, match=f"'{outer}/{inner}' lies inside another, '{outer}'; name a place"):
+        LogitStore.create(f"{outer}/{inner}", IDENTITY)
+    LogitStore.create(f"s3://runs/beside/{inner}", IDENTITY)
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_store_where_what_is_above_it_may_not_be_read(monkeypatch):
+    """Rights often are those to one prefix of a bucket."""
+    exists = ObjectStore.exists
+
+    async def denied(self: ObjectStore, key: str) -> bool:
+        if not str(self.store.prefix or "").startswith("mine"):
+            raise PermissionDeniedError("Access Denied")
+        return await exists(self, key)
+
+    monkeypatch.setattr(ObjectStore, "exists", denied)
+    LogitStore.create("s3://runs/mine/run.zarr", IDENTITY)
 
 
 @pytest.mark.usefixtures("s3")

@@ -3,6 +3,11 @@
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from transformers import PreTrainedTokenizerFast
 
 from lincorr.errors import BadInput
 from lincorr.prompts.columns import Coverage, NoColumns, answer_columns, find_columns
@@ -140,3 +145,28 @@ def test_names_of_several_tokens_count_where_their_first_token_is_theirs_alone(t
 @pytest.mark.parametrize("name", ["", "  "])
 def test_a_blank_name_never_counts(tokenizer: Any, name: str) -> None:
     assert answer_columns(tokenizer, [name, "Paris"], "cities", multi_token=True).names == ("Paris",)
+
+
+def uncased_tokenizer() -> Any:
+    """A tokenizer like that of the first GPT: capitals and accents are gone before words are looked up."""
+    words = ("a", "tokyo", "sao", "paulo", "lima", "lim", "東", "京", "[UNK]")
+    tokenizer = Tokenizer(WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]")
+
+
+CAPITALS = ["Tokyo", "São Paulo", "LIMA", "Limao", "Oslo", "東京", "\u200b"]
+
+
+def test_capitals_that_a_tokenizer_does_not_tell_apart_do_not_matter() -> None:
+    columns = answer_columns(uncased_tokenizer(), CAPITALS, "cities")
+    assert columns.ids.tolist() == [1, 2, 4]
+    assert columns.names == ("Tokyo", "São Paulo", "LIMA")
+    assert columns.whole == (True, False, True)
+    assert set(columns.dropped.values()) == {"its first word is not one token"}
+    assert columns.coverage() == Coverage(whole=2, phrase=1, subword=4)
+
+
+def test_capitals_that_a_tokenizer_tells_apart_matter(tokenizer: Any) -> None:
+    assert answer_columns(tokenizer, ["tokyo", "Paris"], "cities").names == ("Paris",)

@@ -1,5 +1,7 @@
 """Rank correlation against SciPy's, ties and all, in any array library."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -55,3 +57,22 @@ def test_values_that_only_float64_tells_apart_are_ranked(scale: float) -> None:
         other = rng.standard_normal(values.shape)
         expected = [scipy.stats.spearmanr(values[:, j], other[:, j]).statistic for j in range(2)]
         np.testing.assert_allclose(spearman(values, other), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("told", "threads"), [("3", 3), ("2,1", 2), (None, 5), ("", 5), ("many", 5)])
+def test_columns_are_ranked_by_as_many_threads_as_libraries_compute_with(
+    told: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if told is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", told)
+    asked: list[int] = []
+
+    def pool(count: int) -> ThreadPoolExecutor:
+        asked.append(count)
+        return ThreadPoolExecutor(count)
+
+    monkeypatch.setattr("lincorr.scores.ranks.ThreadPoolExecutor", pool)
+    average_ranks(np.eye(4))
+    assert asked == [threads]

@@ -215,6 +215,22 @@ def test_what_is_no_command(arguments, says, refusal):
     assert says in refusal(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("verb", "option", "values"),
+    [
+        ("edit", "--rate", ["0", "-1", "inf", "nan"]),
+        ("edit", "--confidence", ["0", "1.1", "nan"]),
+        ("edit", "--seed", ["-1", 2**63]),
+        ("flips", "--seed", [2**63]),
+        ("gradients", "--seed", [2**63]),
+        ("shallow", "--seed", [2**63]),
+    ],
+)
+def test_an_option_of_an_experiment_that_makes_no_sense(verb, option, values, refusal, flags):
+    for value in values:
+        assert f"'{option}'" in refusal(verb, *flags, option, value)
+
+
 def test_a_defect_is_one_line_and_exits_with_1(flags, capsys, monkeypatch):
     monkeypatch.setattr("pipeline.run.Run.plan", lambda self: 1 / 0)
     assert main(["plan", *flags]) == 1

@@ -170,7 +170,7 @@ def test_too_few_subjects_are_refused() -> None:
         require_editable([], 5)
 
 
-@pytest.mark.parametrize("rate", [0.0, 1e30], ids=["too small", "too large"])
+@pytest.mark.parametrize("rate", [1e-30, 1e30], ids=["too small", "too large"])
 def test_what_does_not_take_is_not_judged(edit: Callable[..., dict[str, Any]], rate: float) -> None:
     found = edit("--rate", rate, "--steps", 2, "--edits", 2)
     [relation] = found["relations"]

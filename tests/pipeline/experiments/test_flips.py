@@ -149,6 +149,18 @@ def test_the_map_is_turned_round_with_the_least_change_of_the_sources_logits() -
     assert np.ptp(found["map"][0] @ target.T) > 0.01
 
 
+@pytest.mark.parametrize(("targets", "hidden"), [(6, True), (7, False), (40, False)])
+def test_nothing_is_hidden_from_more_targets_than_the_state_has_dimensions(
+    targets: int, hidden: bool
+) -> None:
+    """Their rows about the mean span all of it: what is left of Δ would be rounding."""
+    rng = np.random.default_rng(0)
+    core, head = rng.normal(size=(6, 6)), Readout(rng.normal(size=(targets, 6)))
+    between = HiddenMap(core, np.zeros(6), core, np.zeros(6), head)
+    cases = Cases(*(np.array([i, i + 1]) for i in range(5)))
+    assert ("map-hidden" in directions_of(between, head, cases, FlipOptions())) is hidden
+
+
 @pytest.mark.parametrize(("depth", "layers"), [(30, [9, 14, 19, 24]), (2, [0, 1]), (1, [0])])
 def test_layers_are_spread_over_the_model(depth: int, layers: list[int]) -> None:
     assert layers_of(depth) == layers

@@ -1,17 +1,22 @@
 """Models whose logits are no numbers: the cause is named, and no store is left that refuses the mend."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from lincorr.errors import LincorrError
 from lincorr.prompts.subjects import vocabulary_subjects
 from lincorr.store.store import LogitStore
 from lincorr.testing import save_toy_model, toy_tokenizer
 from pipeline.cli.main import main
+from pipeline.run import Run
+from pipeline.runtime.executor import Serial
+from tests.pipeline.cli.toy import write_catalogue
 
 Change = Callable[[dict[str, np.ndarray]], None]
 
@@ -121,3 +126,32 @@ def test_an_overflow_is_named_and_the_right_precision_is_then_accepted(
     assert words in said
     assert extract(folder, tmp_path / "run.zarr", model, "--model-dtype", "float32") == 0
     assert LogitStore.open(str(tmp_path / "run.zarr")).verify() == []
+
+
+@pytest.mark.parametrize(
+    ("cluster", "found"),
+    [(["--cluster-kind", "local"], ["ended", "cleared"]), (["--cluster-kind", "address"], ["ended"])],
+)
+def test_a_place_is_cleared_when_no_task_can_write_there_any_more(
+    cluster: list[str], found: list[str], toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster at an address goes on with tasks of a run that has failed."""
+    write_catalogue(tmp_path / "toy.yaml")
+    happened: list[str] = []
+
+    @contextmanager
+    def executor(*_: object, **__: object) -> Iterator[Serial]:
+        try:
+            yield Serial()
+        finally:
+            happened.append("ended")
+
+    def fail(*_: object) -> None:
+        raise LincorrError("a shard failed")
+
+    monkeypatch.setattr(Run, "executor", executor)
+    monkeypatch.setattr("pipeline.run.extract_shards", fail)
+    monkeypatch.setattr("pipeline.extract.stage.clear_place", lambda _: happened.append("cleared"))
+    address = ["--cluster-address", "tcp://there:8786"] if "address" in cluster else []
+    assert extract(tmp_path, tmp_path / "run.zarr", toy_model, *cluster, *address) == 1
+    assert happened == found

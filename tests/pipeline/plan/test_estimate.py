@@ -129,6 +129,9 @@ def test_quantised_weights_take_their_bits(tmp_path):
     [
         (["--gpus", "eight"], "--gpus: 'eight' is no number of GPUs; write 8, or 8,64 to compare"),
         (["--gpus", "0"], "--gpus: '0' is no number of GPUs"),
+        (["--gpus", "8,-8"], "--gpus: '8,-8' is no number of GPUs"),
+        (["--gpus", "", "--gpu", "h100"], "--gpus: '' is no number of GPUs"),
+        (["--gpus", "1000000000"], "--gpus: 1,000,000,000 are more than there are anywhere; write 1,000,000"),
         (["--gpu", "tpu"], "--gpu: 'tpu' is not in the table"),
         (["--gpus", "8", "--gpu", "tpu"], "--gpu: 'tpu' is not in the table; choose from a100, h100, h200"),
         (["--gpus", "8", "--subjects-count", "200000"], "subjects.count: 200,000 of a vocabulary of 128,256"),

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tokenizers import normalizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config
 
 from lincorr.store.store import LogitStore
-from lincorr.testing import save_toy_model, toy_relation, toy_tokenizer
+from lincorr.testing import CITIES, save_toy_model, toy_relation, toy_tokenizer
 from pipeline.cli.main import main
 
 SOURCE, TARGET = "{} lives in the city of", "{} lives in the country of"
@@ -125,3 +126,17 @@ def test_learned_positions_shorter_than_the_prompt_are_refused(command, tmp_path
 def test_rotary_positions_shorter_than_the_prompt_are_refused(command, toy_model, tmp_path, capsys):
     said = refused(command, capsys, toy_model, source="in Rome, " * 40 + SOURCE, subjects_count=8)
     assert "the model has 64 positions" in said
+
+
+def test_a_prompt_without_a_token_is_refused(command, tmp_path, capsys):
+    model = save_toy_model(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")  # as BERT's do
+    tokenizer.save_pretrained(model)
+    subjects = tmp_path / "subjects.txt"
+    subjects.write_text("\n".join(["\u200b", *(f" {city}" for city in CITIES)]), "utf-8")
+    settings = {"subjects_kind": "strings", "subjects_file": subjects}
+    said = refused(command, capsys, model, source="{}", **settings)
+    assert "template 'place': with '\\u200b' its prompt has no token; add words to the template" in said
+    assert not (tmp_path / "run.zarr").exists()
+    assert command("extract", model, **settings) == 0  # with words around it

@@ -15,7 +15,9 @@ from lincorr.errors import LincorrError
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
+from pipeline.extract import asked as asked_stage
 from pipeline.extract import stage
+from pipeline.extract.asked import AskTask
 from pipeline.runtime.console import Narrator
 from tests.commands import flags_of, json_of
 from tests.pipeline.run.runner import RELATIONS, TEMPLATES, VOCABULARY, WIDTH, Reference, Runner, runner
@@ -157,8 +159,8 @@ def test_answers_to_some_of_the_questions_are_none(again):
     url = str(again.flags["store"])
     before = array(Path(url), "asked/toy/logits")
     answers = LogitStore.open(url, write=True).asked
-    answers.begin("toy", before.shape, answers.asked("toy"))
-    answers.write("toy", 1, before[1:3])  # and the run is killed
+    answers.begin("toy", before.shape, answers.asked("toy"), "digest")
+    answers.write("toy", 1, before[1:3], "digest")  # and the run is killed
     assert LogitStore.open(url).asked.inputs("toy") is None
     assert again.store.verify() == []
     with pytest.raises(LincorrError, match="are missing"):
@@ -188,6 +190,28 @@ def test_other_prompts_are_asked_anew_and_scored_anew(again):
     with_prompts(again, asked=PROMPTS[:1])
     assert again("extract")["asked"] == 2 * len(CITIES)
     assert len(again("evaluate")["relations"][0]["asked"]) == 2
+
+
+def test_a_task_that_outlives_its_run_writes_nothing_into_what_was_begun_since(again, monkeypatch):
+    """A cluster's worker goes on with a task when its run was interrupted."""
+    kept: list[AskTask] = []
+
+    def interrupted(task: AskTask, _: object = None) -> None:
+        kept.append(task)
+        raise KeyboardInterrupt
+
+    ask = asked_stage.ask
+    monkeypatch.setattr(asked_stage, "ask", interrupted)
+    for prompts in (PROMPTS[:1], PROMPTS[1:]):
+        with_prompts(again, asked=prompts)
+        assert main(["extract", *flags_of(again.flags)]) == 130
+    old, new = kept
+    with pytest.raises(LincorrError, match=r"asked/toy.* were begun anew; this task's run has ended"):
+        ask(old)
+    store = Path(str(again.flags["store"]))
+    assert np.isnan(array(store, "asked/toy/logits")).all()
+    ask(new)
+    assert np.isfinite(array(store, "asked/toy/logits")).all()
 
 
 LONG = ["Italy Norway", "Peru of India", "Japan in Peru in Peru", *COUNTRIES[1:4]]

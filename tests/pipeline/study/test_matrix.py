@@ -6,6 +6,7 @@ from sklearn.linear_model import LinearRegression
 
 from lincorr.solvers.spectrum import READING_SHARE, ROOT_PENALTIES
 from lincorr.testing import CITIES, COUNTRIES
+from pipeline.study.matrix import matrix_name
 from tests.pipeline.study.toy_study import FAMILY, Study, mean_r
 
 
@@ -67,3 +68,23 @@ def test_a_matrix_agrees_with_the_relations_own_fit(done: Study) -> None:
         if fit["name"] in ("domain", "vocabulary-ridge"):
             names, found = matrix_of(done, "places", fit["name"])
             assert found[names.index("home"), names.index("land")] == pytest.approx(fit["r"], abs=1e-4)
+
+
+def test_families_share_no_name_in_a_store() -> None:
+    families = [
+        "food",
+        "food more",
+        "food-more",
+        "food & more",
+        "food.more",
+        "-food",
+        "ville",
+        "città",
+        "&",
+        "都市",
+        "",
+    ]
+    names = {matrix_name(family) for family in families}
+    assert len(names) == len(families)
+    assert matrix_name("food") == "food--matrix"
+    assert all(name.isascii() and "/" not in name and name[0].isalnum() for name in names)
