@@ -222,7 +222,6 @@ def _workload(
     sizes = model_sizes(settings, trust_remote_code=config.model.trust_remote_code)
     made = store.identity if store else None
     hidden = made.hidden if made else stores_hidden(config, softcap=sizes.softcap)
-    known = device == "cpu" and is_remembered(converted_folder(config.model.spec()))
     itemsize = np.dtype(config.store.precision).itemsize
     run = FitRun(
         n=counts.n_fit,
@@ -250,10 +249,14 @@ def _workload(
         itemsize=itemsize,
         shard_rows=made.shard_rows if made else shard_rows(config.store.shard_rows, on_gpu=device == "cuda"),
         batch_tokens=made.batch_tokens if made else config.cluster.batch_tokens or BATCH_TOKENS,
-        tries_batches=not (made or config.cluster.batch_tokens or known),
+        tries_batches=not (made or config.cluster.batch_tokens or _is_tried_out(config, device)),
         gpus_per_worker=config.cluster.gpus_per_worker,
         tokenized=counts.tokenized,
     )
+
+
+def _is_tried_out(config: RunConfig, device: str) -> bool:
+    return device == "cpu" and is_remembered(converted_folder(config.model.spec()))
 
 
 def _groups(prompts: Mapping[str, PromptTemplate], subject_tokens: int) -> tuple[Group, ...]:
