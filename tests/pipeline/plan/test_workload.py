@@ -43,7 +43,7 @@ def test_an_estimate_of_a_family_is_of_what_is_fitted(flags, toy_model):
 
 
 def test_remembered_batch_sizes_are_looked_for_where_none_is_set_and_none_is_in_the_store(flags, monkeypatch):
-    looked = []
+    looked: list[Path | None] = []
     monkeypatch.setattr(planner, "is_remembered", looked.append)
     found = Run(load_config(None, {key: value for key, value in flags.items() if "batch_tokens" not in key}))
     assert found.plan().work.tries_batches
