@@ -21,8 +21,8 @@ from pipeline.config import load_config
 from pipeline.evaluate.reading import hits_of_solution
 from pipeline.fit.inputs import FitInputs
 from pipeline.fit.problem import held_out_moments, set_up
+from pipeline.plan.fits import choices
 from pipeline.plan.memory import fit_memory
-from pipeline.plan.workload import choices
 from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
 
 COLUMNS = 64  # of W, compared with the explicit solve

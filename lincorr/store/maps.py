@@ -218,14 +218,15 @@ class MapStore:
         fit: str,
         target_ids: NDArray[np.int64] | None = None,
         *,
-        head: Readout | None = None,
+        columns: Callable[[NDArray[np.int64]], Readout] | None = None,
     ) -> LinearMap:
         """Return a stored map.
 
         Args:
             target_ids: other target tokens than the stored ones, which a map that was fitted through
                 hidden states has for the whole vocabulary.
-            head: the store's output head in float64, where many maps are loaded: else each map converts it.
+            columns: returns the store's output head of some tokens in float64, where many maps are loaded:
+                else each map converts it.
 
         Raises:
             BadInput: there is none, or not for these tokens.
@@ -243,13 +244,13 @@ class MapStore:
                     )
                 return LinearMap(**arrays, diagnosis=diagnosis)
             targets = arrays["target_ids"] if target_ids is None else target_ids
-            head = head or self._readout()
+            columns = columns or self._readout().columns
             return map_through(
                 HiddenMap(
                     **{name: arrays[f"hidden_{name}"] for name in _HIDDEN},
-                    target_head=head.columns(targets),
+                    target_head=columns(targets),
                 ),
-                head.columns(arrays["source_ids"]),
+                columns(arrays["source_ids"]),
                 source_ids=arrays["source_ids"],
                 target_ids=targets,
                 diagnosis=diagnosis,

@@ -63,7 +63,7 @@ class Scratch:
     def inputs(url: str) -> str | None:
         """Return the digest that the scratch at `url` was made from; None if there is no whole one."""
         try:
-            found = zarr.open_group(open_location(url), mode="r", zarr_format=3).attrs.get("inputs")
+            found = _attributes(url).get("inputs")
         except READ_ERRORS:
             return None
         return None if found is None else str(found)
@@ -198,9 +198,14 @@ class Scratch:
             StoreDamaged: a tile is missing or damaged.
         """
         down, across = self.tiles(name)
-        return np.concatenate(
-            [np.concatenate([self.read_host(name, i, j) for j in range(across)], axis=1) for i in range(down)]
-        )
+        if (down, across) == (1, 1):
+            return self.read_host(name, 0, 0)
+        array = self._array(name)
+        whole: Floats = np.empty(array.shape, array.dtype)
+        for i in range(down):
+            for j in range(across):
+                whole[self._slices(array, i, j)] = self.read_host(name, i, j)
+        return whole
 
     def remember(self, **facts: Any) -> None:
         """Store JSON values beside the matrices."""
@@ -208,25 +213,30 @@ class Scratch:
 
     def facts(self) -> dict[str, Any]:
         """Return the stored JSON values, also those that other processes have stored meanwhile."""
-        return dict(cast(Mapping[str, Any], self._attributes().get("facts", {})))
+        return _facts(_attributes(self.url))
+
+    @staticmethod
+    def facts_of(url: str, begun: str) -> dict[str, Any]:
+        """Return the JSON values of the scratch that `begun` identifies: a task may outlive its run.
+
+        Raises:
+            LincorrError: it was replaced, or deleted.
+        """
+        try:
+            found = _attributes(url)
+        except READ_ERRORS:
+            found = {}
+        if found.get("begun") != begun:
+            raise LincorrError(f"fit: {url!r} was begun anew or deleted since; this task's run has ended")
+        return _facts(found)
 
     def require(self, begun: str) -> None:
-        """Refuse another scratch than that which `begun` identifies: a task may outlive its run.
+        """Refuse another scratch than that which `begun` identifies.
 
         Raises:
             LincorrError: this one was replaced, or deleted.
         """
-        try:
-            now = self._attributes().get("begun")
-        except READ_ERRORS:
-            now = None
-        if now != begun:
-            raise LincorrError(
-                f"fit: {self.url!r} was begun anew or deleted since; this task's run has ended"
-            )
-
-    def _attributes(self) -> Mapping[str, Any]:
-        return zarr.open_group(open_location(self.url), mode="r", zarr_format=3).attrs
+        self.facts_of(self.url, begun)
 
     def discard(self, name: str) -> None:
         """Delete a matrix, if it exists."""
@@ -276,3 +286,12 @@ class Scratch:
             slice(i * height, min((i + 1) * height, rows)),
             slice(j * width, min((j + 1) * width, columns)),
         )
+
+
+def _attributes(url: str) -> Mapping[str, Any]:
+    """Read the attributes of the scratch at `url`: one look at its location."""
+    return zarr.open_group(open_location(url), mode="r", zarr_format=3).attrs
+
+
+def _facts(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(cast(Mapping[str, Any], attributes.get("facts", {})))

@@ -114,8 +114,9 @@ def _scores(
 ) -> RelationScores:
     counts = row_counts(len(inputs.test_rows))
     bases = {basis: EvaluatedBasis(store, inputs, basis, others, counts, shared) for basis in inputs.choices}
-    head = shared.head() if any(choice.method == "factored" for choice in inputs.choices.values()) else None
-    maps = {name: store.maps.load(inputs.relation.name, name, head=head) for name in inputs.all_fits}
+    maps = {
+        name: store.maps.load(inputs.relation.name, name, columns=shared.columns) for name in inputs.all_fits
+    }
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     read_out = {name: centred(maps[name]) for name in inputs.read_fits}
     reading = inputs.read_fits[-1]

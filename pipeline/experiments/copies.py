@@ -162,7 +162,10 @@ def open_maps(about: About) -> tuple[LogitStore, dict[str, LinearMap]]:
     """
     require_model(about.model, about.fingerprint)
     store, head = _opened(about.store, about.fingerprint)
-    return store, {fit: store.maps.load(about.relation, fit, head=head) for fit in about.fits}
+    return store, {
+        fit: store.maps.load(about.relation, fit, columns=head.columns if head else None)
+        for fit in about.fits
+    }
 
 
 @functools.lru_cache(maxsize=1)

@@ -145,7 +145,7 @@ def _relation(
     fits = []
     for name in inputs[0].all_fits:
         maps = [
-            store.maps.load(relation.name, name, head=decomposed.head() if store.identity.hidden else None)
+            store.maps.load(relation.name, name, columns=decomposed.columns)
             for store, decomposed in zip(stores, shared, strict=True)
         ]
         same, permuted = cosines(maps[0], maps[1])

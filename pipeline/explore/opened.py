@@ -138,7 +138,7 @@ class OpenedStore:
 
     def _load(self, relation: str, fit: str) -> ReadMap:
         head = self.paths.head()
-        fitted = self._store.maps.load(relation, fit, head=head)
+        fitted = self._store.maps.load(relation, fit, columns=head.columns if head else None)
         weights = fitted.weights
         if head is None or fitted.hidden is None or not isinstance(weights, Factors):
             return ReadMap.of(fitted, None)

@@ -13,8 +13,8 @@ from lincorr.errors import LincorrError
 from lincorr.solvers.choose import Choice
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
-from pipeline.plan.workload import Basis as Basis
-from pipeline.plan.workload import choices
+from pipeline.plan.fits import Basis as Basis
+from pipeline.plan.fits import choices
 from pipeline.prepare.prepare import Inputs, RelationInputs
 
 Split: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of subjects: fitted, held out

@@ -26,11 +26,10 @@ _TEMPORARY = (
 
 
 def decompose(executor: Executor, store: LogitStore, scratch: Scratch, method: str) -> None:
-    """Decompose the scratch's rows by `method`, unless that is done."""
-    if scratch.facts().get("decomposed"):
-        return
-    _STAGES[method](executor, store, scratch)
-    score_left_out(executor, store, scratch)
-    scratch.remember(decomposed=True)
-    for name in (*_TEMPORARY, *moment_names(scratch)):
+    """Decompose the scratch's rows by `method`, unless that is done; leave nothing but the decomposition."""
+    if not scratch.facts().get("decomposed"):
+        _STAGES[method](executor, store, scratch)
+        score_left_out(executor, store, scratch)
+        scratch.remember(decomposed=True)
+    for name in (*_TEMPORARY, *moment_names(scratch)):  # also what a run that was killed here has left
         scratch.discard(name)

@@ -107,8 +107,12 @@ class SourceCache:
         return self._factored.get(_key(source, ids, rows, rcond), make).with_targets(states, head, target_ids)
 
     def columns(self, ids: Ids) -> Readout:
-        """Return the output head of some tokens in float64."""
-        return self.head().columns(ids)
+        """Return the output head of some tokens in float64; the others' stays as it is stored."""
+        if self._head is not None:
+            return self._head.columns(ids)
+        whole = self._store.readout()
+        some = whole.columns(ids)
+        return self.head() if some is whole else some.as_float64()
 
     def put(self, array: NDArray[np.floating]) -> Array:
         """Return a host array in float64 on the device of these sources."""

@@ -98,10 +98,8 @@ def opened(task: TileTask) -> tuple[Scratch, Panels]:
     Raises:
         LincorrError: the fit asks for a GPU, and this worker sees none; or another fit has begun.
     """
-    facts = Scratch.attach(task.scratch).facts()  # another run may resume with other settings
-    scratch, panels = _opened(task.scratch, task.begun, facts["device"], facts["memory_bytes"])
-    scratch.require(task.begun)
-    return scratch, panels
+    facts = Scratch.facts_of(task.scratch, task.begun)  # another run may resume with other settings
+    return _opened(task.scratch, task.begun, facts["device"], facts["memory_bytes"])
 
 
 def opened_rows(task: TileTask) -> FitRows:
@@ -125,7 +123,9 @@ def _opened(url: str, begun: str, device: str, memory_bytes: int) -> tuple[Scrat
     kind = array_device(device)
     limit_memory(kind, memory_bytes)
     scratch = Scratch.attach(url, kind)
-    return scratch, Panels(scratch)
+    panels = Panels(scratch)
+    scratch.require(begun)  # when both are open: what is kept is of this fit
+    return scratch, panels
 
 
 def _require_memory(memory_bytes: int) -> None:

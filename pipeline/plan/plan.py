@@ -17,9 +17,10 @@ from lincorr.store.place import require_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.plan.costs import CPU_EFFICIENCY, CPU_FIT_EFFICIENCY, WORKER_RATE
+from pipeline.plan.fits import Basis
 from pipeline.plan.memory import memory_note
 from pipeline.plan.start import Start, start_here
-from pipeline.plan.workload import Basis, Workload, workload_here
+from pipeline.plan.workload import Workload, workload_here
 from pipeline.prepare.asked import AskedInputs
 from pipeline.prepare.prepare import Inputs
 

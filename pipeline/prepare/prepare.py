@@ -108,7 +108,7 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
     Raises:
         BadInput: a setting cannot be met.
     """
-    candidates(config, load_catalogue(config.catalogue))  # refuse an unknown name before any slow step
+    _require_known_relations(config)
     spec, folder = config.model.spec(), _located(config, tell)
     weights = weights_ahead(folder)
     tokenizer = load_tokenizer(folder, trust_remote_code=spec.trust_remote_code)
@@ -147,7 +147,7 @@ def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], li
     Raises:
         BadInput: a setting cannot be met.
     """
-    candidates(config, load_catalogue(config.catalogue))
+    _require_known_relations(config)
     _, tokenizer = open_tokenizer(config, lambda _: None)
     relations, _ = relations_in_tokens(config, tokenizer)
     return relations, token_texts(tokenizer)
@@ -218,6 +218,11 @@ def candidates(config: RunConfig, catalogue: Catalogue) -> list[str]:
         BadInput: one is unknown.
     """
     return catalogue.select(config.relations, every_wording=config.wordings != "paper")
+
+
+def _require_known_relations(config: RunConfig) -> None:
+    """Refuse a relation that no catalogue has, with BadInput, before any slow step."""
+    candidates(config, load_catalogue(config.catalogue))
 
 
 def is_named(config: RunConfig, name: str) -> bool:

@@ -125,5 +125,4 @@ class ExchangedMaps:
 
     def load(self, number: int) -> LinearMap:
         """Return the stored map of a member."""
-        head = self.shared.head() if self.space == "states" else None
-        return self.store.maps.load(self.members[number].relation.name, self.fit, head=head)
+        return self.store.maps.load(self.members[number].relation.name, self.fit, columns=self.shared.columns)

@@ -10,6 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, StoreDamaged
+from lincorr.readout import Readout
 from lincorr.scores.documents import SCHEMA
 from lincorr.scores.relation_scores import ColumnScore
 from lincorr.solvers.cutoff import Cut
@@ -73,6 +74,20 @@ def test_a_map_through_hidden_states_has_every_target(url: Path) -> None:
     found = LogitStore.open(str(url)).maps.load("lives-in", "vocabulary", np.arange(VOCABULARY))
     assert found.weights.shape == (6, VOCABULARY)
     np.testing.assert_array_equal(found.block([2], [11]), MAPS["factors"].block([2], [11]))
+
+
+def test_a_map_takes_its_own_columns_of_the_head_alone(url: Path) -> None:
+    make(url).maps.save("lives-in", "domain", MAPS["factors"], "digest")
+    make(url.with_name("other")).maps.save("lives-in", "domain", MAPS["dense"], "digest")
+    asked: list[list[int]] = []
+
+    def columns(ids: NDArray[np.int64]) -> Readout:
+        asked.append(ids.tolist())
+        return HEAD.columns(ids).as_float64()
+
+    for place in (url, url.with_name("other")):  # that from logits takes none
+        LogitStore.open(str(place)).maps.load("lives-in", "domain", columns=columns)
+    assert asked == [TARGETS.tolist(), list(range(6))]
 
 
 def test_a_map_from_logits_has_its_own_targets_only(url: Path) -> None:

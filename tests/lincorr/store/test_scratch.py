@@ -1,8 +1,10 @@
 """A scratch keeps exactly what was written, knows what is missing, and forgets other inputs' tiles."""
 
+import itertools
 import os
 import shutil
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakSet
@@ -187,3 +189,31 @@ def test_whole_matrices_and_vectors(scratch):
 
 def test_there_is_none_where_there_is_none(url):
     assert Scratch.inputs(url) is None
+
+
+@pytest.mark.parametrize(("tile", "most"), [((400, 500), 2.2), ((100, 100), 1.3)])
+def test_a_matrix_is_in_memory_once_when_it_is_loaded(
+    tile: tuple[int, int], most: float, tmp_path: Path
+) -> None:
+    """One of a single tile is there twice while its file is read."""
+    scratch, whole = Scratch.begin(str(tmp_path), "inputs"), np.arange(200_000.0).reshape(400, 500)
+    scratch.create("whole", whole.shape, tile)
+    for i, j in itertools.product(*map(range, scratch.tiles("whole"))):
+        part = whole[i * tile[0] : (i + 1) * tile[0], j * tile[1] : (j + 1) * tile[1]]
+        scratch.write("whole", i, j, part)
+    scratch.load_host("whole")  # what a first read imports and keeps
+    tracemalloc.start()
+    try:
+        found = scratch.load_host("whole")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.tobytes() == whole.tobytes()
+    assert peak < most * whole.nbytes
+
+
+def test_a_matrix_of_one_tile_is_not_copied(scratch: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch.save("whole", np.ones((3, 4)))
+    tile = scratch.read_host("whole", 0, 0)
+    monkeypatch.setattr(scratch, "read_host", lambda name, i, j: tile)
+    assert scratch.load_host("whole") is tile

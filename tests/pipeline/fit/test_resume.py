@@ -11,12 +11,13 @@ import pytest
 
 from lincorr.errors import LincorrError
 from lincorr.store.scratch import Scratch
+from lincorr.store.store import LogitStore
 from lincorr.testing import hidden_problem, planted_store
 from pipeline.fit import tiles
 from pipeline.plan import memory as rules
 from pipeline.runtime.executor import Result, Serial, Stage, Task, ignore
 from tests.pipeline.fit.executors import Before, Disorderly, interrupt
-from tests.pipeline.fit.planted import P, Q, arrays, error, fit_inputs, run, weights_of
+from tests.pipeline.fit.planted import METHODS, P, Q, arrays, error, fit_inputs, run, weights_of
 
 pytestmark = pytest.mark.usefixtures("small_tiles")
 
@@ -144,6 +145,23 @@ def test_what_is_fitted_is_not_fitted_again_and_leaves_little(method, store_of):
     again = Disorderly(0)
     assert run(store, inputs, again) == []
     assert again.ran == []
+    assert_leaves_little(store, method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_run_left_that_was_killed_while_it_tidied_is_removed(method, store_of, monkeypatch):
+    store, inputs = store_of(method), fit_inputs(method)
+    with monkeypatch.context() as patch:
+        patch.setattr(Scratch, "discard", lambda *_: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(store, inputs)
+    again = Disorderly(0)
+    run(store, inputs, again)
+    assert again.ran == []  # it is decomposed
+    assert_leaves_little(store, method)
+
+
+def assert_leaves_little(store: LogitStore, method: str) -> None:
     kept = {path.name for path in Path(store.url, "scratch/toy-domain").iterdir() if path.is_dir()}
     named = {"rows", "source_ids", "target_ids"}
     named |= (

@@ -1,12 +1,15 @@
 """A source that is shared between targets gives the same bits as one that is decomposed for each."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lincorr.readout import Readout
 from lincorr.solvers.direct import direct
 from lincorr.solvers.factored import coordinates_of, factored
 from lincorr.solvers.spectrum import coefficients
@@ -105,3 +108,31 @@ def test_the_whole_head_is_not_copied() -> None:
     assert head.columns(np.arange(9)) is head
     for ids in (np.arange(9)[::-1], np.arange(8), np.array([0] * 9)):
         assert np.array_equal(head.columns(ids).weight, head.weight[ids])
+
+
+def test_a_domain_does_not_turn_the_whole_head_into_float64() -> None:
+    """The plan counts the columns of the fit alone: a large vocabulary may not fit beside them."""
+    rng, tokens, width = np.random.default_rng(0), 20_000, 32
+    states = {name: rng.standard_normal((60, width)).astype(np.float32) for name in ("source", "target")}
+    head = Readout(rng.standard_normal((tokens, width)).astype(np.float32))
+    store: Any = SimpleNamespace(
+        identity=SimpleNamespace(precision="float32"),
+        hidden=lambda name, rows: states[name][rows],
+        readout=lambda: head,
+    )
+    ids, target_ids, every = np.arange(100), np.arange(40, 60), np.arange(tokens)
+
+    def domain(shared: SourceCache) -> Any:
+        return shared.factored("source", "target", ids, target_ids, np.arange(60), rcond=None)
+
+    domain(SourceCache(store))  # what a first decomposition imports and keeps
+    tracemalloc.start()
+    try:
+        alone = domain(SourceCache(store))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * tokens * width / 4
+    both = SourceCache(store)
+    assert both.columns(every) is both.columns(every)  # converted once
+    assert np.array_equal(coefficients(domain(both), 0.03), coefficients(alone, 0.03))

@@ -6,7 +6,9 @@ import yaml
 
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.config import load_config
+from pipeline.plan import workload as planner
 from pipeline.prepare.prepare import prepare
+from pipeline.run import Run
 from tests.pipeline.plan.configurations import planned
 
 
@@ -38,3 +40,14 @@ def test_an_estimate_of_a_family_is_of_what_is_fitted(flags, toy_model):
     assert {name for name, _ in found.fits} == {relation.name for relation in inputs.relations}
     assert found.columns == {name: len(columns) for name, columns in inputs.columns.items()}
     assert found.columns["plus-1"] == 10
+
+
+def test_remembered_batch_sizes_are_looked_for_where_none_is_set_and_none_is_in_the_store(flags, monkeypatch):
+    looked: list[Path | None] = []
+    monkeypatch.setattr(planner, "is_remembered", looked.append)
+    found = Run(load_config(None, {key: value for key, value in flags.items() if "batch_tokens" not in key}))
+    assert found.plan().work.tries_batches
+    assert len(looked) == 1
+    Run(load_config(None, flags)).extract()  # with those that are set
+    assert not found.plan().work.tries_batches
+    assert len(looked) == 1
