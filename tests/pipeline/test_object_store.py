@@ -14,6 +14,7 @@ from datetime import timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -216,7 +217,7 @@ def test_a_store_where_what_is_above_it_may_not_be_read(monkeypatch):
     """Rights often are those to one prefix of a bucket."""
     exists = ObjectStore.exists
 
-    async def denied(self: ObjectStore, key: str) -> bool:
+    async def denied(self: "ObjectStore[Any]", key: str) -> bool:
         if not str(self.store.prefix or "").startswith("mine"):
             raise PermissionDeniedError("Access Denied")
         return await exists(self, key)
