@@ -80,7 +80,8 @@ def problem_of(settings: ClusterSettings, kind: type[LincorrError]) -> tuple[str
 )
 def test_a_scheduler_that_does_not_start_is_given_up_with_what_its_pod_said(plays, said, api, settings):
     api.scheduler = plays
-    line, told = problem_of(settings, LincorrError)
+    enough = settings.model_copy(update={"wait": 0.08})  # also where all cores are busy
+    line, told = problem_of(enough, LincorrError)
     assert re.match(r"cluster\.wait: no scheduler for \d s \(", line)
     assert said in line
     assert any("no scheduler" in line and said in line for line in told) == (
