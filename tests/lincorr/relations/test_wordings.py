@@ -51,7 +51,7 @@ def test_wordings_of_a_template_take_answers_alike(shipped):
 def test_questions_end_where_the_answer_is_due(asked):
     for name, texts in asked.items():
         opened = [text for text in texts if "?" in text or "？" in text]
-        assert opened, name
+        assert len(opened) == (2 if len(texts) == 7 else 1), name  # wordings 5 and 7
         for text in opened:
             assert text.rstrip().removesuffix(" the").removesuffix(" a")[-1] in ":：", text
 

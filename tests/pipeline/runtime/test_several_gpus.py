@@ -92,7 +92,7 @@ def test_each_gpu_has_one_worker_and_its_share_of_the_tasks(
     for seen, _ in even:  # every worker sees them all, its own first
         assert sorted(seen.split(",")) == sorted(devices)
     shares = Counter(first(seen) for seen, _ in even)
-    assert max(shares.values()) <= 3 * min(shares.values()), shares  # equal on a machine with cores for all
+    assert max(shares.values()) <= 2 * min(shares.values()), shares
     assert len(after) == 16
     assert {first(seen) for seen, _ in after} <= set(devices)
     assert len({pid for _, pid in after} & set(processes.values())) >= len(devices) - 1
