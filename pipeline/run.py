@@ -33,7 +33,8 @@ from pipeline.fit.relation import fit_relation
 from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import evaluation_bytes, fit_memory
 from pipeline.plan.plan import Plan, asked_to_do, make_plan
-from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
+from pipeline.prepare.prepare import Inputs, prepare
+from pipeline.prepare.relations import RelationInputs
 from pipeline.report.names import require_report_folder
 from pipeline.runtime.console import Narrator
 from pipeline.runtime.device import own_device

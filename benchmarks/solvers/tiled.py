@@ -24,7 +24,7 @@ from pipeline.config import ClusterSettings, FitSettings
 from pipeline.fit.inputs import FitInputs
 from pipeline.fit.relation import fit_relation
 from pipeline.plan.memory import fit_memory
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 from pipeline.runtime.dask_executor import open_executor
 from pipeline.runtime.executor import Executor, Receipt, Result, Stage, Task, ignore
 

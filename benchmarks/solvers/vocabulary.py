@@ -23,7 +23,8 @@ from pipeline.fit.inputs import FitInputs
 from pipeline.fit.problem import held_out_moments, set_up
 from pipeline.plan.fits import choices
 from pipeline.plan.memory import fit_memory
-from pipeline.prepare.prepare import Inputs, RelationInputs, prepare
+from pipeline.prepare.prepare import Inputs, prepare
+from pipeline.prepare.relations import RelationInputs
 
 COLUMNS = 64  # of W, compared with the explicit solve
 BLOCK = 2048  # columns of explicit logits at a time: 400 MB of 24,576 rows

@@ -11,7 +11,7 @@ from lincorr.solvers.centred import centred_rows
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
 from pipeline.fit.inputs import FitInputs
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 
 def asked_digest(store: LogitStore, inputs: FitInputs) -> list[str] | None:

@@ -33,7 +33,7 @@ from pipeline.evaluate.predictions import logit_blocks
 from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.problem import held_out_moments
 from pipeline.plan.memory import holds_coordinates
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 Floats = NDArray[np.float64]
 

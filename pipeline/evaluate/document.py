@@ -14,7 +14,8 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.pooled import with_pooled
 from pipeline.fit.inputs import Split
-from pipeline.prepare.prepare import Inputs, RelationInputs
+from pipeline.prepare.prepare import Inputs
+from pipeline.prepare.relations import RelationInputs
 from pipeline.runtime.machine import cores
 
 _VERSIONS = ("lincorr", "torch", "transformers", "zarr", "numpy", "dask")

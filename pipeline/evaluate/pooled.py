@@ -10,7 +10,7 @@ from lincorr.scores.wordings import Wordings
 from lincorr.solvers.centred import pooled_rows
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 
 def with_pooled(

@@ -19,7 +19,7 @@ from lincorr.solvers.result import LinearMap
 from lincorr.solvers.spectrum import Problem
 from pipeline.evaluate.hubs import hubs_of
 from pipeline.fit.inputs import FitInputs
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 _STRONGEST = 5
 _HUBS = 12

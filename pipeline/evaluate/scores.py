@@ -18,7 +18,7 @@ from pipeline.evaluate.fit_scores import score_fits
 from pipeline.evaluate.reading import Texts, heatmap, hubs, strongest
 from pipeline.fit.inputs import FitInputs, basis_of, input_digest
 from pipeline.fit.sources import SourceCache
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 _FEW_ROWS = 100
 _KEPT_SHARE = 8  # of the memory of a task, one part for rows that figure after figure reads again

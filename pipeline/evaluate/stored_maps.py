@@ -12,7 +12,8 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.wordings import wordings_of
 from pipeline.fit.inputs import basis_of
-from pipeline.prepare.prepare import RelationInputs, prepare_relations
+from pipeline.prepare.prepare import prepare_relations
+from pipeline.prepare.relations import RelationInputs
 
 
 @dataclass(frozen=True, slots=True)

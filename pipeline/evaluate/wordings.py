@@ -13,7 +13,7 @@ from lincorr.scores.relation_scores import Figure
 from lincorr.scores.wordings import Wording, Wordings
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import basis_of
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 
 def wordings_of(store: LogitStore, relations: Sequence[RelationInputs]) -> tuple[Wordings, ...]:

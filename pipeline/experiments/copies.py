@@ -26,7 +26,7 @@ from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.extract.shard import require_model
 from pipeline.fit.inputs import FitInputs
-from pipeline.prepare.prepare import RelationInputs, is_named
+from pipeline.prepare.relations import RelationInputs, is_named
 from pipeline.run import Run
 from pipeline.runtime.executor import Executor
 

@@ -33,7 +33,7 @@ from pipeline.experiments.copies import (
 )
 from pipeline.experiments.edit_scores import Outcome, edit_scores
 from pipeline.fit.inputs import FitInputs, input_digest
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 from pipeline.run import Run
 from pipeline.runtime.executor import Stage
 

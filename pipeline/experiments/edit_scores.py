@@ -13,7 +13,7 @@ from lincorr.scores.moments import finite_mean
 from lincorr.scores.ranks import average_ranks, rank_correlation
 from lincorr.solvers.result import LinearMap
 from pipeline.experiments.copies import pearson
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 Floats = NDArray[np.float64]
 

@@ -31,7 +31,7 @@ from pipeline.experiments.copies import (
     prompts_of,
 )
 from pipeline.fit.inputs import FitInputs, input_digest
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 from pipeline.run import Run
 from pipeline.runtime.executor import Stage
 

@@ -24,7 +24,8 @@ from lincorr.prompts.trees import prompt_ids, prompt_template
 from lincorr.relations.paper import reported
 from lincorr.scores.experiments import MappingScores, RunShares, ShallowResults
 from pipeline.extract.shard import require_model
-from pipeline.prepare.prepare import RelationInputs, prepare_relations
+from pipeline.prepare.prepare import prepare_relations
+from pipeline.prepare.relations import RelationInputs
 from pipeline.run import Run
 from pipeline.runtime.executor import Stage
 

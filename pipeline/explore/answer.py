@@ -11,7 +11,7 @@ from lincorr.solvers.result import Floats
 from pipeline.explore.opened import NoToken, OpenedStore
 from pipeline.explore.questions import MOST_LINKS, Answer, Found, Question, Refusal
 from pipeline.explore.weights import ReadMap
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 Ids = NDArray[np.int64]
 

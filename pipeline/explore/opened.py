@@ -14,7 +14,8 @@ from pipeline.evaluate.wordings import wordings_of
 from pipeline.explore.paths import Paths
 from pipeline.explore.questions import MapName, Question, StoreName
 from pipeline.explore.weights import ReadMap
-from pipeline.prepare.prepare import RelationInputs, prepare_relations
+from pipeline.prepare.prepare import prepare_relations
+from pipeline.prepare.relations import RelationInputs
 
 _MAPS = 8  # that stay in memory
 

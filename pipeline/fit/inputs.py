@@ -15,7 +15,8 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.plan.fits import Basis as Basis
 from pipeline.plan.fits import choices
-from pipeline.prepare.prepare import Inputs, RelationInputs
+from pipeline.prepare.prepare import Inputs
+from pipeline.prepare.relations import RelationInputs
 
 Split: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of subjects: fitted, held out
 FIT_NAMES = ("domain", "domain-ridge", "vocabulary", "vocabulary-ridge")

@@ -15,19 +15,18 @@ from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.relation import Relation, Template
 from pipeline.config import RunConfig
 from pipeline.prepare.asked import AskedInputs, asked_inputs, each_once, own_names
-from pipeline.prepare.prepare import (
-    Inputs,
+from pipeline.prepare.prepare import Inputs, sample_prompts
+from pipeline.prepare.relations import (
     RelationInputs,
     answers_of,
     candidates,
-    choose_subjects,
     gather_columns,
     is_named,
     relations_in_tokens,
-    sample_prompts,
     truth_in_tokens,
     with_asked,
 )
+from pipeline.prepare.subjects import choose_subjects
 
 
 @dataclass(frozen=True, slots=True)

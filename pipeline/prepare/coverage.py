@@ -9,7 +9,8 @@ from lincorr.prompts.trees import prompt_template
 from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.relation import Relation, Side
 from pipeline.config import RunConfig
-from pipeline.prepare.prepare import open_tokenizer, truth_in_tokens
+from pipeline.prepare.prepare import open_tokenizer
+from pipeline.prepare.relations import truth_in_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from lincorr.solvers.centred import centred_rows
 from lincorr.store.cached import cached_group
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
+from pipeline.fit.by_source import by_source
 from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.sources import SourceCache
 from pipeline.study.one_source import Answers, OneSource, fits
@@ -73,7 +74,7 @@ def growth_of(
         StoreDamaged: a row is missing or damaged.
     """
     found: dict[str, Growth] = {}
-    for group in _by_source(inputs):
+    for group in by_source(inputs):
         by_name = {growth_name(one.relation.name): one for one in group}
         depends_on = {name: _depends_on(store, one, taken) for name, one in by_name.items()}
         compute = partial(_grow, store, by_name, taken, shared)
@@ -86,13 +87,6 @@ def growth_of(
 def growth_name(relation: str) -> str:
     """Name of a relation's growth among a store's scores; no relation can have it."""
     return f"{relation}--growth"
-
-
-def _by_source(inputs: Sequence[FitInputs]) -> list[list[FitInputs]]:
-    groups: dict[str, list[FitInputs]] = {}
-    for one in inputs:
-        groups.setdefault(one.source_template, []).append(one)
-    return list(groups.values())
 
 
 def _grow(

@@ -22,7 +22,7 @@ from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import holds_answers
-from pipeline.prepare.prepare import RelationInputs, union
+from pipeline.prepare.relations import RelationInputs, union
 from pipeline.study.one_source import Answers, OneSource, fits
 
 _WAYS: dict[str, tuple[Basis, float | None]] = {

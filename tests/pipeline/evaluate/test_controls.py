@@ -13,7 +13,7 @@ from lincorr.prompts.columns import Columns
 from lincorr.relations.relation import Relation, Side, Template
 from pipeline.evaluate.controls import line_r, other_prompt, unrelated_pair
 from pipeline.fit.inputs import FitInputs
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 
 def columns(ids: list[int]) -> Columns:

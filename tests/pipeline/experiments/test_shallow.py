@@ -14,7 +14,7 @@ from lincorr.prompts.columns import Columns
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
 from pipeline.experiments.shallow import Mapping, ShallowOptions, draw, mappings
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 TEXTS = ["Shanghai", "Tokyo", "Paris", "Lima", "China", "Japan", "France", "Peru", "Chile"]
 LETTERS = {"S": 20, "T": 21, "P": 22, "C": 23, "J": 24, "F": 25}

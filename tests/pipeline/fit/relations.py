@@ -7,7 +7,7 @@ import numpy as np
 from lincorr.prompts.columns import Columns
 from lincorr.relations.relation import Relation, Side, Template
 from lincorr.solvers.choose import Choice, choose
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 
 
 def columns(count: int) -> Columns:

@@ -15,7 +15,7 @@ from lincorr.store.identity import Identity
 from lincorr.store.store import LogitStore
 from pipeline.fit.inputs import FitInputs
 from pipeline.fit.relation import fit_relation
-from pipeline.prepare.prepare import RelationInputs
+from pipeline.prepare.relations import RelationInputs
 from pipeline.runtime.executor import Serial
 from tests.stores import arrays
 
