@@ -14,8 +14,10 @@ from lincorr.scores.wordings import Wordings
 from lincorr.store.place import require_place
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
+from pipeline.evaluate.basis import Others
 from pipeline.evaluate.document import results_of
-from pipeline.evaluate.scores import evaluate_relation, require_maps
+from pipeline.evaluate.on_workers import evaluate_on_workers
+from pipeline.evaluate.scores import evaluate_relation, is_evaluated, require_maps
 from pipeline.evaluate.wordings import relations_read, wordings_of
 from pipeline.extract.asked import ask_all, missing_asked
 from pipeline.extract.stage import (
@@ -29,9 +31,12 @@ from pipeline.extract.stage import (
     require_identity,
 )
 from pipeline.fit.inputs import FitInputs, Split, fit_inputs
+from pipeline.fit.on_workers import fit_on_workers
 from pipeline.fit.relation import fit_relation
-from pipeline.fit.sources import SourceCache
-from pipeline.plan.memory import evaluation_bytes, fit_memory
+from pipeline.fit.sharing import Apart, apart, lacks_maps_in_memory
+from pipeline.fit.sources import SourceCache, device_for
+from pipeline.plan.costs import evaluation_cost, fit_cost
+from pipeline.plan.memory import evaluation_host_bytes, fit_host_bytes, fit_memory
 from pipeline.plan.plan import Plan, asked_to_do, make_plan
 from pipeline.prepare.prepare import Inputs, prepare
 from pipeline.prepare.relations import RelationInputs
@@ -69,6 +74,12 @@ class Run:
     def fit_bytes(self) -> int:
         """Bytes that a fit may hold, by the first verb that asks: what is kept later changes no choice."""
         return fit_memory(self.config.fit, self.config.cluster)
+
+    @cached_property
+    def fit_gpus(self) -> int:
+        """GPUs of this machine that fits and evaluations will use."""
+        device = own_device(self.config.fit.device, 0, self.narrator.tell_once)
+        return 0 if device == "cpu" else visible_gpus("cuda")
 
     # --- the verbs --------------------------------------------------------------------------------
 
@@ -130,17 +141,21 @@ class Run:
         """Fit every map that the store is missing; return "relation/fit" of the new ones."""
         store = self.store(write=True)
         done = []
-        settings = self.config.fit
-        gpus = 0 if own_device(settings.device, 0, self.narrator.tell_once) == "cpu" else visible_gpus("cuda")
         with (
             self.timed("fit"),
             self.writing(),
-            self.executor_on_demand(self.fit_bytes, gpus, keep_memory=False) as executor,
+            self.executor_on_demand(self.fit_bytes, self.fit_gpus, keep_memory=False) as executor,
         ):
             relations = list(self.fit_inputs(store, self.inputs.relations))
-            shared = self.source_cache(store, relations)
+            missing = [one for one in relations if lacks_maps_in_memory(store, one)]
+            for_workers = apart(missing, fit_cost, fit_host_bytes, self.config.cluster, self.fit_gpus)
             with self.narrator.lines("Fitting", len(relations), "relations") as count:
-                for inputs in relations:
+                if for_workers.relations:
+                    with self.executor_for(for_workers, "Fitting") as workers:
+                        done += fit_on_workers(workers, store, for_workers.relations, count)
+                here = for_workers.others(relations)
+                shared = self.source_cache(store, here)
+                for inputs in here:
                     self.narrator.tell(f"Fitting {inputs.relation.name}")
                     fitted = fit_relation(store, inputs, executor, shared)
                     done += [f"{inputs.relation.name}/{fit}" for fit in fitted]
@@ -153,17 +168,28 @@ class Run:
         A store that is read-only, and has all scores, is read.
         """
         store = self.store(write=True)
-        texts, n_sources = self.inputs.token_texts, self.config.report.sources
+        n_sources = self.config.report.sources
         with self.timed("evaluate"), self.writing(or_read=True):
             for fitted in self.fit_inputs(store, self.inputs.relations):
                 require_maps(store, fitted)  # of wordings that are only compared, too
             wordings = wordings_of(store, self.inputs.relations)
             relations = list(self.fit_inputs(store, self._read(wordings)))
-            shared = self.source_cache(store, relations)
+            others = {one.relation.name: Others.of(store, one, self.inputs.relations) for one in relations}
+            missing = [
+                one for one in relations if not is_evaluated(store, one, others[one.relation.name], n_sources)
+            ]
+            for_workers = apart(
+                missing, evaluation_cost, evaluation_host_bytes, self.config.cluster, self.fit_gpus
+            )
             with self.narrator.lines("Evaluating", len(relations), "relations") as count:
-                for inputs in relations:
+                if for_workers.relations:
+                    with self.executor_for(for_workers, "Evaluating") as workers:
+                        evaluate_on_workers(workers, store, for_workers.relations, others, n_sources, count)
+                here = for_workers.others(relations)
+                shared = self.source_cache(store, here)
+                for inputs in here:
                     self.narrator.tell(f"Evaluating {inputs.relation.name}")
-                    evaluate_relation(store, inputs, self.inputs.relations, texts, n_sources, shared)
+                    evaluate_relation(store, inputs, others[inputs.relation.name], n_sources, shared)
                     count(1)
         return self._results(store, wordings)
 
@@ -239,14 +265,19 @@ class Run:
 
     def source_cache(self, store: LogitStore, relations: Sequence[FitInputs]) -> SourceCache:
         """Return the cache of sources that are decomposed without workers: on a GPU of this process."""
-        choices = [choice for inputs in relations for choice in inputs.choices.values()]
-        needed = evaluation_bytes(choices)
-        device = own_device(self.config.fit.device, needed, self.narrator.tell_once) if needed else "cpu"
+        device = device_for(relations, self.narrator.tell_once)
         if device != "cpu":
             self.narrator.tell_once("Fits in memory are done on the GPU")
         if self._sources is None or self._sources.device != device:
             self._sources = SourceCache(store, device)
         return self._sources
+
+    @contextmanager
+    def executor_for(self, apart: Apart, doing: str) -> Iterator[Executor]:
+        """Start workers for relations, and stop them in the end; say what they are doing."""
+        with self.executor(apart.worker_bytes, self.fit_gpus, keep_memory=False) as workers:
+            self.narrator.tell(f"{doing} {len(apart.relations)} relations on {workers.workers} workers")
+            yield workers
 
     @contextmanager
     def executor(self, worker_bytes: int, gpus: int, *, keep_memory: bool) -> Iterator[Executor]:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,9 @@ from lincorr.solvers.result import LinearMap, RidgePath
 from lincorr.solvers.spectrum import Problem, coefficients, penalty_of, ridge_path, solve
 from lincorr.store.store import LogitStore
 from pipeline.config import load_config
-from pipeline.evaluate.reading import hits_of_solution
-from pipeline.fit.inputs import FitInputs
+from pipeline.evaluate.reading import KnownSources
+from pipeline.fit.inputs import FitInputs, fit_inputs
 from pipeline.fit.problem import held_out_moments, set_up
-from pipeline.plan.fits import choices
 from pipeline.plan.memory import fit_memory
 from pipeline.prepare.prepare import Inputs, prepare
 from pipeline.prepare.relations import RelationInputs
@@ -51,25 +50,9 @@ class OpenRelation:
         """What is fitted, of the store's subjects or of others that it has."""
         chosen = inputs or self.inputs
         config = load_config(None, {"relations": self.relation.name}, self.store.settings())
-        rows = self.store.rows_of(chosen.subjects)
-        fit, test = split_rows(chosen.subjects.texts, config.subjects.split, seed=config.subjects.seed)
-        found = choices(
-            config,
-            replace(chosen, relations=(self.relation,)),
-            fit_memory(config.fit),
-            len(fit),
-            hidden=True,
-            linear=self.store.identity.linear,
-        )
-        return FitInputs(
-            relation=self.relation,
-            fit_rows=rows[fit],
-            test_rows=rows[test],
-            choices={source: choice for (_, source), choice in found.items()},
-            n_tokens=self.n_tokens,
-            rcond=None,
-            memory_bytes=fit_memory(config.fit),
-        )
+        split = split_rows(chosen.subjects.texts, config.subjects.split, seed=config.subjects.seed)
+        [found] = fit_inputs(self.store, config, chosen, split, [self.relation], fit_memory(config.fit))
+        return found
 
 
 def open_relation(url: str, name: str, **overrides: str) -> OpenRelation:
@@ -299,7 +282,7 @@ def point(
     found["r"] = finite_mean(problem.score(solution, moments).pearson())
     if everything is not None:
         found["r_all"] = finite_mean(everything.score(solution, moments).pearson())
-    at = hits_of_solution(problem, solution, fitted, inputs)
+    at = KnownSources.of(fitted, inputs.relation).hits(problem, solution)
     return found | {f"hit{k}": at[k] for k in KS}
 
 

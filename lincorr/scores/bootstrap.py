@@ -9,6 +9,7 @@ An Introduction to the Bootstrap, 1993, 13.3). W and the output columns are held
 independent of each other. Hit rates have the same over the sources (or targets) with a known right answer.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -149,9 +150,17 @@ def share_intervals(
     n, k = found.shape
     if n < FEWEST_SHARED:
         return np.full(k, math.nan), np.full(k, math.nan)
-    shares = row_counts(n).astype(np.float64) @ found / n
+    shares = _drawn(n) @ found / n
     low, high = np.quantile(shares, _ends(level), axis=0)
     return low, high
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn(n: int) -> NDArray[np.float64]:
+    """Return the counts of n pairs in every replicate: few pairs, asked about in every fit and direction."""
+    counts = row_counts(n).astype(np.float64)
+    counts.setflags(write=False)
+    return counts
 
 
 def _ends(level: float) -> list[float]:

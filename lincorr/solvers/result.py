@@ -235,13 +235,21 @@ class LinearMap:
         logits: Floats = self.hidden.target_head.logits(states)
         return logits
 
+    def rows_of(self, source_ids: Sequence[int]) -> NDArray[np.int64]:
+        """Return the rows of W (len(source_ids),) of source tokens.
+
+        Raises:
+            KeyError: a token is not among the map's.
+        """
+        return _positions(self.source_ids, source_ids, "source")
+
     def block(self, source_ids: Sequence[int], target_ids: Sequence[int]) -> Floats:
         """Return the weights between given source and target tokens, (len(source), len(target)).
 
         Raises:
             KeyError: a token is not among the map's.
         """
-        rows = _positions(self.source_ids, source_ids, "source")
+        rows = self.rows_of(source_ids)
         columns = _positions(self.target_ids, target_ids, "target")
         if isinstance(self.weights, np.ndarray):
             return self.weights[np.ix_(rows, columns)]

@@ -41,5 +41,10 @@ def cached_group(
     return {name: maps.load_scores(name, kind) for name in digests}
 
 
+def is_cached(maps: MapStore, name: str, depends_on: Any) -> bool:
+    """Whether the stored result of a name is there and depends on these values (see `cached`)."""
+    return maps.score_inputs(name) == _digest(depends_on)
+
+
 def _digest(values: Any) -> str:
     return hashlib.sha256(json.dumps([SCHEMA, values]).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """What all maps of one basis are evaluated with: computed when it is first asked for, and then shared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,12 +19,15 @@ from pipeline.evaluate.controls import (
     WithTargets,
     exchangeable,
     mean_logit_r,
+    other_prompt,
+    unrelated_pair,
 )
 from pipeline.evaluate.in_outputs import in_outputs
 from pipeline.evaluate.predictions import HeldOut
 from pipeline.fit.inputs import Basis, FitInputs
 from pipeline.fit.problem import held_out_moments, set_up
 from pipeline.fit.sources import SourceCache
+from pipeline.prepare.relations import RelationInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class Others:
 
     prompt: OtherPrompt | None
     pair: OtherPrompt | None
+
+    @classmethod
+    def of(cls, store: LogitStore, inputs: FitInputs, relations: Sequence[RelationInputs]) -> "Others":
+        """Choose them for one of a run's relations."""
+        return cls(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
 
 
 @dataclass(frozen=True)

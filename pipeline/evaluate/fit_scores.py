@@ -16,7 +16,7 @@ from lincorr.solvers.result import LinearMap, RidgePath
 from lincorr.solvers.spectrum import coefficients
 from pipeline.evaluate.basis import EvaluatedBasis
 from pipeline.evaluate.predictions import Floats
-from pipeline.evaluate.reading import hit_rates, hits_of_solution
+from pipeline.evaluate.reading import KnownSources, hit_rates
 
 SAMPLED_SUBJECTS = 512  # whose answers among all tokens are compared: all of 25,000 would take minutes
 
@@ -186,9 +186,10 @@ def _path(basis: EvaluatedBasis, fitted: LinearMap) -> Iterator[PathPoint]:
     if path is None:
         return
     problem, moments = basis.stated
+    known = KnownSources.of(fitted, basis.inputs.relation)
     for point in path.points:
         solution = coefficients(problem, point.root_penalty)
-        at = hits_of_solution(problem, solution, fitted, basis.inputs)
+        at = known.hits(problem, solution)
         yield PathPoint(
             root_penalty=point.root_penalty,
             loo_r=point.score,

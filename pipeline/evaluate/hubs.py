@@ -1,6 +1,6 @@
 """Sources that dominate many targets of a map, compared with chance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -56,7 +56,7 @@ def hubs_of(
     fitted: LinearMap,
     sources: Sequence[int],
     truth: dict[int, tuple[int, ...]],
-    texts: Sequence[str],
+    texts: Mapping[int, str] | Sequence[str],
     *,
     count: int,
     top: int = TOP,

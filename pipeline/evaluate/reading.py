@@ -4,7 +4,8 @@ What is read is centred (see `lincorr.solvers.centred`): callers centre the maps
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -42,16 +43,29 @@ def hits_both_ways(domain: NDArray[np.floating], relation: RelationInputs) -> Hi
     return Hits(_rates(hits(domain, by_source)), _rates(hits(domain.T, by_target)))
 
 
-def hits_of_solution(
-    problem: Problem, solution: Array, fitted: LinearMap, inputs: FitInputs
-) -> dict[int, float]:
-    """Return hit@k of the sources with a known target, of a solution that is no map; {} if there are none."""
-    if not inputs.relation.truth:
-        return {}
-    position = {token: i for i, token in enumerate(fitted.source_ids.tolist())}
-    rows = np.array([position[token] for token in inputs.relation.truth], dtype=np.int64)
-    by_source, _ = truth_positions(inputs.relation)
-    return hit_shares(to_host(problem.rows(solution, rows)), dict(enumerate(by_source.values())))
+@dataclass(frozen=True, slots=True)
+class KnownSources:
+    """The sources with a known target, to read solutions that are no maps.
+
+    Attributes:
+        rows: of W.
+        targets: positions of the right targets, row by row.
+    """
+
+    rows: NDArray[np.int64]
+    targets: dict[int, list[int]]
+
+    @classmethod
+    def of(cls, fitted: LinearMap, relation: RelationInputs) -> "KnownSources":
+        """Find them among the sources of a relation's map."""
+        by_source, _ = truth_positions(relation)
+        return cls(fitted.rows_of(list(relation.truth)), dict(enumerate(by_source.values())))
+
+    def hits(self, problem: Problem, solution: Array) -> dict[int, float]:
+        """Return hit@k of a solution; {} where there are no such sources."""
+        if not self.targets:
+            return {}
+        return hit_shares(to_host(problem.rows(solution, self.rows)), self.targets)
 
 
 def truth_positions(relation: RelationInputs) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
@@ -81,16 +95,18 @@ def _rates(found: FoundHits) -> HitRates:
 
 
 class Texts(NamedTuple):
-    """What to show for every token as a source and as a target of one relation."""
+    """What to show for the source and target tokens of one relation."""
 
-    source: Sequence[str]
-    target: Sequence[str]
+    source: Mapping[int, str]
+    target: Mapping[int, str]
 
     @classmethod
-    def of(cls, inputs: FitInputs, token_texts: Sequence[str]) -> "Texts":
+    def of(cls, inputs: FitInputs) -> "Texts":
         """Show the whole name for a token that is only its beginning, but counts for it."""
         sides = (inputs.relation.source, inputs.relation.target)
-        return cls(*([*map(side.longer_names().get, range(len(token_texts)), token_texts)] for side in sides))
+        return cls(
+            *(dict(zip(side.ids.tolist(), side.texts, strict=True)) | side.longer_names() for side in sides)
+        )
 
 
 def strongest(maps: Mapping[str, LinearMap], inputs: FitInputs, token: int, texts: Texts) -> SourceLinks:

@@ -1,6 +1,5 @@
 """Score the maps of a relation, unless the store has their scores."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,16 +8,15 @@ from lincorr.scores.bootstrap import LEVEL, REPLICATES, row_counts
 from lincorr.scores.relation_scores import Coverage, Interval, OtherRelation, RelationScores, SideFacts
 from lincorr.solvers.centred import centred
 from lincorr.solvers.result import Diagnosis, LinearMap
-from lincorr.store.cached import cached
+from lincorr.store.cached import cached, is_cached
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.asked import asked_digest, asked_scores
 from pipeline.evaluate.basis import EvaluatedBasis, Others
-from pipeline.evaluate.controls import OtherPrompt, identity_r, other_prompt, unrelated_pair
+from pipeline.evaluate.controls import OtherPrompt, identity_r
 from pipeline.evaluate.fit_scores import score_fits
 from pipeline.evaluate.reading import Texts, heatmap, hubs, strongest
 from pipeline.fit.inputs import FitInputs, basis_of, input_digest
 from pipeline.fit.sources import SourceCache
-from pipeline.prepare.relations import RelationInputs
 
 _FEW_ROWS = 100
 _KEPT_SHARE = 8  # of the memory of a task, one part for rows that figure after figure reads again
@@ -29,8 +27,7 @@ _INTERPOLATES = 0.9  # a rank of this share of the rows: W follows their noise
 def evaluate_relation(
     store: LogitStore,
     inputs: FitInputs,
-    relations: Sequence[RelationInputs],
-    token_texts: list[str],
+    others: Others,
     n_sources: int,
     shared: SourceCache | None = None,
 ) -> None:
@@ -39,8 +36,7 @@ def evaluate_relation(
     Its maps are those of these inputs (`require_maps`).
 
     Args:
-        relations: of the run, of which some may serve as controls.
-        token_texts: surface text of every token.
+        others: what serves as controls (`Others.of`).
         n_sources: well-known sources to read out.
         shared: decomposed sources that other relations may use, too.
 
@@ -51,13 +47,17 @@ def evaluate_relation(
     with store.shards.kept(inputs.memory_bytes // _KEPT_SHARE):
         for template in (inputs.source_template, inputs.target_template):
             store.shards.require_whole(template, inputs.test_rows)
-        others = Others(other_prompt(store, inputs, relations), unrelated_pair(inputs, relations))
 
         def compute() -> RelationScores:
-            return _scores(store, inputs, others, token_texts, n_sources, shared or SourceCache(store))
+            return _scores(store, inputs, others, n_sources, shared or SourceCache(store))
 
         depends_on = _depends_on(store, inputs, others, n_sources)
         cached(store.maps, name, RelationScores, depends_on, compute)
+
+
+def is_evaluated(store: LogitStore, inputs: FitInputs, others: Others, n_sources: int) -> bool:
+    """Whether the store has these scores of a relation; its rows are not looked at."""
+    return is_cached(store.maps, inputs.relation.name, _depends_on(store, inputs, others, n_sources))
 
 
 def require_maps(store: LogitStore, inputs: FitInputs) -> None:
@@ -108,7 +108,6 @@ def _scores(
     store: LogitStore,
     inputs: FitInputs,
     others: Others,
-    token_texts: list[str],
     n_sources: int,
     shared: SourceCache,
 ) -> RelationScores:
@@ -120,7 +119,7 @@ def _scores(
     shown = list(inputs.relation.truth)[:n_sources] or inputs.relation.source.ids[:n_sources].tolist()
     read_out = {name: centred(maps[name]) for name in inputs.read_fits}
     reading = inputs.read_fits[-1]
-    texts = Texts.of(inputs, token_texts)
+    texts = Texts.of(inputs)
     return RelationScores(
         name=inputs.relation.name,
         family=inputs.relation.relation.family,

@@ -1,4 +1,4 @@
-"""Relations by their source prompts: whoever takes those of one prompt together decomposes the source once."""
+"""Relations by their source prompts: who takes those of one prompt together decomposes the source once."""
 
 from collections.abc import Iterable, Sequence
 

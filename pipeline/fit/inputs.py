@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -13,8 +13,9 @@ from lincorr.errors import LincorrError
 from lincorr.solvers.choose import Choice
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
+from pipeline.plan.costs import FitSizes
 from pipeline.plan.fits import Basis as Basis
-from pipeline.plan.fits import choices
+from pipeline.plan.fits import prepared_fits
 from pipeline.prepare.prepare import Inputs
 from pipeline.prepare.relations import RelationInputs
 
@@ -41,7 +42,8 @@ class FitInputs:
         rcond: overrides the rank rule.
         root_penalty: √λ/σ₁ of the ridge fits; None has it chosen by leave-one-out.
         memory_bytes: what a task may hold.
-        device: where out-of-core tasks compute: "cpu", "cuda", or "auto".
+        device: where tasks compute: "cpu", "cuda", or "auto".
+        sizes: basis -> what the cost of its fits is estimated from.
     """
 
     relation: RelationInputs
@@ -53,6 +55,7 @@ class FitInputs:
     root_penalty: float | None = None
     memory_bytes: int = 10**9
     device: str = "auto"
+    sizes: Mapping[Basis, FitSizes] = field(default_factory=dict)
 
     def fit_names(self, basis: Basis) -> tuple[str, ...]:
         """Names of the fits of a basis; the tiled solver has ridge only."""
@@ -109,18 +112,21 @@ def fit_inputs(
     fit, test = split
     settings, identity = config.fit, store.identity
     inputs = replace(inputs, relations=tuple(relations))
-    chosen = choices(config, inputs, memory_bytes, len(fit), hidden=identity.hidden, linear=identity.linear)
+    linear, hidden = identity.linear, identity.hidden
+    fits = prepared_fits(config, inputs, memory_bytes, len(fit), hidden=hidden, linear=linear)
+    fit_rows, test_rows = rows[fit], rows[test]  # one array for all, which tasks then carry once
     for relation in _by_source(inputs.relations):
         yield FitInputs(
             relation=relation,
-            fit_rows=rows[fit],
-            test_rows=rows[test],
-            choices={basis: choice for (name, basis), choice in chosen.items() if name == relation.name},
+            fit_rows=fit_rows,
+            test_rows=test_rows,
+            choices={basis: choice for (name, basis), (_, choice) in fits.items() if name == relation.name},
             n_tokens=identity.vocabulary_size,
             rcond=settings.rcond,
             root_penalty=settings.penalty,
             memory_bytes=memory_bytes,
             device=settings.device,
+            sizes={basis: sizes for (name, basis), (sizes, _) in fits.items() if name == relation.name},
         )
 
 
@@ -136,10 +142,9 @@ def _require_extracted(store: LogitStore, inputs: Inputs, rows: NDArray[np.int64
 
 def _by_source(relations: Sequence[RelationInputs]) -> list[RelationInputs]:
     """Order relations by the first appearance of their source prompt."""
-    by_source: dict[str, list[RelationInputs]] = {}
-    for relation in relations:
-        by_source.setdefault(relation.relation.source.template.name, []).append(relation)
-    return [relation for group in by_source.values() for relation in group]
+    sources = [relation.relation.source.template.name for relation in relations]
+    place = {name: i for i, name in enumerate(dict.fromkeys(sources))}
+    return sorted(relations, key=lambda relation: place[relation.relation.source.template.name])
 
 
 def input_digest(store: LogitStore, inputs: FitInputs, basis: Basis) -> str:

@@ -5,7 +5,7 @@ depend on the target; the full vocabulary's coordinates depend on the output hea
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -16,6 +16,10 @@ from lincorr.readout import Readout
 from lincorr.solvers.direct import Direct, direct
 from lincorr.solvers.factored import Coordinates, Factored, coordinates_of, factored
 from lincorr.store.store import LogitStore
+from pipeline.fit.inputs import FitInputs
+from pipeline.plan.memory import evaluation_bytes
+from pipeline.runtime.device import own_device
+from pipeline.runtime.executor import ignore
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -117,6 +121,16 @@ class SourceCache:
     def put(self, array: NDArray[np.floating]) -> Array:
         """Return a host array in float64 on the device of these sources."""
         return to_device(as_float64(array), self.device)
+
+
+def device_for(relations: Sequence[FitInputs], tell: Callable[[str], None] = ignore) -> str:
+    """Return "cpu" or "cuda": where this process decomposes the sources of relations, and evaluates them.
+
+    Args:
+        tell: called with a line if CuPy is installed and cannot use the GPU.
+    """
+    needed = evaluation_bytes(choice for inputs in relations for choice in inputs.choices.values())
+    return own_device(relations[0].device, needed, tell) if needed else "cpu"
 
 
 def _key(template: str, ids: Ids, rows: Ids, rcond: float | None) -> bytes:

@@ -16,12 +16,14 @@ from pipeline.plan.costs import (
     STORAGE_RATE,
     TORCH_LIBRARY_BYTES,
     WORKER_RATE,
+    WORTH_WORKERS_SECONDS,
     Cost,
     evaluation_cost,
     fit_cost,
     relation_bytes,
 )
 from pipeline.plan.gpus import Device
+from pipeline.plan.memory import evaluation_host_bytes
 from pipeline.plan.start import Start
 from pipeline.plan.workload import Workload, dtype_bytes
 from pipeline.runtime.executor import TASKS_AT_ONCE
@@ -198,11 +200,12 @@ def _ask(work: Workload, device: Device, gpus: int) -> StageEstimate:
 
 def _fit(work: Workload, device: Device, gpus: int) -> StageEstimate:
     seconds, read, written, scratch, most = 0.0, 0.0, 0, 0, 0
-    out_of_core = False
+    in_memory = [fit_cost(*fit) for fit in work.fits.values() if not fit[1].out_of_core]
+    sharing = busiest = _sharing(work, device, gpus, sum(in_memory, Cost()))
     for sizes, choice in work.fits.values():
         cost = fit_cost(sizes, choice)
-        workers = gpus if choice.out_of_core else min(gpus, device.gpus_per_host)
-        out_of_core |= choice.out_of_core
+        workers = gpus if choice.out_of_core else sharing
+        busiest = max(busiest, workers)
         seconds += host_seconds(cost, workers * device.host_fp64)
         seconds += _transfer(cost.read_bytes + 2 * choice.scratch_bytes, _hosts(device, workers))
         read += cost.read_bytes + 2 * choice.scratch_bytes  # written, and read at least once
@@ -211,7 +214,7 @@ def _fit(work: Workload, device: Device, gpus: int) -> StageEstimate:
         written += map_bytes(sizes.p, sizes.q, sizes.d, choice.method)
     return StageEstimate(
         "fit",
-        _host_cores(device, gpus, out_of_core=out_of_core),
+        _host_cores(device, busiest),
         seconds,
         store_bytes=written,
         scratch_bytes=scratch,
@@ -232,16 +235,13 @@ def _evaluate(work: Workload, device: Device, gpus: int) -> StageEstimate:
     for (_, basis), (sizes, choice) in work.fits.items():
         checked = Cost(read_bytes=relation_bytes(sizes) if basis == "domain" else 0)
         total += evaluation_cost(sizes, choice) + checked
-        if choice.method == "factored":  # rows; the whole head in both precisions, and twice among products
-            beside = 8 * 2 * sizes.t * 2 * sizes.d + (4 + 8 + 2 * 8) * sizes.vocabulary * sizes.d
-        else:
-            beside = 8 * 2 * sizes.t * (sizes.p + sizes.q)
-        held = max(held, choice.worker_bytes + beside)
-    workers = min(gpus, device.gpus_per_host)
+        held = max(held, evaluation_host_bytes(sizes, choice))
+    workers = _sharing(work, device, gpus, total)
     return StageEstimate(
         "evaluate",
-        _host_cores(device, gpus, out_of_core=False),
-        host_seconds(total, workers * device.host_fp64) + _transfer(total.read_bytes, 1),
+        _host_cores(device, workers),
+        host_seconds(total, workers * device.host_fp64)
+        + _transfer(total.read_bytes, _hosts(device, workers)),
         network_bytes=round(total.read_bytes),
         host_bytes=TORCH_LIBRARY_BYTES + held,
     )
@@ -251,8 +251,17 @@ def _hosts(device: Device, gpus: int) -> int:
     return -(-gpus // device.gpus_per_host)
 
 
-def _host_cores(device: Device, gpus: int, *, out_of_core: bool) -> str:
-    hosts = _hosts(device, gpus) if out_of_core else 1
+def _sharing(work: Workload, device: Device, gpus: int, cost: Cost) -> int:
+    """Return how many GPUs' shares of host cores work in memory: one host's, or many if that takes long."""
+    alone = min(gpus, device.gpus_per_host)
+    if work.n_sources < 2 or host_seconds(cost, alone * device.host_fp64) < WORTH_WORKERS_SECONDS:
+        return alone
+    relations = len({relation for relation, _ in work.fits})
+    return min(gpus, relations * work.gpus_per_worker)
+
+
+def _host_cores(device: Device, workers: int) -> str:
+    hosts = _hosts(device, workers)
     return f"{hosts} host{'s' if hosts > 1 else ''}"
 
 
@@ -289,6 +298,6 @@ def _notes(work: Workload, device: Device, gpus: int, stages: tuple[StageEstimat
         notes.append(
             "Fits and evaluation take longer than extraction, and compute in float64 on host cores (a GPU "
             f"has {device.fp64 / device.host_fp64:.0f} times the peak of its share of them, unused): let the "
-            "GPUs go after `lincorr extract`, and run `lincorr fit` and `lincorr evaluate` on one host."
+            "GPUs go after `lincorr extract`, and run `lincorr fit` and `lincorr evaluate` without them."
         )
     return notes

@@ -75,10 +75,10 @@ def choose_fits(
     return found
 
 
-def choices(
+def prepared_fits(
     config: RunConfig, inputs: Inputs, memory_bytes: int, n_fit: int, *, hidden: bool, linear: bool
-) -> dict[tuple[str, Basis], Choice]:
-    """Choose a solver for every fit of prepared inputs: (relation, basis) -> solver, reason and cost.
+) -> dict[tuple[str, Basis], tuple[FitSizes, Choice]]:
+    """Choose a solver for every fit of prepared inputs: (relation, basis) -> sizes and solver.
 
     Args:
         memory_bytes: what a task may hold.
@@ -99,8 +99,7 @@ def choices(
         linear=linear,
         itemsize=np.dtype(config.store.precision).itemsize,
     )
-    fits = choose_fits(config.fit, relation_counts(inputs.relations), run, memory_bytes)
-    return {name: choice for name, (_, choice) in fits.items()}
+    return choose_fits(config.fit, relation_counts(inputs.relations), run, memory_bytes)
 
 
 def _bases(relation: RelationCounts, run: FitRun) -> dict[Basis, int]:

@@ -11,7 +11,7 @@ from lincorr.errors import BadInput
 from lincorr.model.device import threads_in_use
 from lincorr.solvers.choose import Choice, largest_tile
 from pipeline.config import ClusterSettings, FitSettings
-from pipeline.plan.costs import FIT_LIBRARY_BYTES
+from pipeline.plan.costs import FIT_LIBRARY_BYTES, FitSizes
 from pipeline.runtime.machine import available_bytes, cores
 
 _ON_OTHER_MACHINES = ("address", "ssh", "slurm", "kubernetes")
@@ -144,6 +144,19 @@ def evaluation_bytes(choices: Iterable[Choice]) -> int:
     """Return what evaluating the in-memory fits of a run holds at most; 0 where there is none."""
     fits = (choice.worker_bytes for choice in choices if not choice.out_of_core)
     return int(_EVALUATION * max(fits, default=0))
+
+
+def fit_host_bytes(_: FitSizes, choice: Choice) -> int:
+    """Return what fitting the maps of one basis holds in a host's memory, without libraries."""
+    return choice.worker_bytes
+
+
+def evaluation_host_bytes(sizes: FitSizes, choice: Choice) -> int:
+    """Return what evaluating the maps of one basis holds in a host's memory, without libraries."""
+    s = sizes
+    if choice.method == "factored":  # rows; the whole head in both precisions, and twice among products
+        return choice.worker_bytes + 8 * 2 * s.t * 2 * s.d + (4 + 8 + 2 * 8) * s.vocabulary * s.d
+    return choice.worker_bytes + 8 * 2 * s.t * (s.p + s.q)
 
 
 def held_out_rows(columns: int | None, memory_bytes: int) -> int:

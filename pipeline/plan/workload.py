@@ -62,6 +62,7 @@ class Workload:
         columns: template -> logits that are stored.
         vocabulary_size: V, of the tokenizer where there is one.
         fits: (relation, basis) -> sizes and solver.
+        n_sources: different source prompts of the relations.
         hidden: whether hidden states are stored.
         itemsize: bytes of a stored number.
         shard_rows: subjects in a shard.
@@ -81,6 +82,7 @@ class Workload:
     columns: dict[str, int]
     vocabulary_size: int
     fits: dict[tuple[str, Basis], tuple[FitSizes, Choice]]
+    n_sources: int
     hidden: bool
     itemsize: int
     shard_rows: int
@@ -245,6 +247,7 @@ def _workload(
         columns=counts.columns,
         vocabulary_size=counts.vocabulary_size,
         fits=choose_fits(config.fit, counts.relations, run, memory_bytes),
+        n_sources=len({relation.source for relation in counts.relations}),
         hidden=hidden,
         itemsize=itemsize,
         shard_rows=made.shard_rows if made else shard_rows(config.store.shard_rows, on_gpu=device == "cuda"),

@@ -24,10 +24,11 @@ from pipeline.runtime.attendance import Attendance
 from pipeline.runtime.clusters.address import connect
 from pipeline.runtime.clusters.collector import collected_seldom
 from pipeline.runtime.clusters.exposed import exposure_note
-from pipeline.runtime.clusters.gpus import count_gpus, open_gpus
+from pipeline.runtime.clusters.gpus import open_gpus
 from pipeline.runtime.clusters.kubernetes import open_kubernetes
 from pipeline.runtime.clusters.local import open_local
-from pipeline.runtime.clusters.slurm import open_slurm, slurm_threads
+from pipeline.runtime.clusters.shape import shape
+from pipeline.runtime.clusters.slurm import open_slurm
 from pipeline.runtime.clusters.slurm_time import Drain
 from pipeline.runtime.clusters.ssh import open_ssh
 from pipeline.runtime.clusters.strangers import deadly_settings, refuse_strange_scheduler, refuse_strangers
@@ -35,7 +36,6 @@ from pipeline.runtime.clusters.tls import tls_settings
 from pipeline.runtime.clusters.worker_settings import (
     GPU,
     dask_settings,
-    local_shape,
     worker_limits,
 )
 from pipeline.runtime.deaths import LESS_MEMORY, Deaths, deaths_told
@@ -51,7 +51,6 @@ from pipeline.runtime.executor import (
     ignore,
 )
 from pipeline.runtime.interrupts import interrupts_wait
-from pipeline.runtime.machine import cores
 from pipeline.runtime.steps import steps_told
 from pipeline.runtime.versions import versions
 from pipeline.runtime.warm import end_warm_workers, start_method
@@ -311,7 +310,7 @@ def open_executor(
     if settings.kind == "serial":
         yield Serial()
         return
-    workers, threads = _shape(settings, model_bytes, gpus)
+    workers, threads = shape(settings, model_bytes, gpus)
     used = settings.gpus_per_worker
     if gpus > used and settings.kind == "local":
         what = "one of them is" if used == 1 else f"{used} of them are"
@@ -340,18 +339,6 @@ def open_executor(
         with collected_seldom(client), deaths_told(client, tell) as executor.deaths:
             yield executor
     end_warm_workers()
-
-
-def _shape(settings: ClusterSettings, model_bytes: int, gpus: int) -> tuple[int, int | None]:
-    """Return the number of workers to expect at first, and the threads of each if known here."""
-    if settings.kind == "local":
-        return local_shape(settings, model_bytes, gpus)
-    if settings.kind == "gpus":
-        workers = count_gpus(settings)
-        return workers, settings.threads or max(1, cores() // workers)
-    if settings.kind == "slurm":
-        return settings.workers or 1, slurm_threads(settings)
-    return settings.workers or 1, settings.threads
 
 
 @contextmanager

@@ -63,6 +63,23 @@ def test_only_what_has_a_truth_is_asked_outright(llama):
     assert list(stages(estimate(no_truth, DEVICES["h100"], 8))) == ["load", "extract", "fit", "evaluate"]
 
 
+def test_relations_of_several_sources_share_all_hosts_and_one_does_not(llama):
+    """As `pipeline.fit.sharing` has it: they are dealt out to workers where one host takes long."""
+    config = {"model.source": str(llama), "subjects.count": "128000"}
+    one, several = (planned(config | {"relations": names}) for names in ("city-country", "family:attribute"))
+    relations = {relation for relation, _ in several.fits}
+    assert several.n_sources > 8
+    alone, few, many = (
+        stages(estimate(work, DEVICES["h100"], gpus))
+        for work, gpus in ((one, 64), (several, 8), (several, 64))
+    )
+    for name in ("fit", "evaluate"):
+        assert alone[name].where == few[name].where == "1 host"
+        hosts = -(-min(64, len(relations)) // 8)
+        assert many[name].where == f"{hosts} hosts"
+        assert few[name].seconds / hosts <= many[name].seconds < 0.6 * few[name].seconds
+
+
 def test_a_pass_with_few_tokens_waits_for_the_weights(llama):
     work = planned({"model.source": str(llama), "subjects.count": "128000"})
     h100 = DEVICES["h100"]

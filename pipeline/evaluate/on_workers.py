@@ -1,0 +1,69 @@
+"""Evaluation by workers: a task has relations of one source prompt, whose scores it stores."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lincorr.store.store import LogitStore
+from pipeline.evaluate.basis import Others
+from pipeline.evaluate.scores import evaluate_relation
+from pipeline.fit.by_source import dealt_out
+from pipeline.fit.inputs import FitInputs
+from pipeline.fit.sources import SourceCache, device_for
+from pipeline.runtime.executor import Executor, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationTask:
+    """Relations of one source prompt, to be evaluated.
+
+    Attributes:
+        key: their first one's name.
+        store: URL.
+        relations, others: with what serves as controls of each.
+        n_sources: well-known sources to read out.
+    """
+
+    key: str
+    store: str
+    relations: tuple[FitInputs, ...]
+    others: tuple[Others, ...]
+    n_sources: int
+
+
+def evaluate_on_workers(
+    executor: Executor,
+    store: LogitStore,
+    relations: Sequence[FitInputs],
+    others: Mapping[str, Others],
+    n_sources: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Evaluate and store the scores of relations, as `evaluate_relation` does.
+
+    Args:
+        others: of each relation, by its name.
+        advance: called with the number of relations that were finished.
+
+    Raises:
+        LincorrError: a task failed; what was done is stored.
+    """
+    tasks = [
+        EvaluationTask(
+            some[0].relation.name,
+            store.url,
+            some,
+            tuple(others[one.relation.name] for one in some),
+            n_sources,
+        )
+        for some in dealt_out(relations, executor.workers)
+    ]
+    executor.run(Stage("evaluate", evaluate_task, tasks, on_device=True), advance)
+
+
+def evaluate_task(task: EvaluationTask) -> int:
+    """Evaluate a task's relations; return how many they are."""
+    store = LogitStore.open(task.store, write=True)
+    shared = SourceCache(store, device_for(task.relations))
+    for inputs, others in zip(task.relations, task.others, strict=True):
+        evaluate_relation(store, inputs, others, task.n_sources, shared)
+    return len(task.relations)

@@ -1,0 +1,57 @@
+"""Fits in memory by workers: a task has relations of one source prompt, whose maps it stores."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lincorr.store.store import LogitStore
+from pipeline.fit.by_source import dealt_out
+from pipeline.fit.inputs import FitInputs
+from pipeline.fit.relation import fit_relation
+from pipeline.fit.sources import SourceCache, device_for
+from pipeline.runtime.executor import Executor, Serial, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class FitTask:
+    """Relations of one source prompt, to be fitted in memory.
+
+    Attributes:
+        key: their first one's name.
+        store: URL.
+    """
+
+    key: str
+    store: str
+    relations: tuple[FitInputs, ...]
+
+
+def fit_on_workers(
+    executor: Executor,
+    store: LogitStore,
+    relations: Sequence[FitInputs],
+    advance: Callable[[int], None],
+) -> list[str]:
+    """Fit and store every missing map of relations; return "relation/fit" of the new ones.
+
+    Args:
+        relations: whose fits are all done in memory.
+        advance: called with the number of relations that were finished.
+
+    Raises:
+        LincorrError: a task failed; what was done is stored.
+    """
+    tasks = [
+        FitTask(some[0].relation.name, store.url, some) for some in dealt_out(relations, executor.workers)
+    ]
+    found = executor.run(Stage("fit", fit_task, tasks, on_device=True), lambda fitted: advance(len(fitted)))
+    return [name for by_relation in found for names in by_relation for name in names]
+
+
+def fit_task(task: FitTask) -> list[list[str]]:
+    """Fit a task's relations; return "relation/fit" of the new maps of each."""
+    store = LogitStore.open(task.store, write=True)
+    shared = SourceCache(store, device_for(task.relations))
+    return [
+        [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs, Serial, shared)]
+        for inputs in task.relations
+    ]

@@ -1,0 +1,82 @@
+"""Which relations are fitted or evaluated in memory by workers, and not in this process."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from lincorr.solvers.choose import Choice
+from lincorr.store.store import LogitStore
+from pipeline.config import ClusterSettings
+from pipeline.fit.by_source import by_source
+from pipeline.fit.inputs import FitInputs, input_digest
+from pipeline.plan.costs import WORTH_WORKERS_SECONDS, Cost, FitSizes
+from pipeline.plan.estimate import host_seconds
+from pipeline.plan.plan import measured_flops
+
+_FEWEST = {
+    "local": 4,
+    "gpus": 2,
+}  # workers: two that share two cores are no faster than one process (MEASURED)
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Relations for workers: none where it is not worth starting them.
+
+    Attributes:
+        relations: each may hold a worker's share of memory.
+        worker_bytes: that a worker holds at most.
+    """
+
+    relations: tuple[FitInputs, ...] = ()
+    worker_bytes: int = 0
+
+    def others(self, relations: Iterable[FitInputs]) -> list[FitInputs]:
+        """Return those of some relations that are not among these."""
+        names = {inputs.relation.name for inputs in self.relations}
+        return [inputs for inputs in relations if inputs.relation.name not in names]
+
+
+def apart(
+    relations: Sequence[FitInputs],
+    cost: Callable[[FitSizes, Choice], Cost],
+    held: Callable[[FitSizes, Choice], int],
+    cluster: ClusterSettings,
+    gpus: int,
+) -> Apart:
+    """Return the relations for workers, all or none: of several sources, if they take long in this process.
+
+    Args:
+        cost, held: of one basis of a relation: what it takes, and its bytes of memory.
+        gpus: of this machine, which the tasks will use.
+    """
+    if cluster.kind == "serial" or len(by_source(relations)) < 2:
+        return Apart()
+    seconds = host_seconds(sum((cost(*fit) for fit in _fits(relations)), Cost()), measured_flops() / 2)
+    if seconds < WORTH_WORKERS_SECONDS:
+        return Apart()
+    worker_bytes = max(held(*fit) for fit in _fits(relations))
+    if cluster.kind not in _FEWEST:  # they have memory of their own
+        return Apart(tuple(relations), worker_bytes)
+    from pipeline.runtime.clusters.shape import shape  # Dask
+
+    workers, _ = shape(cluster, worker_bytes, gpus)
+    if workers < _FEWEST[cluster.kind]:
+        return Apart()
+    shares = (replace(one, memory_bytes=one.memory_bytes // workers) for one in relations)
+    return Apart(tuple(shares), worker_bytes)
+
+
+def lacks_maps_in_memory(store: LogitStore, inputs: FitInputs) -> bool:
+    """Whether a relation's fits are done in memory, and the store lacks one; arrays are not looked at."""
+    if any(choice.out_of_core for choice in inputs.choices.values()):
+        return False
+    return any(
+        store.maps.inputs(inputs.relation.name, fit) != input_digest(store, inputs, basis)
+        for basis in inputs.choices
+        for fit in inputs.fit_names(basis)
+    )
+
+
+def _fits(relations: Iterable[FitInputs]) -> Iterator[tuple[FitSizes, Choice]]:
+    for inputs in relations:
+        yield from ((sizes, inputs.choices[basis]) for basis, sizes in inputs.sizes.items())

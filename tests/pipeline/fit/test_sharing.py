@@ -1,0 +1,102 @@
+"""Which relations workers fit and evaluate, and how they are cut into tasks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lincorr.relations.relation import Relation, Side, Template
+from lincorr.solvers.choose import Choice
+from pipeline.config import ClusterSettings
+from pipeline.fit.by_source import by_source, dealt_out
+from pipeline.fit.inputs import FitInputs
+from pipeline.fit.sharing import Apart, apart
+from pipeline.plan.costs import Cost, FitSizes
+from pipeline.prepare.relations import RelationInputs
+from pipeline.runtime.clusters import worker_settings
+from tests.pipeline.fit.relations import columns
+
+ROWS = np.arange(4)
+MEMORY = 12 * 10**9
+SIZES = FitSizes(2, 2, 3, 3, 3, 3, 8, 16, 4, 4, hidden=True)
+
+
+def relation(name: str, source: str) -> FitInputs:
+    one, other = (Side(Template(attribute, f"{{}} {attribute}"), ()) for attribute in (source, "target"))
+    inputs = RelationInputs(Relation(name, "test", one, other, ()), columns(3), columns(3), {})
+    choice = Choice("direct", "", 10**9)
+    return FitInputs(
+        inputs, ROWS, ROWS, {"domain": choice}, 16, None, memory_bytes=MEMORY, sizes={"domain": SIZES}
+    )
+
+
+MANY = [relation(f"{i}", source) for i, source in enumerate("aaabbc")]
+
+
+def hours(*_: object) -> Cost:
+    return Cost(products=1e18)
+
+
+def held(_: FitSizes, choice: Choice) -> int:
+    return choice.worker_bytes
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four cores, and memory for all their workers."""
+    monkeypatch.setattr(worker_settings, "cores", lambda: 4)
+    monkeypatch.setattr(worker_settings, "available_bytes", lambda: 2 * MEMORY)
+
+
+@given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=40), st.integers(1, 9))
+def test_tasks_have_one_source_each_and_no_more_than_a_share(sources: list[str], workers: int) -> None:
+    relations = [relation(str(i), source) for i, source in enumerate(sources)]
+    tasks = dealt_out(relations, workers)
+    names = [one.relation.name for task in tasks for one in task]
+    assert sorted(names) == sorted(one.relation.name for one in relations)
+    assert all(len({one.source_template for one in task}) == 1 for task in tasks)
+    sizes = [len(task) for task in tasks]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] <= -(-len(relations) // workers)
+    if workers == 1:
+        assert len(tasks) == len(set(sources)) == len(by_source(relations))
+
+
+def test_workers_take_what_takes_long_and_share_the_memory(machine: None) -> None:
+    found = apart(MANY, hours, held, ClusterSettings(), 0)
+    assert [one.relation.name for one in found.relations] == [one.relation.name for one in MANY]
+    assert {one.memory_bytes for one in found.relations} == {MEMORY // 4}
+    assert found.worker_bytes == 10**9
+    assert found.others([*MANY, relation("other", "a")])[0].relation.name == "other"
+
+
+def test_workers_elsewhere_have_memory_of_their_own(machine: None) -> None:
+    found = apart(MANY, hours, held, ClusterSettings(kind="address", address="tcp://a:1"), 0)
+    assert {one.memory_bytes for one in found.relations} == {MEMORY}
+
+
+@pytest.mark.parametrize(
+    ("relations", "seconds", "cluster", "gpus"),
+    [
+        (MANY, 1e3, ClusterSettings(), 0),
+        (MANY[:3], 1e18, ClusterSettings(), 0),
+        (MANY, 1e18, ClusterSettings(kind="serial"), 0),
+        (MANY, 1e18, ClusterSettings(workers=3), 0),
+        (MANY, 1e18, ClusterSettings(), 1),
+        ([], 1e18, ClusterSettings(), 0),
+    ],
+    ids=["quick", "one source", "serial", "few workers", "one GPU", "nothing"],
+)
+def test_everything_else_is_done_here(
+    relations: list[FitInputs], seconds: float, cluster: ClusterSettings, gpus: int, machine: None
+) -> None:
+    found = apart(relations, lambda *_: Cost(products=seconds), held, cluster, gpus)
+    assert found == Apart()
+    assert found.others(relations) == relations
+
+
+def test_no_more_workers_than_memory_holds(machine: None) -> None:
+    large = [replace(one, choices={"domain": Choice("direct", "", MEMORY)}) for one in MANY]
+    assert apart(large, hours, held, ClusterSettings(), 0) == Apart()

@@ -1,0 +1,160 @@
+"""Relations that workers fit and evaluate: the same maps and scores as in this process."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from lincorr.testing import CITIES, COUNTRIES
+from pipeline.cli.main import main
+from pipeline.fit import sharing
+from pipeline.run import Run
+from tests.commands import flags_of
+from tests.lincorr.store.small_store import flip_a_bit
+from tests.pipeline.run.runner import FITS, RELATIONS, TEMPLATES, Runner, runner
+from tests.plots import blank_plots
+from tests.processes import worker_processes
+from tests.stores import arrays
+
+MORE = {
+    "back": {
+        "source": {"template": "country", "answers": list(COUNTRIES)},
+        "target": {"template": "city", "answers": list(CITIES)},
+        "truth": [list(pair) for pair in zip(COUNTRIES, CITIES, strict=True)],
+    },
+    "third": {
+        "source": {"template": "late", "answers": list(CITIES[:5])},
+        "target": {"template": "country", "answers": list(COUNTRIES)},
+    },
+}
+NAMES = [*RELATIONS, *MORE]
+
+
+def with_relations(run: Runner) -> Runner:
+    """Four relations from three source prompts."""
+    path = run.folder / "toy.yaml"
+    path.write_text(yaml.safe_dump({"templates": TEMPLATES, "relations": RELATIONS | MORE}))
+    run.flags["relations"] = ",".join(NAMES)
+    return run
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Runner:
+    """A whole run in one process, only to be read."""
+    run = with_relations(runner(tmp_path_factory.mktemp("alone"), toy_model))
+    with blank_plots():
+        run.document = run("run")
+    return run
+
+
+@pytest.fixture
+def shared(run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """What that run extracted, and two workers, for which nothing is too little."""
+    with_relations(run)
+    shutil.copytree(alone.folder / "run.zarr", run.folder / "run.zarr")
+    for part in ("maps", "scores"):
+        shutil.rmtree(run.folder / "run.zarr" / part)
+    run.flags |= {"cluster-kind": "local", "cluster-workers": 2}
+    monkeypatch.setattr(sharing, "WORTH_WORKERS_SECONDS", 0.0)
+    monkeypatch.setitem(sharing._FEWEST, "local", 2)
+    return run
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What workers were started for."""
+    found, start = [], Run.executor_for
+
+    def counted(run: Run, apart: sharing.Apart, doing: str) -> Any:
+        found.append(f"{doing} {len(apart.relations)}")
+        return start(run, apart, doing)
+
+    monkeypatch.setattr(Run, "executor_for", counted)
+    return found
+
+
+def maps(run: Runner) -> dict[str, np.ndarray]:
+    return arrays(str(run.flags["store"]), "maps")
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            yield from leaves(part, f"{path}/{key}")
+    else:
+        yield path, value
+
+
+def assert_same_scores(found: dict[str, Any], right: dict[str, Any]) -> None:
+    """All of the relations' scores, but for the last digits: threads add in another order."""
+    (paths, values), (names, expected) = (
+        zip(*leaves(document["relations"]), strict=True) for document in (found, right)
+    )
+    assert paths == names
+    for path, value, wanted in zip(paths, values, expected, strict=True):
+        assert value == (
+            pytest.approx(wanted, rel=1e-5, abs=1e-8) if isinstance(wanted, float) else wanted
+        ), path
+
+
+def test_maps_and_scores_are_those_of_one_process(shared: Runner, alone: Runner, started: list[str]) -> None:
+    fitted = shared("fit")
+    assert started == ["Fitting 4"]
+    assert sorted(fitted["fitted"]) == sorted(f"{name}/{fit}" for name in NAMES for fit in FITS)
+    found, right = maps(shared), maps(alone)
+    assert found.keys() == right.keys()
+    for name, values in right.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6, atol=1e-9, err_msg=name)
+    document = shared("evaluate")
+    assert started == ["Fitting 4", "Evaluating 4"]
+    assert_same_scores(document, alone.document)
+    again = shared("evaluate")  # all scores are there: no worker is started
+    assert started == ["Fitting 4", "Evaluating 4"]
+    assert again["relations"] == document["relations"]
+
+
+def test_a_worker_that_is_killed_has_its_relations_done_elsewhere(shared: Runner, alone: Runner) -> None:
+    killed: list[int] = []
+    beginning = shared.folder / "run.zarr" / "maps"
+
+    def kill_at_the_first_map() -> None:
+        deadline = time.monotonic() + 60
+        while not beginning.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for worker in worker_processes():  # all: one of them is at it
+            worker.kill()
+            killed.append(worker.pid)
+
+    thread = threading.Thread(target=kill_at_the_first_map)
+    thread.start()
+    shared("fit")
+    thread.join()
+    assert killed
+    assert maps(shared).keys() == maps(alone).keys()
+    assert_same_scores(shared("evaluate"), alone.document)
+
+
+def test_damage_that_a_worker_finds_is_one_line(shared: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    flip_a_bit(shared.folder / "run.zarr" / "hidden" / "late" / "c" / "0" / "0")
+    assert main(["fit", *flags_of(shared.flags)]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert "late" in lines[-1]
+    assert "damaged" in lines[-1]
+    assert "Traceback" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("changes", [{"cluster-kind": "serial"}, {"relations": "toy,second"}])
+def test_one_worker_or_one_source_is_done_here(
+    changes: dict[str, str], shared: Runner, started: list[str]
+) -> None:
+    shared.flags |= changes
+    shared.flags.pop("cluster-workers")
+    shared("fit")
+    assert started == []
