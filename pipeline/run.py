@@ -148,7 +148,7 @@ class Run:
         ):
             relations = list(self.fit_inputs(store, self.inputs.relations))
             missing = [one for one in relations if lacks_maps_in_memory(store, one)]
-            for_workers = apart(missing, fit_cost, fit_host_bytes, self.config.cluster, self.fit_gpus)
+            for_workers = apart(missing, fit_cost, fit_host_bytes, self.config.cluster)
             with self.narrator.lines("Fitting", len(relations), "relations") as count:
                 if for_workers.relations:
                     with self.executor_for(for_workers, "Fitting") as workers:
@@ -178,9 +178,7 @@ class Run:
             missing = [
                 one for one in relations if not is_evaluated(store, one, others[one.relation.name], n_sources)
             ]
-            for_workers = apart(
-                missing, evaluation_cost, evaluation_host_bytes, self.config.cluster, self.fit_gpus
-            )
+            for_workers = apart(missing, evaluation_cost, evaluation_host_bytes, self.config.cluster)
             with self.narrator.lines("Evaluating", len(relations), "relations") as count:
                 if for_workers.relations:
                     with self.executor_for(for_workers, "Evaluating") as workers:

@@ -12,10 +12,8 @@ from pipeline.plan.costs import WORTH_WORKERS_SECONDS, Cost, FitSizes
 from pipeline.plan.estimate import host_seconds
 from pipeline.plan.plan import measured_flops
 
-_FEWEST = {
-    "local": 4,
-    "gpus": 2,
-}  # workers: two that share two cores are no faster than one process (MEASURED)
+# A process has all cores of its machine, and uses them: two threads are 1.8 times as fast as one (MEASURED).
+_ONE_PROCESS = ("serial", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +39,26 @@ def apart(
     cost: Callable[[FitSizes, Choice], Cost],
     held: Callable[[FitSizes, Choice], int],
     cluster: ClusterSettings,
-    gpus: int,
 ) -> Apart:
     """Return the relations for workers, all or none: of several sources, if they take long in this process.
 
+    Workers are on other machines, or have GPUs; those of kind local would share the cores of this process.
+
     Args:
         cost, held: of one basis of a relation: what it takes, and its bytes of memory.
-        gpus: of this machine, which the tasks will use.
     """
-    if cluster.kind == "serial" or len(by_source(relations)) < 2:
+    if cluster.kind in _ONE_PROCESS or len(by_source(relations)) < 2:
         return Apart()
     seconds = host_seconds(sum((cost(*fit) for fit in _fits(relations)), Cost()), measured_flops() / 2)
     if seconds < WORTH_WORKERS_SECONDS:
         return Apart()
     worker_bytes = max(held(*fit) for fit in _fits(relations))
-    if cluster.kind not in _FEWEST:  # they have memory of their own
+    if cluster.kind != "gpus":  # on machines of their own
         return Apart(tuple(relations), worker_bytes)
-    from pipeline.runtime.clusters.shape import shape  # Dask
+    from pipeline.runtime.clusters.gpus import count_gpus  # Dask
 
-    workers, _ = shape(cluster, worker_bytes, gpus)
-    if workers < _FEWEST[cluster.kind]:
+    workers = count_gpus(cluster)
+    if workers < 2:
         return Apart()
     shares = (replace(one, memory_bytes=one.memory_bytes // workers) for one in relations)
     return Apart(tuple(shares), worker_bytes)

@@ -34,8 +34,8 @@ STORAGE_RATE = 20e9  # of that location, for all hosts together: ASSUMED
 # Start and messages.
 START_SECONDS = 8.0  # libraries, subjects, plan; workers that share all this: MEASURED on 2 cores
 SPAWN_SECONDS = 7.0  # libraries of workers that do not (other systems, GPUs, clusters): MEASURED on 2 cores
-# Of fits or evaluations in memory, in one process: more are shared out among workers, which take up to ten
-# seconds to start, and on few cores are hardly faster than a process that has all of them.
+# Of fits or evaluations in memory, in one process: longer ones are shared out among a cluster's workers, that
+# take up to ten seconds to start, or longer in a queue.
 WORTH_WORKERS_SECONDS = 60.0
 CHECK_TOKENS = 1_200  # of the passes that check which shortcuts a model allows: MEASURED, with two templates
 TRIAL_SECONDS = 8.0  # in which batch sizes are tried out: the limit in lincorr.model.tuning

@@ -1,7 +1,5 @@
 """Which relations workers fit and evaluate, and how they are cut into tasks."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +13,7 @@ from pipeline.fit.inputs import FitInputs
 from pipeline.fit.sharing import Apart, apart
 from pipeline.plan.costs import Cost, FitSizes
 from pipeline.prepare.relations import RelationInputs
-from pipeline.runtime.clusters import worker_settings
+from pipeline.runtime.clusters import gpus
 from tests.pipeline.fit.relations import columns
 
 ROWS = np.arange(4)
@@ -43,11 +41,13 @@ def held(_: FitSizes, choice: Choice) -> int:
     return choice.worker_bytes
 
 
+GPUS = ClusterSettings(kind="gpus")
+
+
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four cores, and memory for all their workers."""
-    monkeypatch.setattr(worker_settings, "cores", lambda: 4)
-    monkeypatch.setattr(worker_settings, "available_bytes", lambda: 2 * MEMORY)
+    """Four GPUs."""
+    monkeypatch.setattr(gpus, "count_gpus", lambda settings: settings.workers or 4)
 
 
 @given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=40), st.integers(1, 9))
@@ -65,7 +65,7 @@ def test_tasks_have_one_source_each_and_no_more_than_a_share(sources: list[str],
 
 
 def test_workers_take_what_takes_long_and_share_the_memory(machine: None) -> None:
-    found = apart(MANY, hours, held, ClusterSettings(), 0)
+    found = apart(MANY, hours, held, GPUS)
     assert [one.relation.name for one in found.relations] == [one.relation.name for one in MANY]
     assert {one.memory_bytes for one in found.relations} == {MEMORY // 4}
     assert found.worker_bytes == 10**9
@@ -73,30 +73,25 @@ def test_workers_take_what_takes_long_and_share_the_memory(machine: None) -> Non
 
 
 def test_workers_elsewhere_have_memory_of_their_own(machine: None) -> None:
-    found = apart(MANY, hours, held, ClusterSettings(kind="address", address="tcp://a:1"), 0)
+    found = apart(MANY, hours, held, ClusterSettings(kind="address", address="tcp://a:1"))
     assert {one.memory_bytes for one in found.relations} == {MEMORY}
 
 
 @pytest.mark.parametrize(
-    ("relations", "seconds", "cluster", "gpus"),
+    ("relations", "operations", "cluster"),
     [
-        (MANY, 1e3, ClusterSettings(), 0),
-        (MANY[:3], 1e18, ClusterSettings(), 0),
-        (MANY, 1e18, ClusterSettings(kind="serial"), 0),
-        (MANY, 1e18, ClusterSettings(workers=3), 0),
-        (MANY, 1e18, ClusterSettings(), 1),
-        ([], 1e18, ClusterSettings(), 0),
+        (MANY, 1e3, GPUS),
+        (MANY[:3], 1e18, GPUS),
+        (MANY, 1e18, ClusterSettings(kind="serial")),
+        (MANY, 1e18, ClusterSettings(workers=2)),
+        (MANY, 1e18, ClusterSettings(kind="gpus", workers=1)),
+        ([], 1e18, GPUS),
     ],
-    ids=["quick", "one source", "serial", "few workers", "one GPU", "nothing"],
+    ids=["quick", "one source", "serial", "local", "one GPU", "nothing"],
 )
 def test_everything_else_is_done_here(
-    relations: list[FitInputs], seconds: float, cluster: ClusterSettings, gpus: int, machine: None
+    relations: list[FitInputs], operations: float, cluster: ClusterSettings, machine: None
 ) -> None:
-    found = apart(relations, lambda *_: Cost(products=seconds), held, cluster, gpus)
+    found = apart(relations, lambda *_: Cost(products=operations), held, cluster)
     assert found == Apart()
     assert found.others(relations) == relations
-
-
-def test_no_more_workers_than_memory_holds(machine: None) -> None:
-    large = [replace(one, choices={"domain": Choice("direct", "", MEMORY)}) for one in MANY]
-    assert apart(large, hours, held, ClusterSettings(), 0) == Apart()

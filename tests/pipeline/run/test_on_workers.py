@@ -62,7 +62,7 @@ def shared(run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch) -> Runne
         shutil.rmtree(run.folder / "run.zarr" / part)
     run.flags |= {"cluster-kind": "local", "cluster-workers": 2}
     monkeypatch.setattr(sharing, "WORTH_WORKERS_SECONDS", 0.0)
-    monkeypatch.setitem(sharing._FEWEST, "local", 2)
+    monkeypatch.setattr(sharing, "_ONE_PROCESS", ("serial",))
     return run
 
 
