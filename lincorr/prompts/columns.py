@@ -112,9 +112,8 @@ class Columns:
         """Count the names by what their first word is in this vocabulary, also those that share a token."""
         whole, subword = sum(self.whole), sum(why.startswith(SUBWORD) for why in self.dropped.values())
         # a column's text is the first word where that is one token, else only its beginning
-        subword += sum(
-            not _is_first_word(text, name) for text, name in zip(self.texts, self.names, strict=True)
-        )
+        texts = zip(self.texts, self.names, strict=True)
+        subword += sum(not _is_word(text, _first_word(name)) for text, name in texts)
         return Coverage(whole, len(self) + len(self.dropped) - whole - subword, subword)
 
 
@@ -183,13 +182,13 @@ def find_columns(
     chosen: dict[int, _Column] = {}
     dropped: dict[str, str] = {}
     for name, tokens in encoded.items():
-        text = tokenizer.decode(list(tokens[:1]))
-        is_word = _is_first_word(text, name) or _is_normalized(tokenizer, text, name)
+        text, word = tokenizer.decode(list(tokens[:1])), _first_word(name)
+        is_word = _is_word(text, word) or _is_word(text, normalized(tokenizer, word).strip())
         alone = multi_token and beginning_with[tokens[:1]] == 1
         if not is_word and not (alone and text.strip()):
             dropped[name] = SUBWORD + (_AND_SHARES if multi_token and not alone else "")
             continue
-        first = name.split()[0] if is_word else text.strip()
+        first = word if is_word else text.strip()
         found = _Column(name, gap + first, tokens, counted=alone or len(tokens) == 1)
         known = chosen.setdefault(tokens[0], found)
         if known is found:
@@ -221,14 +220,10 @@ def _encoded(tokenizer: Tokenizer, names: Sequence[str], gap: str) -> dict[str, 
     return {name: tuple(ids[len(anchor) :]) for name, ids in zip(names, encoded, strict=True)}
 
 
-def _is_first_word(text: str, name: str) -> bool:
-    """Whether a token's text is a name's whole first word."""
-    words = name.split()
-    return bool(words) and same_form(text.strip()) == same_form(words[0])
+def _is_word(text: str, word: str) -> bool:
+    """Whether a token's text is the whole of a word."""
+    return bool(word) and same_form(text.strip()) == same_form(word)
 
 
-def _is_normalized(tokenizer: Tokenizer, text: str, name: str) -> bool:
-    """Whether a token's text is what the tokenizer makes of a name's whole first word: "tokyo" of "Tokyo"."""
-    words = name.split()
-    made = normalized(tokenizer, words[0]).strip() if words else ""
-    return bool(made) and same_form(text.strip()) == same_form(made)
+def _first_word(name: str) -> str:
+    return next(iter(name.split()), "")
