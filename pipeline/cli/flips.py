@@ -13,12 +13,12 @@ from pipeline.cli.output import JsonFlag, brief_share, figure, given, plain_tabl
 from pipeline.cli.settings import job
 
 _HEADINGS = {
-    "map": "W",
-    "map-hidden": "W, hidden",
-    "other": "other",
-    "random": "random",
-    "direct": "head's row",
-    "subject": "subject",
+    "map": ("W", "along W, at the last token, as long as the stream"),
+    "map-hidden": ("W, hidden", "less what the read-out sees"),
+    "other": ("other", "along W for a third answer, a control"),
+    "random": ("random", "a control"),
+    "direct": ("head's row", "no map at all"),
+    "subject": ("subject", "another subject's state in its place"),
 }
 
 
@@ -60,17 +60,14 @@ def _print_relation(found: FlipScores) -> None:
         return
     show_table(_table("the source's state, read out", "norm", found.readout))
     table = _table("the target's prompt, in the model", "layer", found.layers)
-    table.caption = (
-        "W: along W, at the last token, as long as the stream. hidden: less what the read-out sees. other "
-        "(along W for a third answer), random: controls. head's row: no map at all. subject: another "
-        "subject's state in its place"
-    )
+    shown = {**found.readout[0].wanted, **found.layers[0].wanted}
+    table.caption = ". ".join(": ".join(words) for kind, words in _HEADINGS.items() if kind in shown)
     show_table(table)
 
 
 def _table(title: str, unit: str, rows: Sequence[Flips]) -> Table:
     kinds = list(rows[0].wanted)
-    table = plain_table(f"flips: {title}", (), [unit, *(_HEADINGS[kind] for kind in kinds)])
+    table = plain_table(f"flips: {title}", (), [unit, *(_HEADINGS[kind][0] for kind in kinds)])
     for row in rows:
         cells = (f"{brief_share(row.wanted[kind])} ({brief_share(row.changed[kind])})" for kind in kinds)
         table.add_row(f"{row.at:g}", *cells)
