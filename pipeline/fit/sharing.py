@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from lincorr.errors import BadInput
 from lincorr.solvers.choose import Choice
 from lincorr.store.store import LogitStore
 from pipeline.config import ClusterSettings
 from pipeline.fit.by_source import by_source
 from pipeline.fit.inputs import FitInputs, input_digest
-from pipeline.plan.costs import WORTH_WORKERS_SECONDS, Cost, FitSizes
+from pipeline.plan.costs import FIT_LIBRARY_BYTES, WORTH_WORKERS_SECONDS, Cost, FitSizes
 from pipeline.plan.estimate import host_seconds
 from pipeline.plan.plan import measured_flops
+from pipeline.runtime.machine import available_bytes
 
 # A process has all cores of its machine, and uses them: two threads are 1.8 times as fast as one (MEASURED).
 _ONE_PROCESS = ("serial", "local")
@@ -55,13 +57,21 @@ def apart(
     worker_bytes = max(held(*fit) for fit in _fits(relations))
     if cluster.kind != "gpus":  # on machines of their own
         return Apart(tuple(relations), worker_bytes)
-    from pipeline.runtime.clusters.gpus import count_gpus  # Dask
-
-    workers = count_gpus(cluster)
-    if workers < 2:
+    workers = _workers_here(cluster)
+    if workers < 2 or workers * (FIT_LIBRARY_BYTES + worker_bytes) > available_bytes():
         return Apart()
     shares = (replace(one, memory_bytes=one.memory_bytes // workers) for one in relations)
     return Apart(tuple(shares), worker_bytes)
+
+
+def _workers_here(cluster: ClusterSettings) -> int:
+    """Return how many workers this machine's GPUs have, or 0: without a GPU this process does it all."""
+    from pipeline.runtime.clusters.gpus import count_gpus  # Dask
+
+    try:
+        return count_gpus(cluster)
+    except BadInput:
+        return 0
 
 
 def lacks_maps_in_memory(store: LogitStore, inputs: FitInputs) -> bool:

@@ -1,13 +1,17 @@
 """Which relations workers fit and evaluate, and how they are cut into tasks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lincorr.errors import BadInput
 from lincorr.relations.relation import Relation, Side, Template
 from lincorr.solvers.choose import Choice
 from pipeline.config import ClusterSettings
+from pipeline.fit import sharing
 from pipeline.fit.by_source import by_source, dealt_out
 from pipeline.fit.inputs import FitInputs
 from pipeline.fit.sharing import Apart, apart
@@ -46,8 +50,9 @@ GPUS = ClusterSettings(kind="gpus")
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four GPUs."""
+    """Four GPUs, and memory for some workers."""
     monkeypatch.setattr(gpus, "count_gpus", lambda settings: settings.workers or 4)
+    monkeypatch.setattr(sharing, "available_bytes", lambda: 2 * MEMORY)
 
 
 @given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=40), st.integers(1, 9))
@@ -95,3 +100,16 @@ def test_everything_else_is_done_here(
     found = apart(relations, lambda *_: Cost(products=operations), held, cluster)
     assert found == Apart()
     assert found.others(relations) == relations
+
+
+def test_no_more_workers_than_memory_holds(machine: None) -> None:
+    large = [replace(one, choices={"domain": Choice("direct", "", MEMORY)}) for one in MANY]
+    assert apart(large, hours, held, GPUS) == Apart()
+
+
+def test_a_machine_without_gpus_fits_what_a_run_on_gpus_extracted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: ClusterSettings) -> int:
+        raise BadInput("cluster.kind: no NVIDIA GPU is visible")
+
+    monkeypatch.setattr(gpus, "count_gpus", none)
+    assert apart(MANY, hours, held, GPUS) == Apart()
