@@ -45,10 +45,14 @@ def apart(
     """Return the relations for workers, all or none: of several sources, if they take long in this process.
 
     Workers are on other machines, or have GPUs; those of kind local would share the cores of this process.
+    Workers of this machine have shares of its memory, and nothing that is fitted out of core: which of its
+    controls are scored depends on the memory.
 
     Args:
         cost, held: of one basis of a relation: what it takes, and its bytes of memory.
     """
+    if cluster.kind == "gpus":
+        relations = [one for one in relations if _in_memory(one)]
     if cluster.kind in _ONE_PROCESS or len(by_source(relations)) < 2:
         return Apart()
     seconds = host_seconds(sum((cost(*fit) for fit in _fits(relations)), Cost()), measured_flops() / 2)
@@ -76,13 +80,15 @@ def _workers_here(cluster: ClusterSettings) -> int:
 
 def lacks_maps_in_memory(store: LogitStore, inputs: FitInputs) -> bool:
     """Whether a relation's fits are done in memory, and the store lacks one; arrays are not looked at."""
-    if any(choice.out_of_core for choice in inputs.choices.values()):
-        return False
-    return any(
+    return _in_memory(inputs) and any(
         store.maps.inputs(inputs.relation.name, fit) != input_digest(store, inputs, basis)
         for basis in inputs.choices
         for fit in inputs.fit_names(basis)
     )
+
+
+def _in_memory(inputs: FitInputs) -> bool:
+    return not any(choice.out_of_core for choice in inputs.choices.values())
 
 
 def _fits(relations: Iterable[FitInputs]) -> Iterator[tuple[FitSizes, Choice]]:

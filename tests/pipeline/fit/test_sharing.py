@@ -113,3 +113,12 @@ def test_a_machine_without_gpus_fits_what_a_run_on_gpus_extracted(monkeypatch: p
 
     monkeypatch.setattr(gpus, "count_gpus", none)
     assert apart(MANY, hours, held, GPUS) == Apart()
+
+
+def test_what_is_out_of_core_has_no_less_memory(machine: None) -> None:
+    """Its shuffled and other targets are controls only where their rows fit into memory."""
+    wide = [replace(relation(f"wide {one}", one), choices={"domain": Choice("lowrank", "")}) for one in "ab"]
+    assert apart([*wide, *MANY], hours, held, GPUS).others([*wide, *MANY]) == wide
+    assert apart([*wide, *MANY[:3]], hours, held, GPUS) == Apart()
+    elsewhere = apart(wide, hours, held, ClusterSettings(kind="address", address="tcp://a:1"))
+    assert elsewhere.relations == tuple(wide)
