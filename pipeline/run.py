@@ -16,8 +16,8 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.basis import Others
 from pipeline.evaluate.document import results_of
-from pipeline.evaluate.on_workers import evaluate_on_workers
-from pipeline.evaluate.scores import evaluate_relation, is_evaluated, require_maps
+from pipeline.evaluate.on_workers import evaluate_on_workers, evaluations_apart
+from pipeline.evaluate.scores import evaluate_relation, require_maps
 from pipeline.evaluate.wordings import relations_read, wordings_of
 from pipeline.extract.asked import ask_all, missing_asked
 from pipeline.extract.stage import (
@@ -31,12 +31,11 @@ from pipeline.extract.stage import (
     require_identity,
 )
 from pipeline.fit.inputs import FitInputs, Split, fit_inputs
-from pipeline.fit.on_workers import fit_on_workers
+from pipeline.fit.on_workers import fit_on_workers, fits_apart
 from pipeline.fit.relation import fit_relation
-from pipeline.fit.sharing import Apart, apart, lacks_maps_in_memory
+from pipeline.fit.sharing import Apart
 from pipeline.fit.sources import SourceCache, device_for
-from pipeline.plan.costs import evaluation_cost, fit_cost
-from pipeline.plan.memory import evaluation_host_bytes, fit_host_bytes, fit_memory
+from pipeline.plan.memory import fit_memory
 from pipeline.plan.plan import Plan, asked_to_do, make_plan
 from pipeline.prepare.prepare import Inputs, prepare
 from pipeline.prepare.relations import RelationInputs
@@ -147,13 +146,12 @@ class Run:
             self.executor_on_demand(self.fit_bytes, self.fit_gpus, keep_memory=False) as executor,
         ):
             relations = list(self.fit_inputs(store, self.inputs.relations))
-            missing = [one for one in relations if lacks_maps_in_memory(store, one)]
-            for_workers = apart(missing, fit_cost, fit_host_bytes, self.config.cluster)
+            apart = fits_apart(store, relations, self.config.cluster)
             with self.narrator.lines("Fitting", len(relations), "relations") as count:
-                if for_workers.relations:
-                    with self.executor_for(for_workers, "Fitting") as workers:
-                        done += fit_on_workers(workers, store, for_workers.relations, count)
-                here = for_workers.others(relations)
+                if apart.relations:
+                    with self.executor_for(apart, "Fitting") as workers:
+                        done += fit_on_workers(workers, store, apart.relations, count)
+                here = apart.others(relations)
                 shared = self.source_cache(store, here)
                 for inputs in here:
                     self.narrator.tell(f"Fitting {inputs.relation.name}")
@@ -175,15 +173,12 @@ class Run:
             wordings = wordings_of(store, self.inputs.relations)
             relations = list(self.fit_inputs(store, self._read(wordings)))
             others = {one.relation.name: Others.of(store, one, self.inputs.relations) for one in relations}
-            missing = [
-                one for one in relations if not is_evaluated(store, one, others[one.relation.name], n_sources)
-            ]
-            for_workers = apart(missing, evaluation_cost, evaluation_host_bytes, self.config.cluster)
+            apart = evaluations_apart(store, relations, others, n_sources, self.config.cluster)
             with self.narrator.lines("Evaluating", len(relations), "relations") as count:
-                if for_workers.relations:
-                    with self.executor_for(for_workers, "Evaluating") as workers:
-                        evaluate_on_workers(workers, store, for_workers.relations, others, n_sources, count)
-                here = for_workers.others(relations)
+                if apart.relations:
+                    with self.executor_for(apart, "Evaluating") as workers:
+                        evaluate_on_workers(workers, store, apart.relations, others, n_sources, count)
+                here = apart.others(relations)
                 shared = self.source_cache(store, here)
                 for inputs in here:
                     self.narrator.tell(f"Evaluating {inputs.relation.name}")
@@ -274,7 +269,8 @@ class Run:
     def executor_for(self, apart: Apart, doing: str) -> Iterator[Executor]:
         """Start workers for relations, and stop them in the end; say what they are doing."""
         with self.executor(apart.worker_bytes, self.fit_gpus, keep_memory=False) as workers:
-            self.narrator.tell(f"{doing} {len(apart.relations)} relations on {workers.workers} workers")
+            among = f"{workers.workers} worker{'s' if workers.workers > 1 else ''}"
+            self.narrator.tell(f"{doing} {len(apart.relations)} relations on {among}")
             yield workers
 
     @contextmanager

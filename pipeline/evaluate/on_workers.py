@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lincorr.store.store import LogitStore
+from pipeline.config import ClusterSettings
 from pipeline.evaluate.basis import Others
-from pipeline.evaluate.scores import evaluate_relation
+from pipeline.evaluate.scores import evaluate_relation, is_evaluated
 from pipeline.fit.by_source import dealt_out
 from pipeline.fit.inputs import FitInputs
+from pipeline.fit.sharing import Apart, apart, takes_relations
 from pipeline.fit.sources import SourceCache, device_for
+from pipeline.plan.costs import evaluation_cost
+from pipeline.plan.memory import evaluation_host_bytes
 from pipeline.runtime.executor import Executor, Stage
 
 
@@ -28,6 +32,23 @@ class EvaluationTask:
     relations: tuple[FitInputs, ...]
     others: tuple[Others, ...]
     n_sources: int
+
+
+def evaluations_apart(
+    store: LogitStore,
+    relations: Sequence[FitInputs],
+    others: Mapping[str, Others],
+    n_sources: int,
+    cluster: ClusterSettings,
+) -> Apart:
+    """Return the relations that workers evaluate: of those whose scores the store lacks (see `apart`)."""
+    if not takes_relations(cluster):
+        return Apart()
+    with store.shards.kept(0):  # records, which all relations read
+        missing = [
+            one for one in relations if not is_evaluated(store, one, others[one.relation.name], n_sources)
+        ]
+    return apart(missing, evaluation_cost, evaluation_host_bytes, cluster)
 
 
 def evaluate_on_workers(

@@ -159,3 +159,11 @@ def input_digest(store: LogitStore, inputs: FitInputs, basis: Basis) -> str:
     for array in (inputs.source_ids(basis), inputs.relation.target.ids, inputs.fit_rows):
         whole.update(array.astype(np.int64).tobytes())
     return whole.hexdigest()
+
+
+def has_maps(store: LogitStore, inputs: FitInputs, fits: Sequence[str]) -> bool:
+    """Whether the store has these fits of a relation, made from these inputs; arrays are not looked at."""
+    return all(
+        store.maps.inputs(inputs.relation.name, fit) == input_digest(store, inputs, basis_of(fit))
+        for fit in fits
+    )

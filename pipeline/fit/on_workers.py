@@ -4,10 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lincorr.store.store import LogitStore
+from pipeline.config import ClusterSettings
 from pipeline.fit.by_source import dealt_out
-from pipeline.fit.inputs import FitInputs
+from pipeline.fit.inputs import FitInputs, has_maps
 from pipeline.fit.relation import fit_relation
+from pipeline.fit.sharing import Apart, apart, in_memory, takes_relations
 from pipeline.fit.sources import SourceCache, device_for
+from pipeline.plan.costs import fit_cost
+from pipeline.plan.memory import fit_host_bytes
 from pipeline.runtime.executor import Executor, Serial, Stage
 
 
@@ -23,6 +27,15 @@ class FitTask:
     key: str
     store: str
     relations: tuple[FitInputs, ...]
+
+
+def fits_apart(store: LogitStore, relations: Sequence[FitInputs], cluster: ClusterSettings) -> Apart:
+    """Return the relations that workers fit: of those in memory whose maps the store lacks (see `apart`)."""
+    if not takes_relations(cluster):
+        return Apart()
+    with store.shards.kept(0):  # records, which all relations read
+        missing = [one for one in relations if in_memory(one) and not has_maps(store, one, one.all_fits)]
+    return apart(missing, fit_cost, fit_host_bytes, cluster)
 
 
 def fit_on_workers(

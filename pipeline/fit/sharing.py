@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 
 from lincorr.errors import BadInput
 from lincorr.solvers.choose import Choice
-from lincorr.store.store import LogitStore
 from pipeline.config import ClusterSettings
 from pipeline.fit.by_source import by_source
-from pipeline.fit.inputs import FitInputs, input_digest
+from pipeline.fit.inputs import FitInputs
 from pipeline.plan.costs import FIT_LIBRARY_BYTES, WORTH_WORKERS_SECONDS, Cost, FitSizes
 from pipeline.plan.estimate import host_seconds
 from pipeline.plan.plan import measured_flops
@@ -36,6 +35,11 @@ class Apart:
         return [inputs for inputs in relations if inputs.relation.name not in names]
 
 
+def takes_relations(cluster: ClusterSettings) -> bool:
+    """Whether a cluster has workers that could take whole relations."""
+    return cluster.kind not in _ONE_PROCESS
+
+
 def apart(
     relations: Sequence[FitInputs],
     cost: Callable[[FitSizes, Choice], Cost],
@@ -52,8 +56,8 @@ def apart(
         cost, held: of one basis of a relation: what it takes, and its bytes of memory.
     """
     if cluster.kind == "gpus":
-        relations = [one for one in relations if _in_memory(one)]
-    if cluster.kind in _ONE_PROCESS or len(by_source(relations)) < 2:
+        relations = [one for one in relations if in_memory(one)]
+    if not takes_relations(cluster) or len(by_source(relations)) < 2:
         return Apart()
     seconds = host_seconds(sum((cost(*fit) for fit in _fits(relations)), Cost()), measured_flops() / 2)
     if seconds < WORTH_WORKERS_SECONDS:
@@ -78,16 +82,8 @@ def _workers_here(cluster: ClusterSettings) -> int:
         return 0
 
 
-def lacks_maps_in_memory(store: LogitStore, inputs: FitInputs) -> bool:
-    """Whether a relation's fits are done in memory, and the store lacks one; arrays are not looked at."""
-    return _in_memory(inputs) and any(
-        store.maps.inputs(inputs.relation.name, fit) != input_digest(store, inputs, basis)
-        for basis in inputs.choices
-        for fit in inputs.fit_names(basis)
-    )
-
-
-def _in_memory(inputs: FitInputs) -> bool:
+def in_memory(inputs: FitInputs) -> bool:
+    """Whether all fits of a relation are done in memory."""
     return not any(choice.out_of_core for choice in inputs.choices.values())
 
 

@@ -16,7 +16,7 @@ from lincorr.scores.study import ANSWERS, FAMILY, WORDINGS, Applied, OperatorGro
 from lincorr.store.cached import cached
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.reading import hits_both_ways
-from pipeline.fit.inputs import FitInputs, basis_of, input_digest
+from pipeline.fit.inputs import FitInputs
 from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import holds_products
 from pipeline.study.exchanged import ExchangedMaps
@@ -70,14 +70,6 @@ def _answers_of(members: Sequence[FitInputs]) -> str:
     asked = dict.fromkeys(one.relation.relation.target.template.attribute for one in members)
     first, *more = asked
     return f"{first} and {len(more)} more" if more else first
-
-
-def has_maps(store: LogitStore, inputs: FitInputs) -> bool:
-    """Whether the maps of a relation that are read are stored, and fitted to these inputs."""
-    return all(
-        store.maps.inputs(inputs.relation.name, fit) == input_digest(store, inputs, basis_of(fit))
-        for fit in inputs.read_fits
-    )
 
 
 def _alike(inputs: Iterable[FitInputs], fit: str, *, targets: bool) -> list[tuple[FitInputs, ...]]:

@@ -14,6 +14,7 @@ from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
 from pipeline.evaluate.experiments import stored_edits, stored_gradients
 from pipeline.evaluate.generalisation import across_relations
+from pipeline.fit.inputs import has_maps
 from pipeline.fit.sources import SourceCache
 from pipeline.plan.memory import fit_memory
 from pipeline.run import Run
@@ -26,7 +27,7 @@ from pipeline.study.families import (
 )
 from pipeline.study.growth import COUNTS, growth_of, steps
 from pipeline.study.matrix import as_relations, family_matrix, prompts_of
-from pipeline.study.operators import groups_of, has_maps, operators_of
+from pipeline.study.operators import groups_of, operators_of
 from pipeline.study.spectrum import NO_STATES, spectrum_of
 
 
@@ -151,7 +152,7 @@ def _operators(run: Run, store: LogitStore, shared: SourceCache) -> list[Operato
     every = run.inputs.relations
     by_name = {one.relation.name: one for one in run.fit_inputs(store, every)}
     inputs = [by_name[relation.name] for relation in every]
-    groups = groups_of([one for one in inputs if has_maps(store, one)])
+    groups = groups_of([one for one in inputs if has_maps(store, one, one.read_fits)])
     found = []
     with run.narrator.progress("Every map on the others' rows", len(groups), "groups") as advance:
         for group in groups:
