@@ -146,7 +146,8 @@ class Run:
             self.executor_on_demand(self.fit_bytes, self.fit_gpus, keep_memory=False) as executor,
         ):
             relations = list(self.fit_inputs(store, self.inputs.relations))
-            apart = fits_apart(store, relations, self.config.cluster)
+            with store.shards.kept(0):  # records, which all relations read
+                apart = fits_apart(store, relations, self.config.cluster)
             with self.narrator.lines("Fitting", len(relations), "relations") as count:
                 if apart.relations:
                     with self.executor_for(apart, "Fitting") as workers:
@@ -168,12 +169,15 @@ class Run:
         store = self.store(write=True)
         n_sources = self.config.report.sources
         with self.timed("evaluate"), self.writing(or_read=True):
-            for fitted in self.fit_inputs(store, self.inputs.relations):
-                require_maps(store, fitted)  # of wordings that are only compared, too
-            wordings = wordings_of(store, self.inputs.relations)
-            relations = list(self.fit_inputs(store, self._read(wordings)))
-            others = {one.relation.name: Others.of(store, one, self.inputs.relations) for one in relations}
-            apart = evaluations_apart(store, relations, others, n_sources, self.config.cluster)
+            with store.shards.kept(0):  # records, which all relations read
+                for fitted in self.fit_inputs(store, self.inputs.relations):
+                    require_maps(store, fitted)  # of wordings that are only compared, too
+                wordings = wordings_of(store, self.inputs.relations)
+                relations = list(self.fit_inputs(store, self._read(wordings)))
+                others = {
+                    one.relation.name: Others.of(store, one, self.inputs.relations) for one in relations
+                }
+                apart = evaluations_apart(store, relations, others, n_sources, self.config.cluster)
             with self.narrator.lines("Evaluating", len(relations), "relations") as count:
                 if apart.relations:
                     with self.executor_for(apart, "Evaluating") as workers:

@@ -155,7 +155,7 @@ def share_intervals(
     return low, high
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=4)
 def _drawn(n: int) -> NDArray[np.float64]:
     """Return the counts of n pairs in every replicate: few pairs, asked about in every fit and direction."""
     counts = row_counts(n).astype(np.float64)

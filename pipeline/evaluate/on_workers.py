@@ -44,10 +44,7 @@ def evaluations_apart(
     """Return the relations that workers evaluate: of those whose scores the store lacks (see `apart`)."""
     if not takes_relations(cluster):
         return Apart()
-    with store.shards.kept(0):  # records, which all relations read
-        missing = [
-            one for one in relations if not is_evaluated(store, one, others[one.relation.name], n_sources)
-        ]
+    missing = [one for one in relations if not is_evaluated(store, one, others[one.relation.name], n_sources)]
     return apart(missing, evaluation_cost, evaluation_host_bytes, cluster)
 
 

@@ -33,8 +33,7 @@ def fits_apart(store: LogitStore, relations: Sequence[FitInputs], cluster: Clust
     """Return the relations that workers fit: of those in memory whose maps the store lacks (see `apart`)."""
     if not takes_relations(cluster):
         return Apart()
-    with store.shards.kept(0):  # records, which all relations read
-        missing = [one for one in relations if in_memory(one) and not has_maps(store, one, one.all_fits)]
+    missing = [one for one in relations if in_memory(one) and not has_maps(store, one, one.all_fits)]
     return apart(missing, fit_cost, fit_host_bytes, cluster)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from lincorr.store.hierarchy import Hierarchy
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
 from pipeline.fit import sharing
@@ -158,3 +159,30 @@ def test_one_worker_or_one_source_is_done_here(
     shared.flags.pop("cluster-workers")
     shared("fit")
     assert started == []
+
+
+@pytest.mark.parametrize("verb", ["fit", "evaluate"])
+def test_what_is_missing_is_found_with_one_look_at_the_records(
+    verb: str, run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look has an object store read a record for each shard."""
+    run = with_relations(run)
+    shutil.copytree(alone.folder / "run.zarr", run.folder / "run.zarr")
+    looked: list[str] = []
+    before: list[list[str]] = []
+    array, choose = Hierarchy.array, sharing.apart
+
+    def counted(hierarchy: Hierarchy, key: str) -> Any:
+        looked.append(key)
+        return array(hierarchy, key)
+
+    def chosen(*arguments: Any) -> sharing.Apart:
+        before.append([key for key in looked if key.startswith("done/")])
+        return choose(*arguments)
+
+    monkeypatch.setattr(Hierarchy, "array", counted)
+    monkeypatch.setattr(sharing, "_ONE_PROCESS", ())
+    for room in ("fit", "evaluate"):
+        monkeypatch.setattr(f"pipeline.{room}.on_workers.apart", chosen)
+    run(verb)
+    assert [sorted(keys) for keys in before] == [[f"done/{name}" for name in sorted(TEMPLATES)]]
