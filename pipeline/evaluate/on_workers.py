@@ -13,7 +13,8 @@ from pipeline.fit.sharing import Apart, apart, takes_relations
 from pipeline.fit.sources import SourceCache, device_for
 from pipeline.plan.costs import evaluation_cost
 from pipeline.plan.memory import evaluation_host_bytes
-from pipeline.runtime.executor import Executor, Stage
+from pipeline.runtime.executor import Executor, Stage, ignore
+from pipeline.runtime.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ def evaluate_on_workers(
     relations: Sequence[FitInputs],
     others: Mapping[str, Others],
     n_sources: int,
-    advance: Callable[[int], None],
+    tally: Tally,
 ) -> None:
     """Evaluate and store the scores of relations, as `evaluate_relation` does.
 
     Args:
         others: of each relation, by its name.
-        advance: called with the number of relations that were finished.
+        tally: of relations.
 
     Raises:
         LincorrError: a task failed; what was done is stored.
@@ -75,13 +76,16 @@ def evaluate_on_workers(
         )
         for some in dealt_out(relations, executor.workers)
     ]
-    executor.run(Stage("evaluate", evaluate_task, tasks, on_device=True), advance)
+    sizes = {task.key: len(task.relations) for task in tasks}
+    stage = Stage("evaluate", evaluate_task, tasks, on_device=True, under_way=tally.under_way)
+    executor.run(stage, lambda key: tally(sizes[key], key))
 
 
-def evaluate_task(task: EvaluationTask) -> int:
-    """Evaluate a task's relations; return how many they are."""
+def evaluate_task(task: EvaluationTask, count: Callable[[int], None] = ignore) -> str:
+    """Evaluate a task's relations; return its key."""
     store = LogitStore.open(task.store, write=True)
     shared = SourceCache(store, device_for(task.relations))
     for inputs, others in zip(task.relations, task.others, strict=True):
         evaluate_relation(store, inputs, others, task.n_sources, shared)
-    return len(task.relations)
+        count(1)
+    return task.key

@@ -12,7 +12,8 @@ from pipeline.fit.sharing import Apart, apart, in_memory, takes_relations
 from pipeline.fit.sources import SourceCache, device_for
 from pipeline.plan.costs import fit_cost
 from pipeline.plan.memory import fit_host_bytes
-from pipeline.runtime.executor import Executor, Serial, Stage
+from pipeline.runtime.executor import Executor, Serial, Stage, ignore
+from pipeline.runtime.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,13 @@ def fit_on_workers(
     executor: Executor,
     store: LogitStore,
     relations: Sequence[FitInputs],
-    advance: Callable[[int], None],
+    tally: Tally,
 ) -> list[str]:
     """Fit and store every missing map of relations; return "relation/fit" of the new ones.
 
     Args:
         relations: whose fits are all done in memory.
-        advance: called with the number of relations that were finished.
+        tally: of relations.
 
     Raises:
         LincorrError: a task failed; what was done is stored.
@@ -55,15 +56,18 @@ def fit_on_workers(
     tasks = [
         FitTask(some[0].relation.name, store.url, some) for some in dealt_out(relations, executor.workers)
     ]
-    found = executor.run(Stage("fit", fit_task, tasks, on_device=True), lambda fitted: advance(len(fitted)))
-    return [name for by_relation in found for names in by_relation for name in names]
+    sizes = {task.key: len(task.relations) for task in tasks}
+    stage = Stage("fit", fit_task, tasks, on_device=True, under_way=tally.under_way)
+    found = executor.run(stage, lambda done: tally(sizes[done[0]], done[0]))
+    return [name for _, names in found for name in names]
 
 
-def fit_task(task: FitTask) -> list[list[str]]:
-    """Fit a task's relations; return "relation/fit" of the new maps of each."""
+def fit_task(task: FitTask, count: Callable[[int], None] = ignore) -> tuple[str, list[str]]:
+    """Fit a task's relations; return its key, and "relation/fit" of the new maps."""
     store = LogitStore.open(task.store, write=True)
     shared = SourceCache(store, device_for(task.relations))
-    return [
-        [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs, Serial, shared)]
-        for inputs in task.relations
-    ]
+    names: list[str] = []
+    for inputs in task.relations:
+        names += [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs, Serial, shared)]
+        count(1)
+    return task.key, names

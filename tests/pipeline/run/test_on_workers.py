@@ -16,6 +16,7 @@ from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
 from pipeline.fit import sharing
 from pipeline.run import Run
+from pipeline.runtime.tally import Tally
 from tests.commands import flags_of
 from tests.lincorr.store.small_store import flip_a_bit
 from tests.pipeline.run.runner import FITS, RELATIONS, TEMPLATES, Runner, runner
@@ -159,6 +160,29 @@ def test_one_worker_or_one_source_is_done_here(
     shared.flags.pop("cluster-workers")
     shared("fit")
     assert started == []
+
+
+@pytest.mark.parametrize(("verb", "part"), [("fit", "maps"), ("evaluate", "scores")])
+def test_progress_counts_every_relation_of_a_task(
+    verb: str, part: str, run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two relations of one source prompt are a task of one worker."""
+    run = with_relations(run)
+    shutil.copytree(alone.folder / "run.zarr", run.folder / "run.zarr")
+    shutil.rmtree(run.folder / "run.zarr" / part)
+    monkeypatch.setattr(sharing, "WORTH_WORKERS_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "_ONE_PROCESS", ())
+    heard: list[dict[str, int]] = []
+    tallies: list[Tally] = []
+
+    def under_way(tally: Tally, steps: dict[str, int]) -> None:
+        heard.append(dict(steps))
+        tallies.append(tally)
+
+    monkeypatch.setattr(Tally, "under_way", under_way)
+    run(verb)
+    assert heard == [{"toy": 1}, {"toy": 2}, {"back": 1}, {"third": 1}]
+    assert {(tally.done, tally.total) for tally in tallies} == {(4, 4)}
 
 
 @pytest.mark.parametrize("verb", ["fit", "evaluate"])
