@@ -33,6 +33,7 @@ from lincorr.store.chunks import MISSING_ID, checksummed, panel
 from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
 from lincorr.store.seal import seal
 from lincorr.store.tiles import StoredTiles
+from lincorr.store.turn import Turn
 
 if TYPE_CHECKING:
     import xarray
@@ -45,13 +46,14 @@ _FORMS = (("weights", "intercept"), (*_FACTORS, "intercept"), tuple(f"hidden_{na
 
 
 class MapStore:
-    """The maps and scores of a store."""
+    """The maps and scores of a store; `turn` says who may write them."""
 
     def __init__(self, hierarchy: Hierarchy, readout: Callable[[], Readout]) -> None:
         self._url = hierarchy.url
         self._hierarchy = hierarchy
         self._group = hierarchy.group
         self._readout = readout
+        self.turn = Turn(hierarchy)
 
     def relations(self) -> list[str]:
         """Relations that have maps here."""
@@ -66,7 +68,11 @@ class MapStore:
 
         Args:
             inputs: digest of all that went into it. It is written last: a map without is no map.
+
+        Raises:
+            LincorrError: another run has begun to write.
         """
+        self.turn.require()
         group = self._group.create_group(f"maps/{relation}/{fit}", overwrite=True)
         weights = fitted.weights
         arrays: dict[str, NDArray[Any]] = {"source_ids": fitted.source_ids, "target_ids": fitted.target_ids}
@@ -285,7 +291,11 @@ class MapStore:
             name: a relation's, or one that no relation can have (with "--").
             scores: dataclass of `lincorr.scores`.
             inputs: digest of all that it depends on.
+
+        Raises:
+            LincorrError: another run has begun to write.
         """
+        self.turn.require()
         group = self._group.create_group(f"scores/{name}", overwrite=True)
         text = json.dumps(to_document(scores))
         group.attrs.update({"scores": text, "seal": seal(text), "inputs": inputs})

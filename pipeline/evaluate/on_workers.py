@@ -24,12 +24,14 @@ class EvaluationTask:
     Attributes:
         key: their first one's name.
         store: URL.
+        turn: in which they are written (`lincorr.store.turn`).
         relations, others: with what serves as controls of each.
         n_sources: well-known sources to read out.
     """
 
     key: str
     store: str
+    turn: str
     relations: tuple[FitInputs, ...]
     others: tuple[Others, ...]
     n_sources: int
@@ -66,10 +68,12 @@ def evaluate_on_workers(
     Raises:
         LincorrError: a task failed; what was done is stored.
     """
+    turn = store.maps.turn.take()
     tasks = [
         EvaluationTask(
             some[0].relation.name,
             store.url,
+            turn,
             some,
             tuple(others[one.relation.name] for one in some),
             n_sources,
@@ -84,6 +88,7 @@ def evaluate_on_workers(
 def evaluate_task(task: EvaluationTask, count: Callable[[int], None] = ignore) -> str:
     """Evaluate a task's relations; return its key."""
     store = LogitStore.open(task.store, write=True)
+    store.maps.turn.join(task.turn)
     shared = SourceCache(store, device_for(task.relations))
     for inputs, others in zip(task.relations, task.others, strict=True):
         evaluate_relation(store, inputs, others, task.n_sources, shared)

@@ -23,10 +23,12 @@ class FitTask:
     Attributes:
         key: their first one's name.
         store: URL.
+        turn: in which they are written (`lincorr.store.turn`).
     """
 
     key: str
     store: str
+    turn: str
     relations: tuple[FitInputs, ...]
 
 
@@ -53,8 +55,10 @@ def fit_on_workers(
     Raises:
         LincorrError: a task failed; what was done is stored.
     """
+    turn = store.maps.turn.take()
     tasks = [
-        FitTask(some[0].relation.name, store.url, some) for some in dealt_out(relations, executor.workers)
+        FitTask(some[0].relation.name, store.url, turn, some)
+        for some in dealt_out(relations, executor.workers)
     ]
     sizes = {task.key: len(task.relations) for task in tasks}
     stage = Stage("fit", fit_task, tasks, on_device=True, under_way=tally.under_way)
@@ -65,6 +69,7 @@ def fit_on_workers(
 def fit_task(task: FitTask, count: Callable[[int], None] = ignore) -> tuple[str, list[str]]:
     """Fit a task's relations; return its key, and "relation/fit" of the new maps."""
     store = LogitStore.open(task.store, write=True)
+    store.maps.turn.join(task.turn)
     shared = SourceCache(store, device_for(task.relations))
     names: list[str] = []
     for inputs in task.relations:

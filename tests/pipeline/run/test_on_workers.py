@@ -1,9 +1,11 @@
 """Relations that workers fit and evaluate: the same maps and scores as in this process."""
 
+import json
 import shutil
 import threading
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from lincorr.errors import LincorrError
 from lincorr.store.hierarchy import Hierarchy
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
@@ -163,6 +166,36 @@ def test_one_worker_or_one_source_is_done_here(
 
 
 @pytest.mark.parametrize(("verb", "part"), [("fit", "maps"), ("evaluate", "scores")])
+@pytest.mark.parametrize("next_runs", ["serial", "local"])
+def test_relations_of_a_run_that_has_ended_are_not_written(
+    next_runs: str, verb: str, part: str, run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster's worker goes on with a task when its run was interrupted; the next may be one process."""
+    run = with_relations(run)
+    shutil.copytree(alone.folder / "run.zarr", run.folder / "run.zarr")
+    shutil.rmtree(run.folder / "run.zarr" / part)
+    monkeypatch.setattr(sharing, "WORTH_WORKERS_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "_ONE_PROCESS", ())
+    module = import_module(f"pipeline.{verb}.on_workers")
+    late: list[Any] = []
+
+    def interrupted(task: Any, _: object = None) -> None:
+        late.append(task)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, f"{verb}_task", interrupted)
+        assert main([verb, *flags_of(run.flags)]) == 130
+    monkeypatch.setattr(sharing, "_ONE_PROCESS", ("serial",) if next_runs == "serial" else ())
+    run(verb)
+    shutil.rmtree(run.folder / "run.zarr" / part / late[0].key)
+    before = sorted((run.folder / "run.zarr" / part).rglob("*"))
+    with pytest.raises(LincorrError, match="this task's run has ended"):
+        getattr(module, f"{verb}_task")(late[0])
+    assert sorted((run.folder / "run.zarr" / part).rglob("*")) == before
+
+
+@pytest.mark.parametrize(("verb", "part"), [("fit", "maps"), ("evaluate", "scores")])
 def test_progress_counts_every_relation_of_a_task(
     verb: str, part: str, run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,3 +243,11 @@ def test_what_is_missing_is_found_with_one_look_at_the_records(
         monkeypatch.setattr(f"pipeline.{room}.on_workers.apart", chosen)
     run(verb)
     assert [sorted(keys) for keys in before] == [[f"done/{name}" for name in sorted(TEMPLATES)]]
+
+
+def test_a_damaged_description_of_the_maps_stops_no_fit(rerun: Runner) -> None:
+    description = rerun.folder / "run.zarr" / "maps" / "zarr.json"
+    description.write_text("{")
+    shutil.rmtree(description.parent / "toy" / "domain")
+    assert rerun("fit")["fitted"] == ["toy/domain", "toy/domain-ridge"]
+    assert "turn" in json.loads(description.read_text())["attributes"]
