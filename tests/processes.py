@@ -23,7 +23,7 @@ def starting() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},  # where the run's own process computes
             start_new_session=True,
-            preexec_fn=_heed_interrupts,
+            preexec_fn=heed_interrupts,
         )
         started.append(process)
         return process
@@ -39,7 +39,7 @@ def starting() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             process.communicate()
 
 
-def _heed_interrupts() -> None:
+def heed_interrupts() -> None:
     """A shell starts what runs in its background deaf to them."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.processes import heed_interrupts
+
 SIGNALLED = """
 import os, signal, sys
 import pipeline.__main__ as program
@@ -20,6 +22,11 @@ sys.exit(program.main(sys.argv[3:]))
 """
 
 
+def ended(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that heeds Ctrl-C, also where these tests run in a shell's background."""
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=heed_interrupts)
+
+
 @pytest.mark.parametrize("module", ["pipeline.cli.main", "numpy", "lincorr.relations.catalogue"])
 @pytest.mark.parametrize(
     ("number", "word", "code"),
@@ -27,7 +34,7 @@ sys.exit(program.main(sys.argv[3:]))
 )
 def test_a_signal_is_one_line_wherever_it_comes(module: str, number: int, word: str, code: int) -> None:
     command = [sys.executable, "-c", SIGNALLED, module, str(int(number)), "relations", "list"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = ended(*command)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.splitlines() == [
         f"error: {word}; what was done is stored, the same command resumes from there"
@@ -54,7 +61,7 @@ sys.exit(program.main())
 
 
 def test_the_third_interrupt_ends_a_run_at_once() -> None:
-    done = subprocess.run([sys.executable, "-c", THRICE], capture_output=True, text=True, check=False)
+    done = ended(sys.executable, "-c", THRICE)
     assert (done.returncode, done.stdout) == (130, "closed\n")
     assert done.stderr.splitlines() == [
         "error: interrupted; what was done is stored, the same command resumes from there"
