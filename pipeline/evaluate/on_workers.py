@@ -9,30 +9,23 @@ from pipeline.evaluate.basis import Others
 from pipeline.evaluate.scores import evaluate_relation, is_evaluated
 from pipeline.fit.by_source import dealt_out
 from pipeline.fit.inputs import FitInputs
+from pipeline.fit.on_workers import RelationsTask, run_tasks
 from pipeline.fit.sharing import Apart, apart, takes_relations
-from pipeline.fit.sources import SourceCache, device_for
 from pipeline.plan.costs import evaluation_cost
 from pipeline.plan.memory import evaluation_host_bytes
-from pipeline.runtime.executor import Executor, Stage, ignore
+from pipeline.runtime.executor import Executor, ignore
 from pipeline.runtime.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationTask:
+class EvaluationTask(RelationsTask):
     """Relations of one source prompt, to be evaluated.
 
     Attributes:
-        key: their first one's name.
-        store: URL.
-        turn: in which they are written (`lincorr.store.turn`).
-        relations, others: with what serves as controls of each.
+        others: what serves as controls of each.
         n_sources: well-known sources to read out.
     """
 
-    key: str
-    store: str
-    turn: str
-    relations: tuple[FitInputs, ...]
     others: tuple[Others, ...]
     n_sources: int
 
@@ -70,27 +63,16 @@ def evaluate_on_workers(
     """
     turn = store.maps.turn.take()
     tasks = [
-        EvaluationTask(
-            some[0].relation.name,
-            store.url,
-            turn,
-            some,
-            tuple(others[one.relation.name] for one in some),
-            n_sources,
-        )
+        EvaluationTask(store.url, turn, some, tuple(others[one.relation.name] for one in some), n_sources)
         for some in dealt_out(relations, executor.workers)
     ]
-    sizes = {task.key: len(task.relations) for task in tasks}
-    stage = Stage("evaluate", evaluate_task, tasks, on_device=True, under_way=tally.under_way)
-    executor.run(stage, lambda key: tally(sizes[key], key))
+    run_tasks(executor, "evaluate", evaluate_task, tasks, tally)
 
 
-def evaluate_task(task: EvaluationTask, count: Callable[[int], None] = ignore) -> str:
-    """Evaluate a task's relations; return its key."""
-    store = LogitStore.open(task.store, write=True)
-    store.maps.turn.join(task.turn)
-    shared = SourceCache(store, device_for(task.relations))
+def evaluate_task(task: EvaluationTask, count: Callable[[int], None] = ignore) -> tuple[str, list[str]]:
+    """Evaluate a task's relations; return its key, and their names."""
+    store, shared = task.opened()
     for inputs, others in zip(task.relations, task.others, strict=True):
         evaluate_relation(store, inputs, others, task.n_sources, shared)
         count(1)
-    return task.key
+    return task.key, [inputs.relation.name for inputs in task.relations]

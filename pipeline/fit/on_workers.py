@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lincorr.store.store import LogitStore
 from pipeline.config import ClusterSettings
@@ -17,19 +18,31 @@ from pipeline.runtime.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
-class FitTask:
-    """Relations of one source prompt, to be fitted in memory.
+class RelationsTask:
+    """Relations of one source prompt, to be fitted or evaluated in memory.
 
     Attributes:
-        key: their first one's name.
         store: URL.
         turn: in which they are written (`lincorr.store.turn`).
     """
 
-    key: str
     store: str
     turn: str
     relations: tuple[FitInputs, ...]
+
+    @property
+    def key(self) -> str:
+        """Their first one's name."""
+        return self.relations[0].relation.name
+
+    def opened(self) -> tuple[LogitStore, SourceCache]:
+        """Open the store, to write in this turn, and a cache of its sources where this process computes."""
+        store = LogitStore.open(self.store, write=True)
+        store.maps.turn.join(self.turn)
+        return store, SourceCache(store, device_for(self.relations))
+
+
+Task = TypeVar("Task", bound=RelationsTask)
 
 
 def fits_apart(store: LogitStore, relations: Sequence[FitInputs], cluster: ClusterSettings) -> Apart:
@@ -56,21 +69,27 @@ def fit_on_workers(
         LincorrError: a task failed; what was done is stored.
     """
     turn = store.maps.turn.take()
-    tasks = [
-        FitTask(some[0].relation.name, store.url, turn, some)
-        for some in dealt_out(relations, executor.workers)
-    ]
+    tasks = [RelationsTask(store.url, turn, some) for some in dealt_out(relations, executor.workers)]
+    return run_tasks(executor, "fit", fit_task, tasks, tally)
+
+
+def run_tasks(
+    executor: Executor,
+    name: str,
+    function: Callable[[Task], tuple[str, list[str]]],
+    tasks: Sequence[Task],
+    tally: Tally,
+) -> list[str]:
+    """Run a stage of relations, whose function returns a task's key and names; return all names."""
     sizes = {task.key: len(task.relations) for task in tasks}
-    stage = Stage("fit", fit_task, tasks, on_device=True, under_way=tally.under_way)
+    stage = Stage(name, function, tasks, on_device=True, under_way=tally.under_way)
     found = executor.run(stage, lambda done: tally(sizes[done[0]], done[0]))
     return [name for _, names in found for name in names]
 
 
-def fit_task(task: FitTask, count: Callable[[int], None] = ignore) -> tuple[str, list[str]]:
+def fit_task(task: RelationsTask, count: Callable[[int], None] = ignore) -> tuple[str, list[str]]:
     """Fit a task's relations; return its key, and "relation/fit" of the new maps."""
-    store = LogitStore.open(task.store, write=True)
-    store.maps.turn.join(task.turn)
-    shared = SourceCache(store, device_for(task.relations))
+    store, shared = task.opened()
     names: list[str] = []
     for inputs in task.relations:
         names += [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs, Serial, shared)]

@@ -4,7 +4,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,19 @@ def alone(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Runner:
     return run
 
 
+def copied(run: Runner, finished: Runner, without: Sequence[str] = ()) -> Runner:
+    """Runs in a folder with the store of a finished one, less some parts."""
+    run = with_relations(run)
+    shutil.copytree(finished.folder / "run.zarr", run.folder / "run.zarr")
+    for part in without:
+        shutil.rmtree(run.folder / "run.zarr" / part)
+    return run
+
+
 @pytest.fixture
 def shared(run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """What that run extracted, and two workers, for which nothing is too little."""
-    with_relations(run)
-    shutil.copytree(alone.folder / "run.zarr", run.folder / "run.zarr")
-    for part in ("maps", "scores"):
-        shutil.rmtree(run.folder / "run.zarr" / part)
+    run = copied(run, alone, without=("maps", "scores"))
     run.flags |= {"cluster-kind": "local", "cluster-workers": 2}
     monkeypatch.setattr(sharing, "WORTH_WORKERS_SECONDS", 0.0)
     monkeypatch.setattr(sharing, "_ONE_PROCESS", ("serial",))
@@ -171,9 +177,7 @@ def test_relations_of_a_run_that_has_ended_are_not_written(
     next_runs: str, verb: str, part: str, run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cluster's worker goes on with a task when its run was interrupted; the next may be one process."""
-    run = with_relations(run)
-    shutil.copytree(alone.folder / "run.zarr", run.folder / "run.zarr")
-    shutil.rmtree(run.folder / "run.zarr" / part)
+    run = copied(run, alone, without=(part,))
     monkeypatch.setattr(sharing, "WORTH_WORKERS_SECONDS", 0.0)
     monkeypatch.setattr(sharing, "_ONE_PROCESS", ())
     module = import_module(f"pipeline.{verb}.on_workers")
@@ -200,9 +204,7 @@ def test_progress_counts_every_relation_of_a_task(
     verb: str, part: str, run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two relations of one source prompt are a task of one worker."""
-    run = with_relations(run)
-    shutil.copytree(alone.folder / "run.zarr", run.folder / "run.zarr")
-    shutil.rmtree(run.folder / "run.zarr" / part)
+    run = copied(run, alone, without=(part,))
     monkeypatch.setattr(sharing, "WORTH_WORKERS_SECONDS", 0.0)
     monkeypatch.setattr(sharing, "_ONE_PROCESS", ())
     heard: list[dict[str, int]] = []
@@ -223,8 +225,7 @@ def test_what_is_missing_is_found_with_one_look_at_the_records(
     verb: str, run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look has an object store read a record for each shard."""
-    run = with_relations(run)
-    shutil.copytree(alone.folder / "run.zarr", run.folder / "run.zarr")
+    run = copied(run, alone)
     looked: list[str] = []
     before: list[list[str]] = []
     array, choose = Hierarchy.array, sharing.apart
