@@ -1,19 +1,16 @@
-"""Problems whose source's thin SVD and whose targets are in memory (`direct.py`, `factored.py`).
-
-The leave-one-out residual of row i is ``e_i / (1 - h_i)`` with ``h_i = 1/n + Σ_j U_ij² s_j² / (s_j² + λ)``;
-the 1/n is the intercept's share (Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 7.10).
-"""
+"""Problems whose source's thin SVD and whose targets are in memory (`direct.py`, `factored.py`)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from lincorr.arrays import Array, namespace
 from lincorr.scores.moments import Truth
 from lincorr.solvers.cutoff import Cut
+from lincorr.solvers.leave_one_out import leave_one_out
 from lincorr.solvers.result import relative
-from lincorr.solvers.spectrum import INTERPOLATED, Spectrum
+from lincorr.solvers.spectrum import Spectrum
 
 
 class Decomposed(Protocol):
@@ -64,7 +61,7 @@ class FromSpectrum:
     def leave_one_out_scores(self: Decomposed, root_penalties: Sequence[float]) -> list[float]:
         """Return the mean leave-one-out Pearson r for every √λ/σ₁; NaN where a row fits itself."""
         truth = Truth.of(self.targets, self.readout)
-        return [_score(truth, leave_one_out(self, root)) for root in root_penalties]
+        return [_score(truth, predicted) for predicted in left_out(self, root_penalties)]
 
     def certificates(self: Decomposed, solution: Array, penalty: float) -> tuple[float, float]:
         """Return the normal-equation and minimum-norm residuals of a solution."""
@@ -86,16 +83,11 @@ class FromSpectrum:
         return replace(self, targets=targets, projected=self.spectrum.project(targets))
 
 
-def leave_one_out(problem: Decomposed, root_penalty: float) -> Array:
-    """Return the leave-one-out predictions (n, m) of the centred targets; NaN in interpolated rows."""
+def left_out(problem: Decomposed, root_penalties: Sequence[float]) -> Iterator[Array]:
+    """Yield the leave-one-out predictions (n, m) of the centred targets for every √λ/σ₁."""
     U, s = problem.spectrum.left, problem.spectrum.values
-    xp = namespace(U, problem.targets)
-    shrink = s * s / (s * s + (root_penalty * problem.spectrum.cut.sigma_1) ** 2)
-    errors = problem.targets - U @ (_column(shrink) * problem.projected)
-    left_over = 1 - 1 / U.shape[0] - xp.sum(U * U * shrink[None, :], axis=1)
-    nan = xp.full_like(left_over, math.nan)
-    left_over = xp.where(left_over < INTERPOLATED, nan, left_over)
-    return problem.targets - errors / _column(left_over)
+    penalties = [(root * problem.spectrum.cut.sigma_1) ** 2 for root in root_penalties]
+    return leave_one_out(U, problem.targets, s, problem.projected, penalties, U.shape[0])
 
 
 def _score(truth: Truth, predicted: Array) -> float:

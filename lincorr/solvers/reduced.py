@@ -6,7 +6,7 @@ With ``Xc ≈ U diag(s) Vᵀ`` cut at rank r, all that a solution needs of n row
     W = V C,    C = diag(s / (s² + λ)) A,
 
 so every penalty costs r x q numbers, and W is a p x r and an r x q factor. Leave-one-out needs the rows of
-U and Yc once more, block by block: ``e_i / (1 - h_i)``, ``h_i = 1/n + Σ_j U_ij² s_j² / (s_j² + λ)``.
+U and Yc once more, block by block (`leave_one_out.py`).
 """
 
 import math
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from lincorr.arrays import Array, like, namespace, to_host
 from lincorr.scores.moments import Correlation, CrossMoments, finite_mean
 from lincorr.solvers.cutoff import Cut
+from lincorr.solvers.leave_one_out import leave_one_out
 from lincorr.solvers.result import Diagnosis, Factors, LinearMap, relative
-from lincorr.solvers.spectrum import INTERPOLATED
 
 LeftOut = Callable[[Sequence[float]], list[float]]  # √λ/σ₁ -> mean leave-one-out Pearson r
 SCORED_OUTPUTS = 512  # leave-one-out scores at most this many outputs, evenly spaced
@@ -139,13 +139,9 @@ def leave_one_out_block(
     """
     xp = namespace(left, targets)
     found = []
-    for penalty in penalties:
-        shrink = values**2 / (values**2 + penalty)
-        left_over = 1 - 1 / n_rows - xp.sum(left * left * shrink[None, :], axis=1)
-        alone = left_over < INTERPOLATED
-        left_over = xp.where(alone, xp.ones_like(left_over), left_over)
-        errors = targets - left @ (shrink[:, None] * projected)
-        predicted = targets - errors / left_over[:, None]
+    for predicted in leave_one_out(left, targets, values, projected, penalties, n_rows):
+        alone = xp.any(xp.isnan(predicted), axis=1)
+        predicted = xp.where(alone[:, None], targets, predicted)  # finite, to be merged; no score counts it
         count = int(xp.sum(xp.astype(alone, xp.int64)))
         found.append(LeaveOneOut(Correlation.of(predicted, targets), count))
     return found

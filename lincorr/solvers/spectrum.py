@@ -25,7 +25,6 @@ from lincorr.solvers.thin_svd import thin_svd
 # √λ/σ₁ of the path. Four decades: logit spectra reach condition numbers of 1e4.
 ROOT_PENALTIES: NDArray[np.float64] = np.concatenate([[0.0], np.logspace(-4, 0, 20)])
 READING_SHARE = 0.99
-INTERPOLATED = 1e-9  # 1 - h below this: the row fits itself
 
 
 @dataclass(frozen=True, slots=True)

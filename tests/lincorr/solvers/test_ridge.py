@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from lincorr.arrays import to_host
 from lincorr.scores.moments import Truth
-from lincorr.solvers.decomposed import leave_one_out
+from lincorr.solvers.decomposed import left_out
 from lincorr.solvers.spectrum import ridge_path, solve
 from tests.lincorr.solvers.cases import CASES, Case, Hidden, typical
 from tests.lincorr.solvers.problems import Floats, centred, dense, error
@@ -57,7 +57,7 @@ LEFT_OUT = [
 def test_leave_one_out_is_leaving_one_out(xp: Any, name: str, root_penalty: float) -> None:
     case = CASES[name]
     problem: Any = case.problem(xp)
-    predicted = leave_one_out(problem, root_penalty)
+    [predicted] = left_out(problem, [root_penalty])
     outputs = predicted if problem.readout is None else predicted @ problem.readout.T
     expected = refitted(case, root_penalty)
     np.testing.assert_allclose(to_host(outputs) + case.target.mean(axis=0), expected, rtol=1e-6, atol=1e-6)
@@ -95,6 +95,6 @@ def test_scores_through_hidden_states_are_those_of_the_logits() -> None:
     case = CASES["factored q>d"]
     assert isinstance(case, Hidden)
     problem = case.problem()
-    inner = leave_one_out(problem, 0.01)
+    [inner] = left_out(problem, [0.01])
     explicit = Truth.of(centred(case.target)).mean_pearson(inner @ case.target_head.weight.T)
     assert Truth.of(problem.targets, problem.readout).mean_pearson(inner) == pytest.approx(explicit, abs=1e-9)
