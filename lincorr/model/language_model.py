@@ -16,7 +16,7 @@ from lincorr.model.parts import find_decoder, find_readout
 from lincorr.model.placement import devices_of, is_placed
 from lincorr.model.quantized import is_quantized
 from lincorr.model.reach import RotaryState, reach
-from lincorr.model.transfer import Transfer
+from lincorr.model.transfer import Transfer, to_device
 from lincorr.model.tree_inputs import TreeInputs
 from lincorr.prompts.tokens import Tokenizer, token_ids
 from lincorr.prompts.trees import Batch, TreeShape
@@ -237,7 +237,7 @@ class LanguageModel:
         return np.random.default_rng(0).integers(self.vocabulary_size, size=(count, length))
 
     def _tensor(self, ids: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(ids)).to(self.device)
+        return to_device(ids, self.device)
 
     def _of_head(self, columns: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(columns)).to(self._head_device)
@@ -266,10 +266,11 @@ class LanguageModel:
         """
         if len(shape.parents) > self._reach:
             return torch.stack([self._decode(prompts)[:, -1] for prompts in shape.prompts(ids)], dim=1)
-        ends = [end - len(shape.trunk) for end in shape.ends]
+        ends = self._trees.ends(shape)
         extra = {} if shape.is_chain else self._trees.of(shape, len(ids))
-        with self._last_feed_forward.only_at(ends if ends_only else ()):
-            return self._decode(ids, **extra)[:, ends]
+        with self._last_feed_forward.only_at(ends if ends_only else None):
+            states = self._decode(ids, **extra)
+        return states.index_select(1, ends.to(states.device))
 
     def _decode(self, ids: NDArray[np.int64], **extra: Any) -> torch.Tensor:
         """Run the decoder: (batch, T, width)."""

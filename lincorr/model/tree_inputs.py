@@ -1,4 +1,8 @@
-"""Masks, positions and key-value caches with which a transformer computes prompt trees."""
+"""Masks, positions, ends and key-value caches with which a transformer computes prompt trees.
+
+They stay on the device: at a copy of them, or an index of Python's numbers, the host would wait in every pass
+for all that a GPU has yet to compute.
+"""
 
 import inspect
 from typing import Any
@@ -17,6 +21,7 @@ class TreeInputs:
         """Prepare for the decoder of a transformers model that is on `device`."""
         self._decoder = decoder
         self._device = device
+        self._ends: dict[TreeShape, torch.Tensor] = {}
         self._shapes: dict[TreeShape, tuple[torch.Tensor, torch.Tensor]] = {}
         self._trunks: dict[tuple[TreeShape, tuple[int, ...]], list[tuple[torch.Tensor, torch.Tensor]]] = {}
 
@@ -40,6 +45,13 @@ class TreeInputs:
             ]
             arguments |= self._with_cache(DynamicCache(layers))
         return arguments
+
+    def ends(self, shape: TreeShape) -> torch.Tensor:
+        """Return where a shape's prompts end among its own tokens, int64 (k,)."""
+        if shape not in self._ends:
+            ends = [end - len(shape.trunk) for end in shape.ends]
+            self._ends[shape] = torch.tensor(ends, device=self._device)
+        return self._ends[shape]
 
     def _mask_and_positions(self, shape: TreeShape) -> tuple[torch.Tensor, torch.Tensor]:
         own = slice(len(shape.trunk), None)
