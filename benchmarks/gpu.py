@@ -70,19 +70,25 @@ def parts(folder: Path) -> list[Part]:
         return [python, "-m", "pipeline", name, *options, "--store", str(folder / store)]
 
     return [
-        Part("tests", 330, [python, "-m", "pytest", "-m", "gpu", "-q"], last_line),
-        Part("135M", 240, [*extraction, str(folder / "135M.json")], partial(ways, "135M.json")),
+        Part("tests", 300, [python, "-m", "pytest", "-m", "gpu", "-q"], last_line),
+        Part("135M", 220, [*extraction, str(folder / "135M.json")], partial(ways, "135M.json")),
         Part(
             "1B",
-            210,
+            190,
             [*extraction, str(folder / "1B.json"), "--model", str(folder / "1B")],
             partial(ways, "1B.json"),
         ),
-        Part("tiled", 120, [*tiled, "tiled", "--rows", "16384", "--memory", "8", "--in-turn"], sweeps),
-        Part("vocabulary, one process", 60, verb("extract", "one.zarr", 1), prompts),
-        Part("vocabulary, two processes", 60, verb("extract", "two.zarr", 2), prompts),
-        Part("vocabulary, fit", 60, verb("fit", "one.zarr", 1), only_seconds),
-        Part("vocabulary, evaluate", 60, verb("evaluate", "one.zarr", 1), only_seconds),
+        Part(
+            "135M, one pass",
+            100,
+            [python, "-m", "benchmarks.passes", "--json", str(folder / "passes.json")],
+            one_pass,
+        ),
+        Part("tiled", 110, [*tiled, "tiled", "--rows", "16384", "--memory", "8", "--in-turn"], sweeps),
+        Part("vocabulary, one process", 55, verb("extract", "one.zarr", 1), prompts),
+        Part("vocabulary, two processes", 55, verb("extract", "two.zarr", 2), prompts),
+        Part("vocabulary, fit", 55, verb("fit", "one.zarr", 1), only_seconds),
+        Part("vocabulary, evaluate", 55, verb("evaluate", "one.zarr", 1), only_seconds),
     ]
 
 
@@ -217,6 +223,18 @@ def ways(file: str, said: str, seconds: float, folder: Path) -> Figures:
         idle = f", idle {row['waited']:.0%}" if "waited" in row else ""
         rates.append((row["way"], rate + idle))
     return rates
+
+
+def one_pass(said: str, seconds: float, folder: Path) -> Figures:
+    found = json.loads((folder / "passes.json").read_text())["passes"]
+    return [
+        (
+            row["way"],
+            f"{row['times_eager']:.2f} times eager, {row['share_of_peak']:.0%} of products, "
+            f"first pass {row['first_seconds']:.1f} s, logits differ by {row['difference']:.1e}",
+        )
+        for row in found
+    ]
 
 
 def sweeps(said: str, seconds: float, folder: Path) -> Figures:
