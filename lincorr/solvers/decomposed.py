@@ -1,7 +1,7 @@
 """Problems whose source's thin SVD and whose targets are in memory (`direct.py`, `factored.py`)."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -37,6 +37,8 @@ class Decomposed(Protocol):
 
 D = TypeVar("D", bound=Decomposed)
 
+FEW_OUTPUTS = 2  # times the targets' columns: leaving out is shorter for so many outputs than for the targets
+
 
 class FromSpectrum:
     """The part of a problem (`spectrum.Problem`) that follows from what is `Decomposed`."""
@@ -60,8 +62,13 @@ class FromSpectrum:
 
     def leave_one_out_scores(self: Decomposed, root_penalties: Sequence[float]) -> list[float]:
         """Return the mean leave-one-out Pearson r for every √λ/σ₁; NaN where a row fits itself."""
-        truth = Truth.of(self.targets, self.readout)
-        return [_score(truth, predicted) for predicted in left_out(self, root_penalties)]
+        targets, projected, readout = self.targets, self.projected, self.readout
+        if readout is not None and readout.shape[0] < FEW_OUTPUTS * readout.shape[1]:
+            targets, projected, readout = targets @ readout.T, projected @ readout.T, None
+        truth, found = Truth.of(targets, readout), self.spectrum
+        penalties = [(root * found.cut.sigma_1) ** 2 for root in root_penalties]
+        predictions = leave_one_out(found.left, targets, found.values, projected, penalties, targets.shape[0])
+        return [_score(truth, predicted) for predicted in predictions]
 
     def certificates(self: Decomposed, solution: Array, penalty: float) -> tuple[float, float]:
         """Return the normal-equation and minimum-norm residuals of a solution."""
@@ -81,13 +88,6 @@ class FromSpectrum:
     def with_centred(self: D, targets: Array) -> D:
         """Return the problem of the same source rows and other centred targets (n, m) of the same tokens."""
         return replace(self, targets=targets, projected=self.spectrum.project(targets))
-
-
-def left_out(problem: Decomposed, root_penalties: Sequence[float]) -> Iterator[Array]:
-    """Yield the leave-one-out predictions (n, m) of the centred targets for every √λ/σ₁."""
-    U, s = problem.spectrum.left, problem.spectrum.values
-    penalties = [(root * problem.spectrum.cut.sigma_1) ** 2 for root in root_penalties]
-    return leave_one_out(U, problem.targets, s, problem.projected, penalties, U.shape[0])
 
 
 def _score(truth: Truth, predicted: Array) -> float:

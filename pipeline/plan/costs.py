@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lincorr.scores.bootstrap import REPLICATES, SAMPLED_OUTPUTS, SHUFFLES
 from lincorr.scores.moments import FORM_COLUMNS
 from lincorr.solvers.choose import EIGH_FLOPS, SVD_FLOPS, Choice, product_bytes
+from lincorr.solvers.decomposed import FEW_OUTPUTS
 from lincorr.solvers.reduced import SCORED_OUTPUTS
 from lincorr.solvers.spectrum import ROOT_PENALTIES
 from lincorr.solvers.thin_svd import TALL
@@ -110,7 +111,10 @@ def fit_cost(sizes: FitSizes, choice: Choice) -> Cost:
     checked = Cost(read_bytes=_row_bytes(s) * s.n_subjects)  # every shard against its checksum
     if choice.method == "factored":
         n, d, q = float(s.n), float(s.d), float(s.q)
-        path = 2 * n * d**2 + 2 * q * d**2 + _PENALTIES * (6 * n * d**2 + 4 * q * d**2)
+        if q < FEW_OUTPUTS * d:
+            path = 2 * d * q * (n + d) + _PENALTIES * 2 * n * d * q
+        else:
+            path = 2 * n * d**2 + 2 * q * d**2 + _PENALTIES * (6 * n * d**2 + 4 * q * d**2)
         solutions = _MAPS * (4 * n * d**2 + 10 * d**3)
         return checked + set_up_cost(s, choice) + Cost(products=path + solutions)
     if choice.method == "direct":

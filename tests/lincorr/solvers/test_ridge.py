@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from lincorr.arrays import to_host
 from lincorr.scores.moments import Truth
-from lincorr.solvers.decomposed import left_out
+from lincorr.solvers.leave_one_out import leave_one_out
 from lincorr.solvers.spectrum import ridge_path, solve
 from tests.lincorr.solvers.cases import CASES, Case, Hidden, typical
 from tests.lincorr.solvers.problems import Floats, centred, dense, error
@@ -39,6 +39,14 @@ def refitted(case: Case, root_penalty: float) -> Floats:
     return np.concatenate(rows).reshape(n, -1)
 
 
+def left_out(problem: Any, root_penalty: float) -> Any:
+    """Predictions of every target without its row."""
+    found, penalty = problem.spectrum, (root_penalty * problem.cut.sigma_1) ** 2
+    rows = found.left, problem.targets, found.values, problem.projected
+    [predicted] = leave_one_out(*rows, [penalty], problem.n_rows)
+    return predicted
+
+
 LEFT_OUT = [
     ("direct tall", 0.0),
     ("direct tall", 0.1),
@@ -57,7 +65,7 @@ LEFT_OUT = [
 def test_leave_one_out_is_leaving_one_out(xp: Any, name: str, root_penalty: float) -> None:
     case = CASES[name]
     problem: Any = case.problem(xp)
-    [predicted] = left_out(problem, [root_penalty])
+    predicted = left_out(problem, root_penalty)
     outputs = predicted if problem.readout is None else predicted @ problem.readout.T
     expected = refitted(case, root_penalty)
     np.testing.assert_allclose(to_host(outputs) + case.target.mean(axis=0), expected, rtol=1e-6, atol=1e-6)
@@ -95,6 +103,6 @@ def test_scores_through_hidden_states_are_those_of_the_logits() -> None:
     case = CASES["factored q>d"]
     assert isinstance(case, Hidden)
     problem = case.problem()
-    [inner] = left_out(problem, [0.01])
+    inner = left_out(problem, 0.01)
     explicit = Truth.of(centred(case.target)).mean_pearson(inner @ case.target_head.weight.T)
     assert Truth.of(problem.targets, problem.readout).mean_pearson(inner) == pytest.approx(explicit, abs=1e-9)
