@@ -98,16 +98,29 @@ def _grow(
 ) -> dict[str, Growth]:
     """Fit those relations of one source prompt whose growth is missing, at every step."""
     points: dict[str, list[GrowthPoint]] = {name: [] for name in missing}
-    sources: tuple[Basis, ...] = ("domain", "vocabulary")
     for step in taken:
-        for name in missing:
-            inputs = replace(by_name[name], fit_rows=step.rows)
-            answers = Answers.read(store, inputs.target_template, inputs.relation.target.ids, inputs)
-            for source in sources:
-                if fits(inputs, source):
-                    one = OneSource.read(store, inputs, source, shared)
-                    points[name] += _score(one, answers, inputs, source, step)
+        for names in _alike({name: by_name[name] for name in missing}):
+            fitted = {name: replace(by_name[name], fit_rows=step.rows) for name in names}
+            first = fitted[names[0]]
+            sources = {
+                basis: OneSource.read(store, first, basis, shared)
+                for basis in first.choices
+                if fits(first, basis)
+            }
+            for name, inputs in fitted.items():
+                answers = Answers.read(store, inputs.target_template, inputs.relation.target.ids, inputs)
+                for basis, one in sources.items():
+                    points[name] += _score(one, answers, inputs, basis, step)
     return {name: Growth(by_name[name].relation.name, tuple(found)) for name, found in points.items()}
+
+
+def _alike(inputs: Mapping[str, FitInputs]) -> list[list[str]]:
+    """Group relations of one source prompt by what `OneSource` reads: columns, decomposed in some way."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for name, one in inputs.items():
+        methods = [(basis, choice.method) for basis, choice in one.choices.items()]
+        groups.setdefault((one.relation.source.ids.tobytes(), *methods), []).append(name)
+    return list(groups.values())
 
 
 def _score(
