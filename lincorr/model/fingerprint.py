@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from lincorr.model.checkpoint import weight_files
 from lincorr.model.files import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, ModelSpec, locate, locate_adapter
@@ -15,12 +17,16 @@ from lincorr.model.load import load_tokenizer
 from lincorr.prompts.tokenization import tokenization
 from lincorr.prompts.tokens import Tokenizer
 
+T = TypeVar("T")
+
 # Settings about where a model came from, not what it computes.
 _INCIDENTAL_CONFIG = {"_name_or_path", "transformers_version", "_commit_hash"}
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 # What affects tokens in tokenizer_config.json: another class splits differently with the same tokenizer.json.
 _TOKENIZER_SETTINGS = ("tokenizer_class", "add_bos_token", "add_eos_token", "add_prefix_space", "legacy")
+
+_reading = threading.Semaphore(8)  # files at once: hashing leaves Python's lock to others
 
 # Settings about how an adapter was made.
 _INCIDENTAL_ADAPTER = {"base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type"}
@@ -51,16 +57,7 @@ def weights_ahead(folder: Path) -> Callable[[], str]:
 
     It raises BadInput if there are none. A process that ends before, for another reason, does not wait.
     """
-    found: Future[str] = Future()
-
-    def work() -> None:
-        try:
-            found.set_result(_hash_files(weight_files(folder)))
-        except BaseException as problem:  # raised where it is waited for
-            found.set_exception(problem)
-
-    threading.Thread(target=work, name="hash", daemon=True).start()
-    return found.result
+    return _ahead(lambda: _hash_files(weight_files(folder)))
 
 
 def fingerprint_of(
@@ -118,12 +115,30 @@ def _joined(*digests: str) -> str:
 
 
 def _hash_files(paths: Iterable[Path]) -> str:
+    """Hash the digests of files, of which several are read at once."""
     whole = hashlib.sha256()
-    for path in paths:
-        if path.is_file():
-            with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
+    for digest in [_ahead(partial(_digest, path)) for path in paths if path.is_file()]:
+        whole.update(digest())
     return whole.hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    with _reading, path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _ahead(work: Callable[[], T]) -> Callable[[], T]:
+    """Begin work in a thread that no process waits for as it ends; return what waits for the result."""
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as problem:  # raised where it is waited for
+            found.set_exception(problem)
+
+    threading.Thread(target=run, name="hash", daemon=True).start()
+    return found.result
 
 
 def _hash_tokenizer(folder: Path) -> str:

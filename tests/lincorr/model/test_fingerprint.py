@@ -1,7 +1,9 @@
 """What a fingerprint changes with."""
 
+import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,3 +101,22 @@ def test_weights_hashed_beside_other_work_have_the_same_digest(toy_model: Path, 
     missing = weights_ahead(tmp_path)
     with pytest.raises(BadInput, match="has no weights"):
         missing()
+
+
+def test_the_files_of_a_model_are_hashed_at_once(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = safetensors.numpy.load_file(model_folder / "model.safetensors")
+    (model_folder / "model.safetensors").unlink()
+    parts = {f"model-{i}.safetensors": list(tensors)[i::2] for i in (0, 1)}
+    for part, names in parts.items():
+        safetensors.numpy.save_file({name: tensors[name] for name in names}, model_folder / part)
+    where = {name: part for part, names in parts.items() for name in names}
+    (model_folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    digests = [hashlib.sha256((model_folder / part).read_bytes()).digest() for part in parts]
+    both, plainly = threading.Barrier(2, timeout=30), hashlib.file_digest
+
+    def meet(file: Any, algorithm: Any) -> Any:
+        both.wait()  # for the other file's
+        return plainly(file, algorithm)
+
+    monkeypatch.setattr(hashlib, "file_digest", meet)
+    assert weights_ahead(model_folder)() == hashlib.sha256(b"".join(digests)).hexdigest()
