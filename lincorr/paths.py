@@ -2,6 +2,8 @@
 
 import os
 import re
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from lincorr.errors import BadInput
 
@@ -11,6 +13,8 @@ _LONGEST = 255  # bytes of a name, in every usual file system
 
 def as_meant(path: str, setting: str) -> str:
     """Return a path, URL or model's source with a leading ``~`` and variables of the environment expanded.
+
+    A URL ``file:///folder`` is that folder.
 
     Args:
         setting: what it is the value of, for messages.
@@ -28,6 +32,12 @@ def as_meant(path: str, setting: str) -> str:
         raise BadInput(
             f"{setting}: {path!r}: there is no such home folder; if it is a file's name, write ./~"
         )
+    if whole.lower().startswith("file:"):
+        whole = _local(whole, setting)
+    elif re.match(r"[a-z]\w+:/(?!/)", whole):
+        raise BadInput(
+            f"{setting}: {path!r} has one slash after the colon; write two, as in s3://bucket/a.zarr"
+        )
     try:
         names = whole.encode("utf-8").split(b"/")
     except UnicodeEncodeError:
@@ -37,3 +47,10 @@ def as_meant(path: str, setting: str) -> str:
     if any(len(name) > _LONGEST for name in names):
         raise BadInput(f"{setting}: a name of more than {_LONGEST} bytes is in {path!r}; give a shorter one")
     return whole
+
+
+def _local(url: str, setting: str) -> str:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise BadInput(f"{setting}: {url!r} names no file of this machine; write file:/// and its whole path")
+    return url2pathname(parts.path)

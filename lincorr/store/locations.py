@@ -170,7 +170,10 @@ def _object_store(url: str) -> Any:
         make: Any = from_url  # it has an overload for each provider
         return ObjectStore(make(url, retry_config=_RETRIES, **options))
     except Exception as problem:  # obstore has no common class for what it refuses
-        raise BadInput(f"store.path: {url!r} cannot be used ({in_one_line(problem)})") from problem
+        why, _, _ = in_one_line(problem).partition(" Debug source:")
+        raise BadInput(
+            f"store.path: {url!r} cannot be used ({why}); name a folder, or a URL such as s3://bucket/a.zarr"
+        ) from problem
 
 
 @contextmanager

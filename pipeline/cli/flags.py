@@ -1,7 +1,6 @@
 """Every setting as a flag: ``subjects.count`` is ``--subjects-count``."""
 
 import inspect
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lincorr.errors import BadInput
+from lincorr.store.locations import is_remote
 from pipeline.config import forms, settings
 
 # Short flags for what is set most; every other setting is --section-name.
@@ -28,7 +28,8 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
         "config",
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         default=None,
-        annotation=Annotated[Path | None, typer.Argument(help="YAML file with settings, or a store.")],
+        # no Path: that would make file:///a.zarr and s3://bucket file:/a.zarr and s3:/bucket
+        annotation=Annotated[str | None, typer.Argument(help="YAML file with settings, or a store.")],
     )
     flags = {setting.replace(".", "_"): setting for setting in settings()}
     own = list(inspect.signature(function).parameters.values())[2:]
@@ -37,13 +38,14 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     settings_flags = (_flag(name, setting) for name, setting in flags.items())
     parameters = [*arguments, config, *options, *settings_flags]
 
-    def command(config: Path | None, **given: Any) -> None:
+    def command(config: str | None, **given: Any) -> None:
         overrides = {setting: given[name] for name, setting in flags.items() if given[name] is not None}
-        if config is not None and _is_store(config):
+        if config is not None and (is_remote(config) or Path(config).is_dir()):
             if "store.path" in overrides:
-                raise BadInput(f"--store: {str(config)!r} is a store, too; name one of them")
-            overrides["store.path"], config = _location(config), None
-        function(config, overrides, **{p.name: given[p.name] for p in own})
+                raise BadInput(f"--store: {config!r} is a store, too; name one of them")
+            overrides["store.path"], config = config, None
+        path = None if config is None else Path(config)
+        function(path, overrides, **{p.name: given[p.name] for p in own})
 
     # typer reads a command's flags from its signature
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -51,14 +53,6 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     command.__doc__ = function.__doc__
     command.__name__ = function.__name__
     return command
-
-
-def _is_store(config: Path) -> bool:
-    return config.is_dir() or re.match(r"\w+:/", str(config)) is not None
-
-
-def _location(config: Path) -> str:
-    return re.sub(r"^(\w+):/(?=[^/])", r"\1://", str(config))  # a Path has lost one of the two slashes
 
 
 def _flag(name: str, setting: str) -> inspect.Parameter:

@@ -54,6 +54,20 @@ def test_home_and_variables_are_expanded_alike(setting, by, tmp_path):
         assert value_of(load(tmp_path, setting, written, by), setting) == meant
 
 
+@pytest.mark.parametrize("setting", PATHS)
+def test_a_file_url_is_the_path_that_it_names(setting, tmp_path):
+    for written in ("file:///data/a%20b", "file:/data/a b", "FILE://localhost/data/a b"):
+        assert value_of(load(tmp_path, setting, written, "flag"), setting) == "/data/a b"
+
+
+@pytest.mark.parametrize(
+    ("written", "why"), [("file://a.zarr", "no file of this machine"), ("s3:/bucket/a.zarr", "one slash")]
+)
+def test_a_url_that_is_written_wrong_is_refused(written, why, tmp_path):
+    with pytest.raises(BadInput, match=f"^store.path: .*{why}"):
+        load(tmp_path, "store.path", written, "flag")
+
+
 @pytest.mark.parametrize("setting", LISTS_OF_PATHS)
 def test_each_path_of_a_list_is_expanded(setting, tmp_path):
     assert "('/data/a')" in str(load(tmp_path, setting, "./a,$DATA/a,$DATA/b", "flag"))

@@ -55,3 +55,9 @@ def test_what_is_no_header_is_one_line(
         LogitStore.exists("s3://bucket/run.zarr")
     assert "hush" not in str(refused.value)
     assert capfd.readouterr().err == ""
+
+
+def test_a_url_of_another_kind_is_refused_in_a_few_words():
+    with pytest.raises(BadInput, match="name a folder, or a URL such as s3://") as refused:
+        LogitStore.exists("ftp://host/a.zarr")
+    assert "Debug" not in str(refused.value)

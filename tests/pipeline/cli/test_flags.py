@@ -36,7 +36,8 @@ def called():
 def test_a_file_is_a_file_and_a_folder_or_url_is_a_store(called, tmp_path):
     assert called(str(tmp_path / "run.yaml")) == {"config": tmp_path / "run.yaml"}
     assert called(str(tmp_path)) == {"config": None, "store.path": str(tmp_path)}
-    assert called("s3://bucket/run.zarr") == {"config": None, "store.path": "s3://bucket/run.zarr"}
+    for url in ("s3://bucket/run.zarr", "file:///data/run.zarr"):
+        assert called(url) == {"config": None, "store.path": url}
 
 
 def test_a_verb_reads_the_store_in_its_place(printed, with_store):
