@@ -14,9 +14,11 @@ from lincorr.paths import as_meant
 from lincorr.strict import load_strict
 from lincorr.text import read_text
 from pipeline.config.contradictions import refuse_contradictions
-from pipeline.config.flags import section_of, settings
+from pipeline.config.flags import settings
 from pipeline.config.remembered import task_of
 from pipeline.config.sections import LISTS_OF_PATHS, PATHS, RunConfig, words
+
+_IN_SHORT = {"model": "source", "store": "path"}  # `store: X` for `store: {path: X}`
 
 
 def load_config(
@@ -31,14 +33,34 @@ def load_config(
     Raises:
         BadInput: the file cannot be read, or a setting is unknown, missing or wrong.
     """
-    values = {} if path is None else _read_yaml(path)
+    values = {} if path is None else _given(_read_yaml(path))
     if "templates" in values or isinstance(values.get("relations"), dict):
         raise BadInput(f"configuration: {path} is a catalogue of relations; give it with --catalogue")
-    for name, section in RunConfig.model_fields.items():
-        if values.get(name, name) is None and section_of(section.annotation) is not None:
-            del values[name]  # a section of which nothing is set
-        if isinstance(values.get(name), str) and section_of(section.annotation) is not None:
-            values[name] = {"source" if name == "model" else "path": values[name]}
+    for name, leaf in _IN_SHORT.items():
+        if isinstance(values.get(name), str):
+            values[name] = {leaf: values[name]}
+    _override(values, overrides)
+    _expand_paths(values)
+    if path is None:
+        task = copy.deepcopy(task_of(remembered or {}))
+        if "subjects.kind" in overrides:  # settings of another kind do not go with it
+            task.get("subjects", {}).clear()
+        values = _merged(task, values)
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as problem:
+        raise BadInput(_first_error(problem, path, overrides)) from None
+    refuse_contradictions(config)
+    return config
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a file without those that are null, which have their defaults."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return {name: _given(value) if isinstance(value, dict) else value for name, value in given.items()}
+
+
+def _override(values: dict[str, Any], overrides: Mapping[str, str]) -> None:
     defaults = settings()
     for setting, text in overrides.items():
         section_name, _, leaf = setting.rpartition(".")
@@ -49,20 +71,8 @@ def load_config(
             )
         value = _flag_value(text)
         target[leaf] = defaults[setting][1] if value is None and setting in defaults else value
-    _expand_paths(values)
-    if path is None:
-        task = copy.deepcopy(task_of(remembered or {}))
-        if "subjects.kind" in overrides:  # settings of another kind do not go with it
-            task.get("subjects", {}).clear()
-        values = _merged(task, values)
-    if "model" not in values:
-        raise BadInput("model: no model is given; give --model, or model: in the configuration")
-    try:
-        config = RunConfig.model_validate(values)
-    except ValidationError as problem:
-        raise BadInput(_first_error(problem, path)) from None
-    refuse_contradictions(config)
-    return config
+    if isinstance(values.get("model"), dict):
+        values["model"] = _given(values["model"])  # a model of no name is none
 
 
 def _expand_paths(values: dict[str, Any]) -> None:
@@ -115,23 +125,31 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _first_error(problem: ValidationError, path: Path | None) -> str:
-    error = problem.errors()[0]
+def _first_error(problem: ValidationError, path: Path | None, overrides: Mapping[str, str]) -> str:
+    errors = problem.errors()
+    error = next((error for error in errors if error["type"] != "missing"), None)  # a model may be misspelt
+    if error is None:
+        return "model: no model is given; name a store or a file with model: in it, or give --model"
     parts = [str(part) for part in error["loc"] if isinstance(part, str)]
     known = settings()
     name = next(
         (".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known),
         ".".join(parts),
     )
-    where = f"{path}: " if path else ""
-    if error["type"] == "extra_forbidden":
-        names = [*known, *RunConfig.model_fields]
-        near = difflib.get_close_matches(".".join(parts), names, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md"
-        return f"{where}{'.'.join(parts)}: there is no such setting{hint}"
+    where = f"{path}: " if path and name not in overrides else ""
     value = error["input"]
+    if error["type"] == "extra_forbidden":
+        return f"{where}{'.'.join(parts)}: there is no such setting{_hint('.'.join(parts), known)}"
     if error["type"] == "model_type":
         return f"{where}{name}: {value!r} is not a section; write `{name}:` and its settings below"
     if error["type"] == "string_pattern_mismatch":
         return f"{where}{name}: {value!r} is refused: it is one of {known[name][0].rstrip('.')}"
     return f"{where}{name}: {value!r} is refused: {error['msg'].lower()}"
+
+
+def _hint(unknown: str, known: Mapping[str, Any]) -> str:
+    if unknown in known:  # only the flags have dots
+        section_name, _, leaf = unknown.rpartition(".")
+        return f"; write `{section_name}:`, and `{leaf}:` indented below it"
+    near = difflib.get_close_matches(unknown.lower(), [*known, *RunConfig.model_fields], n=1, cutoff=0.4)
+    return f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md"

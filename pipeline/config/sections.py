@@ -33,8 +33,8 @@ class Section(BaseModel):
 
 
 def words(value: Any) -> Any:
-    """Accept ``a,b`` for a list, as flags give it."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    """Accept ``a,b`` for a list, as flags give it; a comma at its end adds nothing."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class ModelSettings(Section):

@@ -202,6 +202,8 @@ def test_a_configuration_written_out_reads_as_the_same(load, tmp_path):
         ("subject: {count: 5}", "subject", "'subjects'"),
         ("store: {shardrows: 5}", "store.shardrows", "'store.shard_rows'"),
         ("relation: [a]", "relation", "'relations'"),
+        ("Subjects: {count: 5}", "Subjects", "'subjects'"),
+        ("subjects.count: 5", "subjects.count", "`subjects:`, and `count:` indented below it"),
         ("cluster: {adress: x}", "cluster.adress", "'cluster.address'"),
     ],
 )
@@ -277,6 +279,32 @@ def test_a_file_that_is_no_mapping_is_refused(text, refusal):
 def test_a_section_that_is_none_is_refused(text, refusal):
     head = "" if text.startswith("model") else "model: m\n"
     assert "run.yaml: " in refusal(head + text)
+
+
+@pytest.mark.parametrize("section", ["subjects", "cluster", "fit", "report"])
+def test_text_in_the_place_of_a_section_is_refused(section, refusal):
+    assert f"{section}: 'fast' is not a section" in refusal(f"model: m\n{section}: fast")
+
+
+@pytest.mark.parametrize("text", ["Model: m", "modle: m", "model: {sorce: m}"])
+def test_a_misspelt_model_is_told_rather_than_a_missing_one(text, refusal):
+    assert "there is no such setting; did you mean 'model" in refusal(text)
+
+
+@pytest.mark.parametrize("name", ["relations", "subjects.count", "store.precision", "cluster.kind"])
+def test_a_setting_that_is_left_empty_has_its_default(name, load):
+    section, _, leaf = name.rpartition(".")
+    text = f"{section}:\n  {leaf}:\n" if section else f"{leaf}:\n"
+    assert load(f"model: m\n{text}") == load("model: m")
+
+
+def test_a_wrong_flag_is_not_laid_on_the_file(refusal):
+    line = refusal("model: m\nsubjects: {count: 50}", subjects__count="many")
+    assert line.startswith("subjects.count: 'many'")
+
+
+def test_a_comma_at_the_end_of_a_list_adds_no_name(load):
+    assert load("model: m", relations="a, b,").relations == ("a", "b")
 
 
 def test_a_flag_into_what_is_no_section_is_refused(refusal):
