@@ -17,7 +17,7 @@ from pipeline.config import RunConfig
 from pipeline.evaluate.basis import Others
 from pipeline.evaluate.document import results_of
 from pipeline.evaluate.on_workers import evaluate_on_workers, evaluations_apart
-from pipeline.evaluate.scores import evaluate_relation, require_maps
+from pipeline.evaluate.scores import evaluate_relation, is_evaluated, require_maps
 from pipeline.evaluate.wordings import relations_read, wordings_of
 from pipeline.extract.asked import ask_all, missing_asked
 from pipeline.extract.stage import (
@@ -30,7 +30,7 @@ from pipeline.extract.stage import (
     register,
     require_identity,
 )
-from pipeline.fit.inputs import FitInputs, Split, fit_inputs
+from pipeline.fit.inputs import FitInputs, Split, fit_inputs, has_maps
 from pipeline.fit.on_workers import fit_on_workers, fits_apart
 from pipeline.fit.relation import fit_relation
 from pipeline.fit.sharing import Apart
@@ -155,7 +155,8 @@ class Run:
                 here = apart.others(relations)
                 shared = self.source_cache(store, here)
                 for inputs in here:
-                    self.narrator.tell(f"Fitting {inputs.relation.name}")
+                    if not has_maps(store, inputs, inputs.all_fits):
+                        self.narrator.tell(f"Fitting {inputs.relation.name}")
                     fitted = fit_relation(store, inputs, executor, shared)
                     done += [f"{inputs.relation.name}/{fit}" for fit in fitted]
                     count(1)
@@ -178,6 +179,8 @@ class Run:
                     one.relation.name: Others.of(store, one, self.inputs.relations) for one in relations
                 }
                 apart = evaluations_apart(store, relations, others, n_sources, self.config.cluster)
+                names = [(one, one.relation.name) for one in relations]
+                scored = {name for one, name in names if is_evaluated(store, one, others[name], n_sources)}
             with self.narrator.lines("Evaluating", len(relations), "relations") as count:
                 if apart.relations:
                     with self.executor_for(apart, "Evaluating") as workers:
@@ -185,7 +188,8 @@ class Run:
                 here = apart.others(relations)
                 shared = self.source_cache(store, here)
                 for inputs in here:
-                    self.narrator.tell(f"Evaluating {inputs.relation.name}")
+                    if inputs.relation.name not in scored:
+                        self.narrator.tell(f"Evaluating {inputs.relation.name}")
                     evaluate_relation(store, inputs, others[inputs.relation.name], n_sources, shared)
                     count(1)
         return self._results(store, wordings)

@@ -14,6 +14,7 @@ from lincorr.store.head import Head
 from lincorr.testing import CITIES
 from pipeline.cli.main import main
 from pipeline.evaluate import scores as evaluate
+from tests.commands import flags_of
 from tests.pipeline.run.runner import FITS
 
 
@@ -24,6 +25,16 @@ def test_a_fit_is_kept_until_its_inputs_change(rerun):
     assert rerun("fit", subjects_split="grouped")["fitted"] == []
     assert rerun("fit", fit_rcond=1e-3)["fitted"] == every_fit
     assert rerun("fit", subjects_count=60)["fitted"] == every_fit
+
+
+def test_only_what_is_done_is_told(rerun, capfd):
+    def told(verb: str, **changes: object) -> str:
+        assert main([verb, *flags_of(rerun.flags | changes)]) == 0
+        return capfd.readouterr().err
+
+    for changes in ({}, {"subjects-count": 60}):
+        assert ("Fitting toy" in told("fit", **changes)) == bool(changes)
+        assert ("Evaluating toy" in told("evaluate", **changes)) == bool(changes)
 
 
 def test_a_fit_is_made_again_when_its_answers_change(rerun):
