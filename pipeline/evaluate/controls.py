@@ -60,16 +60,18 @@ def other_prompt(
     """Choose a prompt of another relation, None where the run has none that can be used.
 
     The first relation of another family comes before the first of the same one, and a target prompt before a
-    source prompt; another wording of one of this relation's prompts does not count. Its logits of this
-    relation's target tokens must be stored, or hidden states to compute them from.
+    source prompt; another wording of one of this relation's prompts does not count, nor the same words under
+    another name. Its logits of this relation's target tokens must be stored, or hidden states to compute them
+    from.
     """
     mine = inputs.relation.relation
     taken = {mine.source.template.attribute, mine.target.template.attribute}
+    words = {mine.source.template.text, mine.target.template.text}
     others = [r.relation for r in relations if r.name != mine.name]
     for other in sorted(others, key=lambda other: other.family == mine.family):
         for side in (other.target, other.source):
             name = side.template.name
-            if side.template.attribute in taken:
+            if side.template.attribute in taken or side.template.text in words:
                 continue
             if store.identity.hidden or np.isin(inputs.relation.target.ids, store.column_ids(name)).all():
                 exchanged = replace(mine, target=Side(side.template, mine.target.answers))
@@ -85,12 +87,12 @@ def unrelated_pair(inputs: FitInputs, relations: Sequence[RelationInputs]) -> Ot
     its target prompt must be none of the relation's own.
     """
     mine = inputs.relation.relation
-    taken = {inputs.source_template, inputs.target_template}
+    words = {mine.source.template.text, mine.target.template.text}
     answers = np.union1d(inputs.relation.source.ids, inputs.relation.target.ids)
     others = [
         other
         for other in relations
-        if other.relation.family != mine.family and other.relation.target.template.name not in taken
+        if other.relation.family != mine.family and other.relation.target.template.text not in words
     ]
     for other in sorted(others, key=lambda other: bool(np.isin(other.target.ids, answers).any())):
         exchanged = replace(mine, target=other.relation.target)

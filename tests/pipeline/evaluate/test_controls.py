@@ -40,6 +40,16 @@ SAME = relation("same", "places", "country", "city")
 REWORDED = relation("mine.2", "places", "city.2", "country.2")
 
 
+def _renamed() -> RelationInputs:
+    """Our target prompt under another name, and in another family."""
+    words = MINE.relation.target.template.text
+    other = ALIEN.relation
+    return replace(ALIEN, relation=replace(other, target=Side(Template("nation", words), ())))
+
+
+RENAMED = _renamed()
+
+
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
@@ -51,6 +61,7 @@ REWORDED = relation("mine.2", "places", "city.2", "country.2")
         ([SAME], None),  # the same two prompts
         ([REWORDED], None),  # in other words
         ([REWORDED, KIN], ("kin", "continent")),
+        ([RENAMED], ("alien", "dish")),  # its target is ours in all but its name
     ],
 )
 def test_a_prompt_of_another_family_is_preferred(
@@ -75,6 +86,7 @@ def answering(inputs: RelationInputs, ids: list[int]) -> RelationInputs:
         ([], None),
         ([KIN], None),  # of the same family
         ([HALF], None),  # its target prompt is ours
+        ([RENAMED], None),
         ([ALIEN], "alien"),
         ([ALIEN, answering(relation("third", "math", "plus", "minus"), [7, 8])], "third"),  # no token of ours
         ([ALIEN, answering(relation("third", "math", "plus", "minus"), [8, 9])], "alien"),
