@@ -20,6 +20,8 @@ _SOURCES = 12  # whose strongest targets are shown
 def print_results(results: Results) -> None:
     """Print the scores of every relation, and what its W says; of several wordings in the chosen one."""
     by_name = {relation.name: relation for relation in results.relations}
+    for note in results.notes:
+        say(f"Note: {note}", wrap=True)
     beside: set[str] = set()  # wordings that are not chosen
     for wordings in results.wordings or ():
         show_wordings(wordings, by_name)

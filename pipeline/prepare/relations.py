@@ -168,8 +168,9 @@ def union(first: Columns, second: Columns) -> Columns:
 
 
 def relation_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> tuple[str, ...]:
-    """Return sentences for the plan and the report: answers that count, names that no answer has."""
-    return (*_multi_token_notes(config, relations), *_truth_notes(config, relations))
+    """Return sentences for the plan and the report: answers that count, what a catalogue may not mean."""
+    notes = (_multi_token_notes, _truth_notes, _space_notes)
+    return tuple(note for some in notes for note in some(config, relations))
 
 
 def _multi_token_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> list[str]:
@@ -204,4 +205,20 @@ def _truth_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> li
         )
         if unknown:
             notes.append(truth_note(inputs.name, unknown))
+        if relation.truth and not inputs.truth:
+            notes.append(
+                f"Relation {inputs.name!r}: no pair of the truth has its source and its target, in this "
+                "order, among the answers that count, so that there are no hit rates."
+            )
     return notes
+
+
+def _space_notes(config: RunConfig, relations: tuple[RelationInputs, ...]) -> list[str]:
+    """Note templates that end in a space: it is part of the prompt, so answers are tokens without one."""
+    sides = [side for inputs in relations for side in (inputs.relation.source, inputs.relation.target)]
+    ending = {side.template.name for side in sides if side.template.text.endswith(" ")}
+    return [
+        f"Template {name!r} ends in a space, so that its answers are tokens without a leading space, which "
+        "often are parts of words: leave the space out unless it is meant."
+        for name in sorted(ending)
+    ]

@@ -49,11 +49,26 @@ def test_a_plan_names_what_is_no_answer_in_a_truth(printed, flags, tmp_path):
     catalogue = yaml.safe_load((tmp_path / "toy.yaml").read_text())
     catalogue["relations"]["toy"]["truth"] += [["Tokio", "Japan"], ["Paris", "Nowhere"]]
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(catalogue))
-    note = "Relation 'toy': 2 names of the truth are not answers and ignored: 'Tokio' ('Tokyo'?), 'Nowhere'."
+    note = (
+        "Relation 'toy': 2 names of the truth are no answers and are ignored: 'Tokio' ('Tokyo'?), 'Nowhere'."
+    )
     assert note in printed("plan", *flags)
     document = json.loads(printed("run", *flags, "--json"))
     assert document["notes"] == [note]
     assert document["model"]["device"] == "cpu"  # not "auto", as it was asked for
+    assert "Note: Relation 'toy': 2 names" in printed("run", *flags)
+
+
+def test_a_truth_with_its_targets_first_and_a_space_before_answers_are_noted(printed, flags, tmp_path):
+    catalogue = yaml.safe_load((tmp_path / "toy.yaml").read_text())
+    toy = catalogue["relations"]["toy"]
+    toy["truth"] = [pair[::-1] for pair in toy["truth"]]
+    catalogue["templates"]["town"] = "{} is in the town of "
+    toy["source"] = {"template": "town", "answers": [*toy["source"]["answers"], "u", "n"]}  # as tokens
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(catalogue))
+    plan = " ".join(printed("plan", *flags).replace("│", " ").split())
+    assert "among the answers that count, so that there are no hit rates" in plan
+    assert "Template 'town' ends in a space" in plan
 
 
 def test_a_truth_of_answers_alone_is_not_noted(printed, flags):
