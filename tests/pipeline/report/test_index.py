@@ -61,8 +61,8 @@ class TestIndex:
             "Source": ["188", "151", "120", "40", "28"],
             "Target": ["252", "7", "150", "16", "86"],
         }
-        assert "37 dropped (120 whole, 40 phrase, 28 subword)" in text
-        assert "86 dropped (150 whole, 16 phrase, 86 subword)</dd>" in text
+        assert "151 columns for 188 answers: 120 whole, 40 phrase, 28 subword" in text
+        assert "columns for 252 answers: 150 whole, 16 phrase, 86 subword</dd>" in text
 
     def test_it_leads_to_every_relation_and_back(self, folder: Path, index: str) -> None:
         pages = [Page((folder / name).read_text(encoding="utf-8")) for name in PAGES]
