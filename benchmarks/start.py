@@ -7,14 +7,13 @@ Give it a store that does not exist. It extracts 512 subjects and prints when ea
 
 import sys
 import time
-from pathlib import Path
 
 import psutil
 
 _BEGAN = psutil.Process().create_time()
 
 
-def main(config: Path, overrides: dict[str, str]) -> None:
+def main(config: str, overrides: dict[str, str]) -> None:
     """Extract, and print the phases by this process's and the workers' clocks."""
     from pipeline.cli.settings import job_with_workers
 
@@ -42,4 +41,4 @@ def main(config: Path, overrides: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     names = [name.removeprefix("--").replace("-", ".", 1) for name in sys.argv[2::2]]
-    main(Path(sys.argv[1]), dict(zip(names, sys.argv[3::2], strict=True)))
+    main(sys.argv[1], dict(zip(names, sys.argv[3::2], strict=True)))

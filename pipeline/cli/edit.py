@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +25,7 @@ def _above_zero(value: float | None) -> float | None:
 
 @with_settings
 def edit(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     *,
     edits: Annotated[

@@ -1,6 +1,5 @@
 """`lincorr explore`: a local page that looks words up in maps."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from pipeline.cli.settings import settings_of
 
 @with_settings
 def explore(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     *,
     other: Annotated[

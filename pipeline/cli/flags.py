@@ -2,13 +2,10 @@
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lincorr.errors import BadInput
-from lincorr.store.locations import is_remote
 from pipeline.config import forms, settings
 
 # Short flags for what is set most; every other setting is --section-name.
@@ -21,8 +18,9 @@ LARGEST_SEED = 2**63 - 1
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     """Give a verb the argument CONFIG, a file or a store, and a flag for every setting.
 
-    The verb is called with the path of the file, the flags that were given as dotted setting -> text, and its
-    own parameters: its arguments come before CONFIG, and in its help its options before the settings.
+    The verb is called with that argument (see `settings_of`), the flags that were given as dotted setting ->
+    text, and its own parameters: its arguments come before CONFIG, and in its help its options before the
+    settings.
     """
     config = inspect.Parameter(
         "config",
@@ -40,12 +38,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
     def command(config: str | None, **given: Any) -> None:
         overrides = {setting: given[name] for name, setting in flags.items() if given[name] is not None}
-        if config is not None and (is_remote(config) or Path(config).is_dir()):
-            if "store.path" in overrides:
-                raise BadInput(f"--store: {config!r} is a store, too; name one of them")
-            overrides["store.path"], config = config, None
-        path = None if config is None else Path(config)
-        function(path, overrides, **{p.name: given[p.name] for p in own})
+        function(config, overrides, **{p.name: given[p.name] for p in own})
 
     # typer reads a command's flags from its signature
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -1,7 +1,6 @@
 """`lincorr flips`: does W's direction do anything in the model?"""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,7 +23,7 @@ _HEADINGS = {
 
 @with_settings
 def flips(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     *,
     subjects: Annotated[

@@ -1,7 +1,6 @@
 """`lincorr gradients`: do the gradients of the logits follow W, as the logits do?"""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from pipeline.cli.settings import job
 
 @with_settings
 def gradients(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     *,
     subjects: Annotated[

@@ -1,6 +1,5 @@
 """`lincorr hubs`: sources that dominate many targets."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from pipeline.cli.show import AllSources, MapName
 
 @with_settings
 def hubs(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     *,
     within: Annotated[

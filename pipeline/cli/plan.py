@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -91,7 +90,7 @@ def _size(n_bytes: int) -> str:
 
 @with_settings
 def plan(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     *,
     gpus: Annotated[

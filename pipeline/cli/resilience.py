@@ -1,6 +1,5 @@
 """`lincorr resilience`: maps of a model before training, tested on the model after."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ from pipeline.cli.settings import job
 
 @with_settings
 def resilience(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     *,
     after: Annotated[

@@ -1,7 +1,5 @@
 """`lincorr run` and its five verbs, and the table of scores."""
 
-from pathlib import Path
-
 from rich.table import Table
 
 from lincorr.scores.documents import to_document
@@ -126,7 +124,7 @@ def _links_table(relation: RelationScores) -> Table:
 
 
 @with_settings
-def run(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
+def run(config: str | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
     """Extract, fit, evaluate and report: do everything that is not yet done."""
     with job_with_workers(config, overrides, as_json) as whole:
         results, page = whole.run()
@@ -138,7 +136,7 @@ def run(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = F
 
 
 @with_settings
-def extract(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
+def extract(config: str | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
     """Make and store the forward passes that the store is missing."""
     from pipeline.extract.asked import ASKED
 
@@ -159,7 +157,7 @@ def extract(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag
 
 
 @with_settings
-def fit(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
+def fit(config: str | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
     """Fit the maps that the store is missing."""
     fitted = job(config, overrides, as_json).fit()
     if as_json:
@@ -169,7 +167,7 @@ def fit(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = F
 
 
 @with_settings
-def evaluate(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
+def evaluate(config: str | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
     """Score the maps on held-out subjects."""
     results = job(config, overrides, as_json).evaluate()
     if as_json:
@@ -179,7 +177,7 @@ def evaluate(config: Path | None, overrides: dict[str, str], *, as_json: JsonFla
 
 
 @with_settings
-def report(config: Path | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
+def report(config: str | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
     """Write the HTML page, plots and tables of what was evaluated."""
     page = job(config, overrides, as_json).report()
     if as_json:

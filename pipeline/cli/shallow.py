@@ -1,6 +1,5 @@
 """`lincorr shallow`: a bag-of-words network on the pretrained vocabulary; does it generalise?"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from pipeline.cli.settings import job
 
 @with_settings
 def shallow(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     *,
     taught: Annotated[

@@ -1,6 +1,5 @@
 """`lincorr show`: the strongest targets of a source word, or the strongest sources of a target word."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,7 +24,7 @@ AllSources = Annotated[
 
 @with_settings
 def show(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     word: Annotated[str, typer.Argument(help="The word to look up, such as Tokyo.")],
     *,

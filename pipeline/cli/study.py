@@ -1,7 +1,6 @@
 """`lincorr study`: many relations of one model, side by side."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,7 +59,7 @@ _GROWTH_HELP = (
 
 @with_settings
 def study(
-    config: Path | None,
+    config: str | None,
     overrides: dict[str, str],
     *,
     compare_paper: Annotated[

@@ -45,6 +45,8 @@ def load_config(
         task = copy.deepcopy(task_of(remembered or {}))
         if "subjects.kind" in overrides:  # settings of another kind do not go with it
             task.get("subjects", {}).clear()
+        if "model.source" in overrides:  # the same model in another place
+            task.get("model", {}).pop("revision", None)
         values = _merged(task, values)
     try:
         config = RunConfig.model_validate(values)

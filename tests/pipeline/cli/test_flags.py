@@ -1,43 +1,36 @@
 """CONFIG and the flags of a verb: a store in the place of a file, and the order of a verb's help."""
 
 import json
-from pathlib import Path
+import shutil
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from pipeline.cli.flags import with_settings
+from lincorr.errors import BadInput
+from lincorr.store.store import LogitStore
+from pipeline.cli.settings import settings_of
 
 FEW = ("--subjects-count", "4")  # the toy model knows fewer words than the default asks for
 
 
-@pytest.fixture
-def called():
-    """What a verb is called with for a command line: path of the file, and settings."""
-    seen: dict[str, object] = {}
-
-    @with_settings
-    def verb(config: Path | None, overrides: dict[str, str]) -> None:
-        """Keep what it is called with."""
-        seen.update(config=config, **overrides)
-
-    app = typer.Typer()
-    app.command()(verb)
-
-    def called(*arguments: str) -> dict[str, object]:
-        seen.clear()
-        CliRunner().invoke(app, list(arguments), catch_exceptions=False)
-        return seen
-
-    return called
+def test_a_file_is_a_file_and_a_folder_or_url_is_a_store(tmp_path):
+    (tmp_path / "run.yaml").write_text("model: m")
+    assert settings_of(str(tmp_path / "run.yaml"), {}).store_url() == "runs/m.zarr"
+    with pytest.raises(BadInput, match=f"no store at '{tmp_path}'"):
+        settings_of(str(tmp_path), {})
+    with pytest.raises(BadInput, match=f"no store at '{tmp_path}/a.zarr'"):  # all slashes are there
+        settings_of(f"file://{tmp_path}/a.zarr", {})
 
 
-def test_a_file_is_a_file_and_a_folder_or_url_is_a_store(called, tmp_path):
-    assert called(str(tmp_path / "run.yaml")) == {"config": tmp_path / "run.yaml"}
-    assert called(str(tmp_path)) == {"config": None, "store.path": str(tmp_path)}
-    for url in ("s3://bucket/run.zarr", "file:///data/run.zarr"):
-        assert called(url) == {"config": None, "store.path": url}
+def test_a_store_is_read_with_its_model_in_another_place(finished, printed, refusal, toy_model, tmp_path):
+    store, moved = shutil.copytree(finished, tmp_path / "a.zarr"), shutil.copytree(toy_model, tmp_path / "m")
+    kept = LogitStore.open(str(store), write=True)
+    kept.save_settings(kept.settings() | {"model": {"source": str(tmp_path / "gone")}})
+    assert "gone', of which the store is, is not there; say where it is by --model" in refusal("hubs", store)
+    by_model = printed("show", "Tokyo", store, "--model", moved, "--json")
+    assert json.loads(by_model) == json.loads(printed("show", "Tokyo", finished, "--json"))
+    assert "no map of 'city-country'" in refusal(
+        "show", "Tokyo", "--store", store, "--model", moved
+    )  # flags tell all of a run
 
 
 def test_a_verb_reads_the_store_in_its_place(printed, with_store):

@@ -30,7 +30,8 @@ def test_a_fit_is_kept_until_its_inputs_change(rerun):
 def test_only_what_is_done_is_told(rerun, capfd):
     def told(verb: str, **changes: object) -> str:
         assert main([verb, *flags_of(rerun.flags | changes)]) == 0
-        return capfd.readouterr().err
+        told: str = capfd.readouterr().err
+        return told
 
     for changes in ({}, {"subjects-count": 60}):
         assert ("Fitting toy" in told("fit", **changes)) == bool(changes)
