@@ -1,6 +1,7 @@
 """Loading a model, its tokenizer or its configuration with transformers; a process caches one model."""
 
 import functools
+import re
 import sys
 import threading
 from contextlib import redirect_stdout
@@ -22,6 +23,8 @@ from lincorr.uncollected import uncollected
 if TYPE_CHECKING:
     from lincorr.model.language_model import LanguageModel
 
+_OF_TOKENIZERS = re.compile(r"token|vocab|merges|piece|bpe|\.model$")  # in the names of their files
+
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Tokenizer:
     """Load the tokenizer of a located model.
@@ -39,6 +42,11 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Tokenize
         return tokenizer
     except Exception as problem:
         load_config(folder, trust_remote_code=trust_remote_code)  # transformers reads it, too: is it that?
+        if not any(_OF_TOKENIZERS.search(path.name) for path in folder.iterdir()):
+            raise BadInput(
+                f"model: the folder {str(folder)!r} has no tokenizer; save it there, too "
+                "(tokenizer.save_pretrained)"
+            ) from problem
         raise BadInput(
             f"model: the tokenizer in {str(folder)!r} cannot be read ({reason(problem)})"
         ) from problem
