@@ -62,9 +62,13 @@ def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file that are not blank, each with the number of its last line.
 
     Raises:
-        BadInput: it cannot be read, or is not valid CSV.
+        BadInput: it cannot be read, is not valid CSV, or has semicolons, as some spreadsheets write them.
     """
-    reader = csv.reader(io.StringIO(read_text(path)), strict=True)
+    text = read_text(path)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if lines and not set(',"') & set(text) and all(";" in line for line in lines):
+        raise BadInput(f"{path}: its columns are separated by semicolons: save it with commas")
+    reader = csv.reader(io.StringIO(text), strict=True)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):

@@ -64,6 +64,7 @@ def test_answers_come_back_from_every_format(tmp_path_factory, names):
         ("a.json", b"[" * 100_000, ["not valid JSON"]),
         pytest.param("a.json", b"9" * 5000, ["not valid JSON", "digits"], id="long number"),
         ("a.csv", b'"a\nb', ["not valid CSV"]),
+        ("a.csv", b"Name;rank\nRome;4\n", ["semicolons", "commas"]),
         ("a.txt", "Malmö".encode("utf-16"), ["0xff", "UTF-8"]),
     ],
 )
@@ -105,6 +106,7 @@ def test_pairs_are_read_in_order_without_duplicates(tmp_path, name, text):
         ("p.json", '"a"', ["'a'", "list of pairs"]),
         ("p.csv", "a,b\nc\n", ["line 2", "['c']", "two columns"]),
         ("p.csv", "a,b,c\n", ["line 1", "two columns"]),
+        ("p.csv", "Rome;Italy\nOslo;Norway\n", ["semicolons", "commas"]),
         ("p.txt", "a\tb\nc d\n", ["line 2", "'c d'", "tab"]),
         ("p.txt", "", ["holds no pair"]),
     ],
