@@ -289,8 +289,8 @@ def _notes(work: Workload, device: Device, gpus: int, stages: tuple[StageEstimat
         better = max(1, work.n_stored // (_SHARDS_A_WORKER * workers))
         whom = f"{gpus} GPUs" if workers == gpus else f"{workers} workers of {work.gpus_per_worker} GPUs"
         notes.append(
-            f"{work.n_shards:,} shards for {whom}: some are idle at times; set store.shard_rows to "
-            f"{better:,} or less."
+            f"{work.n_shards:,} shard{'s' if work.n_shards > 1 else ''} for {whom}: some are idle at times; "
+            f"in a new store set store.shard_rows to {better:,}{' or less' if better > 1 else ''}."
         )
     seconds = {stage.name: stage.seconds for stage in stages}
     on_gpus = seconds["extract"] + seconds.get("ask", 0.0)

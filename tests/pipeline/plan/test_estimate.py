@@ -100,7 +100,7 @@ def test_a_plan_for_gpus_needs_the_configuration_alone(llama, capsys, tmp_path, 
     eight, many = json.loads(capsys.readouterr().out)
     assert (eight["gpus"], many["gpus"]) == (8, 64)
     assert [stage["name"] for stage in eight["stages"]] == ["load", "extract", "ask", "fit", "evaluate"]
-    assert any("set store.shard_rows to 500 or less" in note for note in many["notes"])
+    assert any("in a new store set store.shard_rows to 500 or less" in note for note in many["notes"])
     assert list(tmp_path.iterdir()) == []
     assert [path.name for path in llama.iterdir()] == ["config.json"]
 
