@@ -13,6 +13,11 @@ from pipeline.cli.output import JsonFlag, plain_table, print_json, show_table
 if TYPE_CHECKING:
     from pipeline.prepare.coverage import RelationCoverage, SideCoverage
 
+Catalogues = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATH,...", help="YAML files of your own."),
+]
+
 
 def relations_check(
     model: Annotated[
@@ -22,7 +27,7 @@ def relations_check(
     relations: Annotated[
         str, typer.Option(help="Names, all, family:NAME, or NAME.* for one in every wording.")
     ] = "all",
-    catalogue: Annotated[list[Path] | None, typer.Option(help="YAML file of your own.")] = None,
+    catalogue: Catalogues = None,
     multi_token: Annotated[
         bool, typer.Option("--multi-token", help="Answers of several tokens count, too.")
     ] = False,
@@ -35,7 +40,7 @@ def relations_check(
 
     values = {"model.source": model, "relations": relations, "multi_token": str(multi_token)}
     if catalogue:
-        values["catalogue"] = json.dumps([str(path) for path in catalogue])
+        values["catalogue"] = json.dumps(_paths(catalogue))
     rows = coverage(load_config(None, values), Narrator(quiet=as_json).tell)
     if as_json:
         print_json([row.as_document() for row in rows])
@@ -71,14 +76,21 @@ def _cells(side: "SideCoverage") -> tuple[str, str, str]:
     return f"{side.whole:,}", f"{side.phrase:,}", f"{side.subword:,}"
 
 
+def _paths(catalogue: list[str] | None) -> list[str]:
+    """Every path of a flag that may be repeated, and may name several with commas, as in other verbs."""
+    from pipeline.config.sections import words
+
+    return [path for some in catalogue or [] for path in words(some)]
+
+
 def relations_list(
-    catalogue: Annotated[list[Path] | None, typer.Option(help="YAML file of your own.")] = None,
+    catalogue: Catalogues = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List the relations that can be fitted."""
     from lincorr.relations.catalogue import load_catalogue
 
-    known = load_catalogue([Path(as_meant(str(path), "--catalogue")) for path in catalogue or []])
+    known = load_catalogue([Path(as_meant(path, "--catalogue")) for path in _paths(catalogue)])
     rows = [known.describe(name) for name in known.names()]
     if as_json:
         print_json(

@@ -21,3 +21,11 @@ def test_relations_list_has_ones_own(printed, tmp_path):
         "target": TEXTS["country"],
         "wordings": 7,  # the templates are the catalogue's own
     }
+
+
+def test_several_catalogues_are_named_with_commas_or_again(printed, tmp_path):
+    paths = [write_catalogue(tmp_path / name) for name in ("a.yaml", "b.yaml")]
+    paths[1].write_text(paths[1].read_text().replace("toy:", "other:"))
+    for flags in (["--catalogue", ",".join(map(str, paths))], [f"--catalogue={path}" for path in paths]):
+        listed = json.loads(printed("relations", "list", *flags, "--json"))
+        assert {"toy", "other"} <= {relation["name"] for relation in listed}
