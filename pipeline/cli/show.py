@@ -1,5 +1,6 @@
 """`lincorr show`: the strongest targets of a source word, or the strongest sources of a target word."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,6 +45,8 @@ def show(
 
     if not word:
         raise BadInput("word: it is empty; give one, such as Tokyo")
+    if config is None and not overrides and Path(word).exists():
+        raise BadInput(f"word: it is missing; give one before {word!r}, such as Tokyo")
     settings = settings_of(config, overrides)
     found = show_word(settings, word, target=target, map_name=map_name, top=top, all_sources=all_sources)
     if as_json:

@@ -42,6 +42,10 @@ def test_two_stores_are_refused(refusal, with_store):
     assert "'run.zarr' is a store, too; name one of them" in refusal("hubs", "run.zarr", *with_store)
 
 
+def test_a_store_in_the_place_of_the_word_is_refused(refusal, finished):
+    assert f"word: it is missing; give one before '{finished}'" in refusal("show", finished)
+
+
 def test_a_folder_without_a_store_is_refused(refusal):
     assert "there is no store at '.' to take it from" in refusal("show", "Tokyo", ".")
 
