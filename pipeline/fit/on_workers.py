@@ -82,7 +82,8 @@ def run_tasks(
 ) -> list[str]:
     """Run a stage of relations, whose function returns a task's key and names; return all names."""
     sizes = {task.key: len(task.relations) for task in tasks}
-    stage = Stage(name, function, tasks, on_device=True, under_way=tally.under_way)
+    on_device = any(one.device != "cpu" for task in tasks for one in task.relations)
+    stage = Stage(name, function, tasks, on_device=on_device, under_way=tally.under_way)
     found = executor.run(stage, lambda done: tally(sizes[done[0]], done[0]))
     return [name for _, names in found for name in names]
 

@@ -19,6 +19,7 @@ from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
 from pipeline.fit import sharing
 from pipeline.run import Run
+from pipeline.runtime.executor import Serial
 from pipeline.runtime.tally import Tally
 from tests.commands import flags_of
 from tests.lincorr.store.small_store import flip_a_bit
@@ -218,6 +219,32 @@ def test_progress_counts_every_relation_of_a_task(
     run(verb)
     assert heard == [{"toy": 1}, {"toy": 2}, {"back": 1}, {"third": 1}]
     assert {(tally.done, tally.total) for tally in tallies} == {(4, 4)}
+
+
+@pytest.mark.parametrize(("device", "needs_gpu"), [("auto", True), ("cpu", False)])
+@pytest.mark.parametrize(("verb", "part"), [("fit", "maps"), ("evaluate", "scores")])
+def test_workers_without_a_gpu_take_part_where_none_is_wanted(
+    verb: str,
+    part: str,
+    device: str,
+    needs_gpu: bool,
+    run: Runner,
+    alone: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = copied(run, alone, without=(part,))
+    monkeypatch.setattr(sharing, "WORTH_WORKERS_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "_ONE_PROCESS", ())
+    found: list[bool] = []
+    plain = Serial.run
+
+    def noted(executor: Serial, stage: Any, *more: Any) -> Any:
+        found.append(stage.on_device)
+        return plain(executor, stage, *more)
+
+    monkeypatch.setattr(Serial, "run", noted)
+    run(verb, fit_device=device)
+    assert found == [needs_gpu]
 
 
 @pytest.mark.parametrize("verb", ["fit", "evaluate"])
