@@ -69,10 +69,10 @@ def evaluate_on_workers(
     run_tasks(executor, "evaluate", evaluate_task, tasks, tally)
 
 
-def evaluate_task(task: EvaluationTask, count: Callable[[int], None] = ignore) -> tuple[str, list[str]]:
-    """Evaluate a task's relations; return its key, and their names."""
+def evaluate_task(task: EvaluationTask, count: Callable[[int], None] = ignore) -> str:
+    """Evaluate a task's relations; return its key."""
     store, shared = task.opened()
     for inputs, others in zip(task.relations, task.others, strict=True):
         evaluate_relation(store, inputs, others, task.n_sources, shared)
         count(1)
-    return task.key, [inputs.relation.name for inputs in task.relations]
+    return task.key

@@ -8,7 +8,7 @@ from lincorr.store.store import LogitStore
 from pipeline.config import ClusterSettings
 from pipeline.fit.by_source import dealt_out
 from pipeline.fit.inputs import FitInputs, has_maps
-from pipeline.fit.relation import fit_relation
+from pipeline.fit.relation import fit_relation, is_fitted
 from pipeline.fit.sharing import Apart, apart, in_memory, takes_relations
 from pipeline.fit.sources import SourceCache, device_for
 from pipeline.plan.costs import fit_cost
@@ -68,31 +68,38 @@ def fit_on_workers(
     Raises:
         LincorrError: a task failed; what was done is stored.
     """
+    # a task that is tried again finds what it has stored before its worker died, and fits only the rest
+    missing = [
+        f"{one.relation.name}/{fit}"
+        for one in relations
+        for basis in one.choices
+        if not is_fitted(store, one, basis)
+        for fit in one.fit_names(basis)
+    ]
     turn = store.maps.turn.take()
     tasks = [RelationsTask(store.url, turn, some) for some in dealt_out(relations, executor.workers)]
-    return run_tasks(executor, "fit", fit_task, tasks, tally)
+    run_tasks(executor, "fit", fit_task, tasks, tally)
+    return missing
 
 
 def run_tasks(
     executor: Executor,
     name: str,
-    function: Callable[[Task], tuple[str, list[str]]],
+    function: Callable[[Task], str],
     tasks: Sequence[Task],
     tally: Tally,
-) -> list[str]:
-    """Run a stage of relations, whose function returns a task's key and names; return all names."""
+) -> None:
+    """Run a stage of relations, whose function returns a task's key."""
     sizes = {task.key: len(task.relations) for task in tasks}
     on_device = any(one.device != "cpu" for task in tasks for one in task.relations)
     stage = Stage(name, function, tasks, on_device=on_device, under_way=tally.under_way)
-    found = executor.run(stage, lambda done: tally(sizes[done[0]], done[0]))
-    return [name for _, names in found for name in names]
+    executor.run(stage, lambda key: tally(sizes[key], key))
 
 
-def fit_task(task: RelationsTask, count: Callable[[int], None] = ignore) -> tuple[str, list[str]]:
-    """Fit a task's relations; return its key, and "relation/fit" of the new maps."""
+def fit_task(task: RelationsTask, count: Callable[[int], None] = ignore) -> str:
+    """Fit a task's relations; return its key."""
     store, shared = task.opened()
-    names: list[str] = []
     for inputs in task.relations:
-        names += [f"{inputs.relation.name}/{fit}" for fit in fit_relation(store, inputs, Serial, shared)]
+        fit_relation(store, inputs, Serial, shared)
         count(1)
-    return task.key, names
+    return task.key

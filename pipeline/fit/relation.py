@@ -47,21 +47,25 @@ def fit_relation(
         require = store.shards.require_written if choice.out_of_core else store.shards.require_whole
         for template in (inputs.source_template, inputs.target_template):
             require(template, inputs.fit_rows)
-        digest = input_digest(store, inputs, basis)
-        names = inputs.fit_names(basis)
-        is_fitted = all(store.maps.is_whole(inputs.relation.name, name, digest) for name in names)
+        fitted_before = is_fitted(store, inputs, basis)
         if choice.out_of_core and choice.method != "tiled":  # evaluation reads the decomposition, too
-            if is_fitted and is_decomposed(store, inputs, basis):
+            if fitted_before and is_decomposed(store, inputs, basis):
                 continue
             decompose(executor(), store, _scratch(store, inputs, basis), choice.method)
-        if is_fitted:
+        if fitted_before:
             continue
         if choice.method == "tiled":
             _fit_tiled(store, inputs, basis, executor())
         else:
             _fit_paths(store, inputs, basis, shared)
-        fitted += names
+        fitted += inputs.fit_names(basis)
     return fitted
+
+
+def is_fitted(store: LogitStore, inputs: FitInputs, basis: Basis) -> bool:
+    """Whether the store has the maps of a basis, made from these inputs and undamaged."""
+    digest, names = input_digest(store, inputs, basis), inputs.fit_names(basis)
+    return all(store.maps.is_whole(inputs.relation.name, name, digest) for name in names)
 
 
 def _fit_paths(store: LogitStore, inputs: FitInputs, basis: Basis, shared: SourceCache | None) -> None:

@@ -17,7 +17,7 @@ from lincorr.errors import LincorrError
 from lincorr.store.hierarchy import Hierarchy
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
-from pipeline.fit import sharing
+from pipeline.fit import on_workers, sharing
 from pipeline.run import Run
 from pipeline.runtime.executor import Serial
 from pipeline.runtime.tally import Tally
@@ -151,6 +151,23 @@ def test_a_worker_that_is_killed_has_its_relations_done_elsewhere(shared: Runner
     assert killed
     assert maps(shared).keys() == maps(alone).keys()
     assert_same_scores(shared("evaluate"), alone.document)
+
+
+def test_what_a_task_stored_before_its_worker_died_is_named(
+    run: Runner, alone: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next try finds it, and fits nothing."""
+    run = copied(run, alone, without=("maps/toy", "maps/back"))
+    monkeypatch.setattr(sharing, "WORTH_WORKERS_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "_ONE_PROCESS", ())
+    fit_task = on_workers.fit_task
+
+    def twice(*task: Any) -> Any:
+        fit_task(*task)
+        return fit_task(*task)
+
+    monkeypatch.setattr(on_workers, "fit_task", twice)
+    assert run("fit")["fitted"] == [f"{name}/{fit}" for name in ("toy", "back") for fit in FITS]
 
 
 def test_damage_that_a_worker_finds_is_one_line(shared: Runner, capsys: pytest.CaptureFixture[str]) -> None:
