@@ -296,7 +296,7 @@ class Shards:
     def _record(self, name: str, shard: int) -> NDArray[np.int64]:
         """The record of a shard: rows, and both checksums."""
         try:
-            return np.asarray(self._hierarchy.array(f"done/{name}")[shard])
+            return self._span(name, shard, shard + 1)[0]
         except (*READ_ERRORS, StoreDamaged):
             return np.array([_UNREADABLE, *[0] * (len(RECORD) - 1)])
 
@@ -309,12 +309,17 @@ class Shards:
         together = None if self._kept is None else self._known.get(span)
         if together is None:
             try:  # together: one by one takes twice as long
-                together = np.asarray(self._hierarchy.array(f"done/{name}")[span[1] : span[2]])
+                together = self._span(*span)
             except (*READ_ERRORS, StoreDamaged):
                 return {shard: self._record(name, shard) for shard in shards}
             if self._kept is not None:
                 self._known[span] = together
         return {shard: together[shard - shards[0]] for shard in shards}
+
+    def _span(self, name: str, start: int, stop: int) -> NDArray[np.int64]:
+        """The records of consecutive shards; zeros where a killed run has made no room for one."""
+        found = np.asarray(self._hierarchy.array(f"done/{name}")[start:stop])
+        return np.pad(found, ((0, stop - start - len(found)), (0, 0)))
 
     def _all_rows(self) -> NDArray[np.int64]:
         return np.arange(self._hierarchy.n_subjects)

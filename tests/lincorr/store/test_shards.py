@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from lincorr.errors import LincorrError, StoreDamaged
 from lincorr.prompts.subjects import string_subjects
+from lincorr.store.shards import Shards
+from lincorr.store.store import LogitStore
 from tests.lincorr.store.small_store import (
     COLUMNS,
     HIDDEN,
@@ -50,6 +53,27 @@ def test_new_subjects_open_new_shards(url: Path) -> None:
         "incomplete",
         "not extracted",
     ]
+
+
+def test_subjects_that_a_killed_run_has_given_no_room_are_not_extracted(
+    url: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(url)
+    monkeypatch.setattr(Shards, "extend", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        made.add_subjects(string_subjects("klmnop"))
+    store = LogitStore.open(str(url))
+    assert store.verify() == [
+        "template 'city', shard 2: incomplete",
+        "template 'city', shard 3: not extracted",
+    ]
+    assert store.shards.written("city").tolist() == [1] * 10 + [0] * 6
+    assert (
+        store.dataset("city").logits.isnull().all("city_token").to_numpy().tolist()
+        == [False] * 10 + [True] * 6
+    )
+    assert "is not extracted" in refusal(StoreDamaged, lambda: store.hidden("city", np.array([3, 13])))
+    np.testing.assert_array_equal(store.hidden("city", np.array([3, 9])), HIDDEN[[3, 9]])
 
 
 def test_what_is_not_extracted_reads_as_nan_and_is_refused(url: Path) -> None:
