@@ -296,7 +296,8 @@ class Shards:
     def _record(self, name: str, shard: int) -> NDArray[np.int64]:
         """The record of a shard: rows, and both checksums."""
         try:
-            return self._span(name, shard, shard + 1)[0]
+            record: NDArray[np.int64] = self._span(name, shard, shard + 1)[0]
+            return record
         except (*READ_ERRORS, StoreDamaged):
             return np.array([_UNREADABLE, *[0] * (len(RECORD) - 1)])
 

@@ -183,11 +183,12 @@ class LogitStore(Shown):
         Raises:
             StoreDamaged: their table is damaged.
         """
-        # a slice, such as a shard, is read without the rest: a task must not cost what all subjects cost
-        part = slice(*(rows if isinstance(rows, slice) else slice(None)).indices(self.n_subjects))
-        chosen = slice(None) if rows is None or isinstance(rows, slice) else rows
+        wanted = np.arange(self.n_subjects)[slice(None) if rows is None else rows]
+        # those of a shard are read without the rest: a task must not cost what all subjects cost
+        first, stop = (int(wanted.min()), int(wanted.max()) + 1) if len(wanted) else (0, 0)
         ids, texts, classes = (
-            self._hierarchy.table(f"subjects/{name}", part)[chosen] for name in ("id", "text", "class")
+            self._hierarchy.table(f"subjects/{name}", slice(first, stop))[wanted - first]
+            for name in ("id", "text", "class")
         )
         return Subjects(ids.astype(np.int64), tuple(map(str, texts)), tuple(map(str, classes)), {})
 

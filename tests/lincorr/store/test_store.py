@@ -151,7 +151,10 @@ def test_known_subjects_keep_their_rows(url: Path) -> None:
     assert store.rows_of(string_subjects("xq")).tolist() == [3, -1]
 
 
-@pytest.mark.parametrize("rows", [slice(None), slice(2, 99), slice(-3, None), None])
+@pytest.mark.parametrize(
+    "rows",
+    [slice(None), slice(2, 99), slice(-3, None), slice(None, None, 3), slice(7, 2, -2), slice(5, 2), None],
+)
 def test_rows_of_a_killed_run_are_no_subjects(url: Path, rows: slice | None) -> None:
     """They were written, and n_subjects, which says so, was not."""
     store = make(url)
