@@ -43,7 +43,7 @@ from lincorr.store.place import make_groups, require_place
 from lincorr.store.seal import seal
 from lincorr.store.shards import Shards
 from lincorr.store.shown import Shown
-from lincorr.store.templates import stored_templates
+from lincorr.store.templates import stored_templates, stored_text
 from lincorr.store.verify import faults_of_data
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ class LogitStore(Shown):
             BadInput: the store has another text under this name, or has neither the logits of some columns
                 nor hidden states to compute them from.
         """
-        known = {t.name: t.text for t in self.templates()}.get(template.name)
+        known = stored_text(self._hierarchy, template.name)
         if known is None:
             return
         if known != template.text:
@@ -292,7 +292,7 @@ class LogitStore(Shown):
         """
         self.check_template(template, columns.ids)
         name = template.name
-        if template in self.templates():
+        if stored_text(self._hierarchy, name) is not None:
             return
         self._hierarchy.close_arrays()
         table = self._hierarchy.group.create_group(f"columns/{name}", overwrite=True)

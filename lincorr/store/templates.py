@@ -14,12 +14,16 @@ def stored_templates(hierarchy: Hierarchy) -> list[Template]:
         StoreDamaged: nothing that has the text of one can be read.
     """
     names = sorted({name for part in _PARTS for name in hierarchy.names(part)})
-    texts = ((name, _text(hierarchy, name)) for name in names)
+    texts = ((name, stored_text(hierarchy, name)) for name in names)
     return [Template(name, text) for name, text in texts if text is not None]
 
 
-def _text(hierarchy: Hierarchy, name: str) -> str | None:
-    """The text of a template; None if it was never added whole."""
+def stored_text(hierarchy: Hierarchy, name: str) -> str | None:
+    """Return the text of a template; None if it was never added whole.
+
+    Raises:
+        StoreDamaged: nothing that has it can be read.
+    """
     damage = None
     for part in _PARTS:
         try:

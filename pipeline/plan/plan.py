@@ -146,7 +146,7 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
             store.check_template(template, inputs.columns[name].ids)
             store.check_prompt(name, inputs.prompts[name])
     work = workload_here(config, inputs, store)
-    stored = {name: _rows_stored(store, name, inputs) for name in inputs.templates}
+    stored = _rows_stored(store, inputs)
     missing = {name: work.n_stored - rows for name, rows in stored.items()}
     to_write = sum(rows * work.template_width(name) for name, rows in missing.items()) * work.itemsize
     if not (store and store.head.exists()):
@@ -202,17 +202,20 @@ def measured_flops() -> float:
     return repeats * 2 * n**3 / (time.perf_counter() - began)
 
 
-def _rows_stored(store: LogitStore | None, template: str, inputs: Inputs) -> int:
-    """Count the run's distinct subjects whose answer to a template is in the store, whole and right."""
-    if store is None or template not in {t.name for t in store.templates()}:
-        return 0
+def _rows_stored(store: LogitStore | None, inputs: Inputs) -> dict[str, int]:
+    """Count the run's distinct subjects whose answer to each template is in the store, whole and right."""
+    counts = dict.fromkeys(inputs.templates, 0)
+    if store is None:
+        return counts
     rows = np.unique(store.rows_of(inputs.subjects))
     rows = rows[rows >= 0]
     size = store.identity.shard_rows
     shards, position = np.unique(rows // size, return_inverse=True)
-    whole = store.shards.whole_rows_of(template, shards.tolist())
-    limits = np.array([whole[shard] for shard in shards.tolist()], dtype=np.int64)
-    return int((rows % size < limits[position]).sum())
+    for name in counts.keys() & {template.name for template in store.templates()}:
+        whole = store.shards.whole_rows_of(name, shards.tolist())
+        limits = np.array([whole[shard] for shard in shards.tolist()], dtype=np.int64)
+        counts[name] = int((rows % size < limits[position]).sum())
+    return counts
 
 
 def _tokens(inputs: Inputs, missing: dict[str, int]) -> int:

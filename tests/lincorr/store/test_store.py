@@ -31,6 +31,7 @@ from tests.lincorr.store.small_store import (
     make,
     refusal,
     spoilt,
+    truncate,
     write,
 )
 
@@ -258,6 +259,17 @@ def test_adding_a_template_again_changes_nothing(url: Path) -> None:
     store = make(url)
     store.add_template(CITY, COLUMNS)
     assert store.verify() == []
+
+
+def test_a_template_is_checked_without_reading_the_others(url: Path) -> None:
+    """Else a run of many templates asks a server for each as often as there are templates."""
+    store = make(url)
+    store.add_template(Template("country", "{} is in the country of"), COLUMNS)
+    for path in url.glob("*/country/zarr.json"):
+        truncate(path)
+    store = LogitStore.open(str(url))
+    store.check_template(CITY, COLUMNS.ids)
+    refusal(StoreDamaged, store.templates)
 
 
 def test_templates_that_one_run_adds_are_remembered_together(url: Path) -> None:
