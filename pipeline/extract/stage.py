@@ -160,11 +160,23 @@ def register(store: LogitStore, config: RunConfig, inputs: Inputs) -> None:
         store.check_template(template, inputs.columns[name].ids)
         store.check_prompt(name, inputs.prompts[name])
     store.add_subjects(inputs.subjects)
-    known = {template.name for template in store.templates()}
-    new = [name for name in inputs.templates if name not in known]
-    for name, template in inputs.templates.items():
-        store.add_template(template, inputs.columns[name], together=new, prompt=inputs.prompts[name])
+    for name, together in _added_together(store, inputs).items():
+        template, prompt = inputs.templates[name], inputs.prompts[name]
+        store.add_template(template, inputs.columns[name], together=together, prompt=prompt)
     store.save_settings(config.to_remember())
+
+
+def _added_together(store: LogitStore, inputs: Inputs) -> dict[str, tuple[str, ...]]:
+    """Return the templates that the store lacks, each with those that it is asked with.
+
+    A run that was killed while it added templates has told the first ones of all: the others join them.
+    """
+    known = [template.name for template in store.templates()]
+    new = [name for name in inputs.templates if name not in known]
+    groups = map(store.templates_added_with, known) if new else ()
+    begun = {name: group for group in groups for name in group}
+    others = tuple(name for name in new if name not in begun)
+    return {name: begun.get(name, others) for name in new}
 
 
 def missing_shards(store: LogitStore, config: RunConfig, inputs: Inputs) -> list[ExtractTask]:

@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from distributed import Client
 
 from lincorr.errors import LincorrError
+from lincorr.relations.relation import Template
+from lincorr.store.store import LogitStore
 from pipeline.cli.main import main
 from pipeline.runtime import dask_executor
 from pipeline.runtime.lock import lock_path, sole_writer
@@ -87,6 +90,28 @@ def test_a_killed_run_leaves_no_process_and_goes_on_where_it_stopped(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert_equal_bits(store, undisturbed)
     assert extracted(store, flags, capsys) == {"shards": 0, "prompts": 0, "bytes_written": 0, "asked": 0}
+
+
+def test_templates_that_a_killed_run_was_adding_are_still_asked_together(
+    undisturbed, flags, tmp_path, monkeypatch, capsys
+):
+    store = tmp_path / "run.zarr"
+    whole = LogitStore.add_template
+
+    def killed(self: LogitStore, template: Template, *rest: Any, **more: Any) -> None:
+        if template.name == "country":
+            raise KeyboardInterrupt
+        whole(self, template, *rest, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LogitStore, "add_template", killed)
+        assert main(["extract", *flags, "--store", str(store), "--cluster-kind", "serial"]) == 130
+    capsys.readouterr()
+    assert [template.name for template in LogitStore.open(str(store)).templates()] == ["city"]
+    assert extracted(store, flags, capsys)["prompts"] == len(TEMPLATES) * SHARDS * SHARD_ROWS
+    assert_equal_bits(store, undisturbed)
+    added = LogitStore.open(str(store)).templates_added_with
+    assert added("city") == added("country") == ("city", "country")
 
 
 def test_an_interrupted_run_stops_and_goes_on_where_it_stopped(start, undisturbed, flags, tmp_path, capsys):
