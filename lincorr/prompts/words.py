@@ -9,6 +9,8 @@ from functools import cached_property, lru_cache
 from rapidfuzz import process
 from rapidfuzz.distance import OSA, JaroWinkler
 
+from lincorr.text import same_form
+
 _LETTERS_PER_TYPO = 4  # one typo in a word of four to seven letters, two in one of eight to eleven
 _SIMILAR = 0.75  # Jaro-Winkler similarity below which a word is not suggested
 
@@ -19,7 +21,7 @@ class Match:
 
     Attributes:
         text: the token's surface text.
-        same: whether it is the word but for capitals and surrounding spaces.
+        same: whether it is the word but for capitals, surrounding spaces and its Unicode form.
     """
 
     text: str
@@ -67,7 +69,8 @@ class WordIndex:
 
     def _folded(self) -> Iterable[tuple[Callable[[str], str], dict[str, str]]]:
         yield str, self._exact
-        yield str.casefold, self._without_capitals
+        yield same_form, self._same_form
+        yield _without_capitals, self._without_capitals
         yield without_accents, self._without_accents
 
     def _by_form(self, fold: Callable[[str], str]) -> dict[str, str]:
@@ -81,8 +84,12 @@ class WordIndex:
         return self._by_form(str)
 
     @cached_property
+    def _same_form(self) -> dict[str, str]:
+        return self._by_form(same_form)
+
+    @cached_property
     def _without_capitals(self) -> dict[str, str]:
-        return self._by_form(str.casefold)
+        return self._by_form(_without_capitals)
 
     @cached_property
     def _without_accents(self) -> dict[str, str]:
@@ -140,6 +147,10 @@ def without_accents(text: str) -> str:
     """Return a text in lower case without accents: São -> sao."""
     apart = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in apart if not unicodedata.combining(char))
+
+
+def _without_capitals(text: str) -> str:
+    return same_form(same_form(text).casefold())
 
 
 def _plain(text: str) -> str:

@@ -30,6 +30,22 @@ def test_capitals_and_spaces_do_not_matter(word, found):
     assert match_word(word, TEXTS) == Match(found, same=True)
 
 
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("café", " café"),
+        ("cafe\u0301", " café"),  # as macOS writes names of files
+        ("CAFE\u0301", " café"),
+        ("re\u0301sume\u0301", "re\u0301sume\u0301"),  # there are both: the exact one
+        ("résumé", "résumé"),
+        ("A\u030angstrom", "\u212bngstrom"),
+    ],
+)
+def test_it_does_not_matter_how_an_accent_was_typed(word, found):
+    texts = [" cafe", " café", "résumé", "re\u0301sume\u0301", "\u212bngstrom"]
+    assert match_word(word, texts) == Match(found, same=True)
+
+
 @pytest.mark.parametrize(("word", "found"), [("Sâo", " São"), ("Izmir", " İzmir"), ("Kyōto", " Kyoto")])
 def test_accents_do_not_matter_but_are_told(word, found):
     assert match_word(word, TEXTS) == Match(found, same=False)
