@@ -123,10 +123,10 @@ def _pairs_of_json(path: Path) -> Iterable[tuple[str, str]]:
 
 
 def _pairs_of_csv(path: Path) -> Iterable[tuple[str, str]]:
-    for line, row in read_csv(path):
+    for place, (line, row) in enumerate(read_csv(path)):
         if len(row) != 2:
             raise BadInput(f"{path}: line {line}: {short(row)} is not two columns: give two names")
-        if line > 1 or [cell.strip().lower() for cell in row] != ["source", "target"]:
+        if place or [cell.strip().lower() for cell in row] != ["source", "target"]:
             yield row[0], row[1]
 
 

@@ -86,6 +86,7 @@ def test_bad_answers_are_refused(tmp_path, name, data, words):
         ("p.json", '{"London": ["UK", "England"], "Oslo": "Norway"}'),
         ("p.csv", "London,UK\nLondon, England\nOslo,Norway\nOslo,Norway\n"),
         ("p.csv", "Source,Target\nLondon,UK\nLondon,England\n\nOslo,Norway\n"),
+        ("p.csv", "\n,\nSource,Target\nLondon,UK\nLondon,England\nOslo,Norway\n"),
         ("p.txt", "London\tUK\nLondon\tEngland\n\n Oslo \t Norway\n"),
         ("p.tsv", "London\tUK\r\nLondon\tEngland\r\nOslo\tNorway"),
     ],
