@@ -84,7 +84,7 @@ class Run:
 
     def run(self) -> tuple[Results, Path]:
         """Do everything that is not yet done; return the results and the path of the page."""
-        self.require_places()
+        self._require_report()
         plan = self.plan()
         with self.writing():  # from one verb to the next, too
             self.extract(plan)
@@ -202,7 +202,7 @@ class Run:
         """
         from pipeline.report.tables import write_results  # matplotlib and pyarrow: a second
 
-        self.require_places()
+        self._require_report()
         with self.timed("report"):
             return write_results(results or self.results(), self.config.report_folder())
 
@@ -217,6 +217,9 @@ class Run:
         url = self.config.store_url()
         if not LogitStore.exists(url):
             require_place(url)
+        self._require_report(study=study)
+
+    def _require_report(self, *, study: bool = False) -> None:
         relations = [relation.name for relation in self.inputs.relations]
         require_report_folder(self.config.report_folder(), relations, study=study)
 

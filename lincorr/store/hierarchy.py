@@ -1,21 +1,41 @@
 """What the parts of a store share: the opened Zarr group, the store's attributes, and its tables."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-from lincorr.errors import StoreDamaged
+from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.store.chunks import MISSING_ID
 from lincorr.store.identity import Identity
+from lincorr.store.locations import open_location, require_bucket
 from lincorr.store.seal import seal
 from lincorr.text import MISSING_TEXT
 
 # What Zarr raises for a chunk, or a zarr.json, that is damaged or missing.
 READ_ERRORS = (ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError)
+
+
+def opened_group(url: str, mode: Literal["r", "r+"]) -> zarr.Group | None:
+    """Open the root group of the store at a folder or URL; None if there is no lincorr store.
+
+    Raises:
+        BadInput: the location cannot be opened, or there is no such bucket.
+        LincorrError: the server of an object store does not answer, or denies access.
+    """
+    try:
+        group = zarr.open_group(open_location(url), mode=mode, zarr_format=3)
+    except FileNotFoundError:
+        require_bucket(url)
+        return None
+    except LincorrError:
+        raise
+    except Exception as problem:
+        raise BadInput(f"store: {url!r} cannot be opened ({problem})") from problem
+    return group if "lincorr" in group.attrs else None
 
 
 class Hierarchy:

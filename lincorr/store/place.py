@@ -1,10 +1,12 @@
 """Where a store may be made: a free place, or one where a killed run had only begun to make one."""
 
+import asyncio
 import os
 import re
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import compress
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,12 +53,19 @@ def store_at(folders: Iterable[Path]) -> Path | None:
 def _url_above(url: str) -> str | None:
     """Return the highest URL above one that is a Zarr hierarchy; None if none is that may be read."""
     parts = urlsplit(url)
-    for folder in reversed(PurePosixPath(parts.path).parents):
-        above = parts._replace(path=str(folder).rstrip("/")).geturl()
-        with suppress(LincorrError):  # credentials may be for the place alone
-            if sync(open_location(above).exists("zarr.json")):
-                return above
-    return None
+    folders = reversed(PurePosixPath(parts.path).parents)
+    above = [parts._replace(path=str(folder).rstrip("/")).geturl() for folder in folders]
+
+    async def asked() -> list[bool]:
+        return await asyncio.gather(*map(_is_hierarchy, above))  # at once: each is another connection
+
+    return next(compress(above, sync(asked())), None)
+
+
+async def _is_hierarchy(url: str) -> bool:
+    with suppress(LincorrError):  # credentials may be for the place alone
+        return await open_location(url).exists("zarr.json")
+    return False
 
 
 def make_groups(url: str) -> zarr.Group:

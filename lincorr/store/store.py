@@ -24,7 +24,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from lincorr.errors import BadInput, LincorrError, StoreDamaged
+from lincorr.errors import BadInput, StoreDamaged
 from lincorr.prompts.columns import Columns
 from lincorr.prompts.subjects import Subjects
 from lincorr.prompts.trees import PromptTemplate
@@ -35,9 +35,8 @@ from lincorr.store.asked import AskedStore
 from lincorr.store.chunks import create_table
 from lincorr.store.descriptions import Descriptions
 from lincorr.store.head import Head
-from lincorr.store.hierarchy import Hierarchy
+from lincorr.store.hierarchy import Hierarchy, opened_group
 from lincorr.store.identity import Identity, require_same
-from lincorr.store.locations import open_location, require_bucket
 from lincorr.store.maps import MapStore
 from lincorr.store.place import make_groups, require_place
 from lincorr.store.seal import seal
@@ -81,16 +80,7 @@ class LogitStore(Shown):
             BadInput: the location cannot be opened, or there is no such bucket.
             LincorrError: the server of an object store does not answer, or denies access.
         """
-        try:
-            group = zarr.open_group(open_location(url), mode="r", zarr_format=3)
-        except FileNotFoundError:
-            require_bucket(url)
-            return False
-        except LincorrError:
-            raise
-        except Exception as problem:
-            raise BadInput(f"store: {url!r} cannot be opened ({problem})") from problem
-        return "lincorr" in group.attrs
+        return opened_group(url, "r") is not None
 
     @classmethod
     def open(cls, url: str, *, write: bool = False) -> "LogitStore":
@@ -100,9 +90,9 @@ class LogitStore(Shown):
             BadInput: there is none, or it has another format.
             StoreDamaged: its identity is not what was written.
         """
-        if not cls.exists(url):
+        group = opened_group(url, "r+" if write else "r")
+        if group is None:
             raise BadInput(f"store: there is no lincorr store at {url!r}; run `lincorr extract` first")
-        group = zarr.open_group(open_location(url), mode="r+" if write else "r", zarr_format=3)
         state = group.attrs["lincorr"]
         found = state.get("format") if isinstance(state, Mapping) else None
         if found != FORMAT:

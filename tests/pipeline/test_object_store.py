@@ -26,7 +26,7 @@ from zarr.storage import ObjectStore
 
 from lincorr.errors import BadInput
 from lincorr.scores.relation_scores import RelationScores
-from lincorr.store import locations
+from lincorr.store import locations, place
 from lincorr.store.locations import SharedObject
 from lincorr.store.store import LogitStore
 from lincorr.testing import CITIES, COUNTRIES, hidden_problem, planted_store
@@ -70,7 +70,9 @@ def contents(
 
 
 @pytest.mark.usefixtures("s3")
-def test_a_whole_run_on_s3_has_the_bits_of_a_local_one(flags, tmp_path):
+def test_a_whole_run_on_s3_has_the_bits_of_a_local_one(flags, tmp_path, monkeypatch):
+    asked, is_hierarchy = Counter[str](), place._is_hierarchy
+    monkeypatch.setattr(place, "_is_hierarchy", lambda url: asked.update([url]) or is_hierarchy(url))
     local, remote = str(tmp_path / "run.zarr"), "s3://runs/whole/run.zarr"
     for verb in ("extract", "fit", "evaluate"):
         assert main([verb, *flags, "--store", local, "--cluster-kind", "serial"]) == 0
@@ -78,6 +80,7 @@ def test_a_whole_run_on_s3_has_the_bits_of_a_local_one(flags, tmp_path):
     mine, theirs = contents(remote), contents(local)
     assert {name for name in mine if mine[name] != theirs.get(name)} == set()
     assert len(mine) == len(theirs) > 10
+    assert asked == {"s3://runs": 2, "s3://runs/whole": 2}  # when planned, and when made
     assert LogitStore.open(remote).maps.load_scores("toy", RelationScores) == LogitStore.open(
         local
     ).maps.load_scores("toy", RelationScores)
