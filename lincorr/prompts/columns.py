@@ -217,7 +217,11 @@ def _encoded(tokenizer: Tokenizer, names: Sequence[str], gap: str) -> dict[str, 
     before = "a" + gap if gap else "\n"
     anchor = encode(tokenizer, before.rstrip(" "))
     encoded = tokenizer([before + name for name in names], add_special_tokens=False)["input_ids"]
-    return {name: tuple(ids[len(anchor) :]) for name, ids in zip(names, encoded, strict=True)}
+    return {
+        # alone, where a tokenizer of phrases has one token for both: "a little"
+        name: tuple(ids[len(anchor) :] if ids[: len(anchor)] == anchor else encode(tokenizer, gap + name))
+        for name, ids in zip(names, encoded, strict=True)
+    }
 
 
 def _is_word(text: str, word: str) -> bool:

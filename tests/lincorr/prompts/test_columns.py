@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import BPE, WordPiece
 from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 from lincorr.errors import BadInput
@@ -170,3 +170,14 @@ def test_capitals_that_a_tokenizer_does_not_tell_apart_do_not_matter() -> None:
 
 def test_capitals_that_a_tokenizer_tells_apart_matter(tokenizer: Any) -> None:
     assert answer_columns(tokenizer, ["tokyo", "Paris"], "cities").names == ("Paris",)
+
+
+def test_a_name_that_has_a_token_together_with_the_word_before_it_has_its_own() -> None:
+    """As with SuperBPE, whose tokens are phrases."""
+    merges = [("b", "i"), ("bi", "g"), ("Ġ", "big"), ("a", "Ġbig")]
+    pieces = [*"abgilnow", "Ġ", *("".join(pair) for pair in merges)]
+    phrases = Tokenizer(BPE({piece: i for i, piece in enumerate(pieces)}, merges))
+    phrases.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
+    phrases.decoder = decoders.ByteLevel()
+    columns = answer_columns(PreTrainedTokenizerFast(tokenizer_object=phrases), ["big", "low"], "sizes")
+    assert (columns.texts, columns.ids.tolist()) == ((" big",), [pieces.index("Ġbig")])
