@@ -7,6 +7,7 @@ is right, and the same merge goes on with the shards that are missing. The secon
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import zarr
@@ -106,6 +107,7 @@ class _Part:
         self.together = other.templates_added_with(self.name)
         asked = (tables.attributes(f"columns/{self.name}") or {}).get("prompt")
         self.prompt = asked and PromptTemplate(tuple(asked[0]), tuple(asked[1]), template.text)
+        self._kept: dict[int, int] = {}  # rows of the first store's shards that are whole
         self._whole = np.zeros(other.n_subjects, dtype=bool)
         for shard in range(other.shards.count):
             start = other.shards.rows(shard).start
@@ -134,7 +136,8 @@ class _Part:
         bound = max(audit_bound(identity.compute), audit_bound(identity.precision))
         for shard in range(shards.count):
             start = shards.rows(shard).start
-            stop = start + shards.whole_rows(self.name, shard)
+            self._kept[shard] = shards.whole_rows(self.name, shard)
+            stop = start + self._kept[shard]
             shared = np.flatnonzero(self._whole & (places >= start) & (places < stop))
             for kind in identity.kinds if len(shared) else ():
                 mine = shards.read(kind, self.name, shard)[places[shared] - start].astype(np.float64)
@@ -152,9 +155,12 @@ class _Part:
     # --- add --------------------------------------------------------------------------------------
 
     def add(self, shard: int, places: NDArray[np.int64]) -> bool:
-        """Write a shard of the first store that is not whole, if both stores together have all its rows."""
+        """Write a shard of the first store that is not whole, if both stores together have all its rows.
+
+        What was compared before is not read again.
+        """
         shards = self._into.shards
-        rows, kept = shards.rows(shard), shards.whole_rows(self.name, shard)
+        rows, kept = shards.rows(shard), self._kept.get(shard, 0)
         if kept == rows.stop - rows.start:
             return False
         origin = np.full(rows.stop - rows.start, _NOWHERE)
@@ -178,10 +184,13 @@ class _Part:
     def _read(self, kind: Kind, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows of the other store, with the columns of the first."""
         block = self._other.shards.read_rows(kind, self.name, rows).astype(np.float32)
-        if kind == "hidden":
-            return block
+        return block if kind == "hidden" else block[:, self._order]
+
+    @cached_property
+    def _order(self) -> list[int]:
+        """Where the other store has each of the first one's columns."""
         position = {token: i for i, token in enumerate(self.columns.ids.tolist())}
-        return block[:, [position[token] for token in self._into.column_ids(self.name).tolist()]]
+        return [position[token] for token in self._into.column_ids(self.name).tolist()]
 
 
 def _add_head(into: LogitStore, other: LogitStore) -> None:

@@ -93,6 +93,13 @@ def test_answers_in_another_order(tmp_path):
     assert contents(LogitStore.open(first.url)) == contents(right)
 
 
+def test_what_both_have_is_read_to_verify_and_to_compare_it_and_not_again(tmp_path, read):
+    first, second = site(tmp_path / "a", "abcdefgh", CITY), site(tmp_path / "b", "abcdefgh", CITY)
+    read.clear()
+    assert merge(first, second).shards == 0
+    assert read.count("logits/city/c/1/0") == 2 * 2
+
+
 def test_a_damaged_shard_is_replaced(tmp_path):
     first, second = site(tmp_path / "a", "abcdefgh", CITY), site(tmp_path / "b", "abcdefgh", CITY)
     flip_a_bit(tmp_path / "a" / "hidden" / "city" / "c" / "1" / "0")

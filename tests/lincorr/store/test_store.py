@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.prompts.subjects import string_subjects, token_subjects
 from lincorr.prompts.trees import PromptTemplate
 from lincorr.relations.relation import Template
-from lincorr.store.locations import _Explained
 from lincorr.store.store import LogitStore
 from lincorr.testing import toy_tokenizer
 from tests.lincorr.store.small_store import (
@@ -47,17 +45,11 @@ def test_a_store_is_found_where_it_was_made(url: Path) -> None:
     assert LogitStore.open(str(url)).identity == IDENTITY
 
 
-def test_a_store_is_opened_by_one_request(url: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_is_opened_by_one_request(url: Path, read: list[str]) -> None:
     make(url)
-    asked, get = list[str](), _Explained.get
-
-    async def noted(self: _Explained, key: str, *rest: Any, **more: Any) -> Any:
-        asked.append(key)
-        return await get(self, key, *rest, **more)
-
-    monkeypatch.setattr(_Explained, "get", noted)
+    read.clear()
     LogitStore.open(str(url))
-    assert asked == ["zarr.json"]
+    assert read == ["zarr.json"]
 
 
 def test_a_store_that_is_not_there_is_refused(url: Path) -> None:
