@@ -71,6 +71,7 @@ class LogitStore(Shown):
         self.head = Head(self._hierarchy)
         self.maps = MapStore(self._hierarchy, self.head.readout)
         self.asked = AskedStore(self._hierarchy)
+        self._column_ids: dict[str, NDArray[np.int64]] = {}
 
     @classmethod
     def exists(cls, url: str) -> bool:
@@ -285,6 +286,7 @@ class LogitStore(Shown):
         if stored_text(self._hierarchy, name) is not None:
             return
         self._hierarchy.close_arrays()
+        self._column_ids.pop(name, None)
         table = self._hierarchy.group.create_group(f"columns/{name}", overwrite=True)
         table.attrs["together"] = list(together)
         if prompt is not None:
@@ -306,14 +308,16 @@ class LogitStore(Shown):
         return tuple(map(str, added)) if isinstance(added, list) and name in added else ()
 
     def column_ids(self, name: str) -> NDArray[np.int64]:
-        """Return the ids (q,) of the tokens whose logits are stored for a template.
+        """Return the ids (q,) of the tokens whose logits are stored for a template; read once.
 
         Raises:
             StoreDamaged: their table is damaged.
             BadInput: there is no such template.
         """
         try:
-            return self._hierarchy.table(f"columns/{name}/id")
+            if name not in self._column_ids:
+                self._column_ids[name] = self._hierarchy.table(f"columns/{name}/id")
+            return self._column_ids[name].copy()
         except StoreDamaged:
             known = [template.name for template in self.templates()]
             if name in known:

@@ -89,7 +89,7 @@ def extract_shard(task: ExtractTask, count: Callable[[int], None] = ignore) -> R
         if not whole:
             continue
         work = prepare_work(model, store.identity, list(templates.values()), subjects, min(whole.values()))
-        columns = [opened.column_ids(name) for name in templates]
+        columns = [store.column_ids(name) for name in templates]
         identity = store.identity
         passed = _prompts_counted(count, whole)
         answers = compute(
@@ -187,18 +187,11 @@ def require_quantization(model: "LanguageModel", identity: Identity) -> None:
 
 
 class _Opened:
-    """A store that a worker has opened for a run, and what its shards share: each read is a request."""
+    """A store that a worker has opened for a run, and the prompt trees that its shards share."""
 
     def __init__(self, url: str) -> None:
         self.store = LogitStore.open(url, write=True)
-        self._columns: dict[str, NDArray[np.int64]] = {}
         self._together: dict[tuple[tuple[str, ...], ...], list[dict[str, PromptTemplate]]] = {}
-
-    def column_ids(self, name: str) -> NDArray[np.int64]:
-        """Return the ids (q,) of the tokens whose logits are stored for a template."""
-        if name not in self._columns:
-            self._columns[name] = self.store.column_ids(name)
-        return self._columns[name]
 
     def together(
         self, model: "LanguageModel", added: tuple[tuple[str, ...], ...]

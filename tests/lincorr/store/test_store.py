@@ -52,6 +52,16 @@ def test_a_store_is_opened_by_one_request(url: Path, read: list[str]) -> None:
     assert read == ["zarr.json"]
 
 
+def test_the_columns_of_a_template_are_read_once(url: Path, read: list[str]) -> None:
+    make(url)
+    store = LogitStore.open(str(url))
+    read.clear()
+    for _ in range(3):
+        store.logits("city", COLUMNS.ids, np.arange(4))
+        store.column_ids("city")[:] = 0  # the caller's own
+    assert read.count("columns/city/id/c/0") == 1
+
+
 def test_a_store_that_is_not_there_is_refused(url: Path) -> None:
     assert "no lincorr store" in refusal(BadInput, lambda: LogitStore.open(str(url)))
 
