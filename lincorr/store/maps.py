@@ -7,7 +7,6 @@ scores/<relation>       what evaluation found, as an attribute
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -16,20 +15,18 @@ from numpy.typing import NDArray
 
 from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.readout import Readout
-from lincorr.scores.documents import from_document, to_document, to_json
+from lincorr.scores.documents import from_document, to_document
 from lincorr.scores.relation_scores import RelationScores
-from lincorr.solvers.cutoff import Cut
 from lincorr.solvers.result import (
     Diagnosis,
     Factors,
     Floats,
     HiddenMap,
     LinearMap,
-    PathPoint,
-    RidgePath,
     map_through,
 )
 from lincorr.store.chunks import MISSING_ID, checksummed, panel
+from lincorr.store.diagnoses import sealed, unsealed
 from lincorr.store.hierarchy import READ_ERRORS, Hierarchy
 from lincorr.store.seal import seal
 from lincorr.store.tiles import StoredTiles
@@ -84,7 +81,7 @@ class MapStore:
             arrays |= {"weights": np.asarray(weights), "intercept": fitted.intercept}
         for name, value in arrays.items():
             _save_array(group, name, value)
-        _commit(group, fitted.diagnosis, inputs)
+        group.attrs.update(sealed(fitted.diagnosis, inputs))
 
     def create_tiles(self, relation: str, fit: str, shape: tuple[int, int], tile: int, begun: str) -> bool:
         """Create the array of a map whose weights (p, q) come tile by tile.
@@ -145,7 +142,7 @@ class MapStore:
         arrays = {"source_ids": source_ids, "target_ids": target_ids, "intercept": intercept}
         for name, value in arrays.items():
             _save_array(group, name, value)
-        _commit(group, diagnosis, inputs)
+        group.attrs.update(sealed(diagnosis, inputs))
 
     def inputs(self, relation: str, fit: str) -> str | None:
         """Return the digest of a stored map's inputs, None if there is no complete map."""
@@ -210,7 +207,7 @@ class MapStore:
         """
         self._require(relation, fit)
         try:
-            return _sealed_diagnosis(cast(zarr.Group, self._group[f"maps/{relation}/{fit}"]))
+            return unsealed(self._group[f"maps/{relation}/{fit}"].attrs)
         except READ_ERRORS as problem:
             raise self._damaged(f"maps/{relation}/{fit}", problem) from problem
 
@@ -268,10 +265,10 @@ class MapStore:
         """The arrays of a map, read whole but for tiles, and its diagnosis; StoreDamaged if that fails."""
         try:
             group = cast(zarr.Group, self._group[key])
-            diagnosis = _sealed_diagnosis(group)
-            names = [name for name in self._hierarchy.names(key) if name != "tiles"]
-            arrays: dict[str, Any] = {name: _array(group, name) for name in names}
-            if "tiles" in self._hierarchy.names(key):
+            diagnosis = unsealed(group.attrs)
+            names = self._hierarchy.names(key)
+            arrays: dict[str, Any] = {name: _array(group, name) for name in names if name != "tiles"}
+            if "tiles" in names:
                 arrays["weights"] = StoredTiles(group["tiles"], f"{self._url}/{key}")
             _require_parts(arrays)
             return arrays, diagnosis
@@ -302,11 +299,16 @@ class MapStore:
 
     def score_inputs(self, name: str) -> str | None:
         """Return the digest of what a stored result depends on, None if there is none, or it is damaged."""
+        found = self._result(name)
+        return None if found is None else found[0]
+
+    def _result(self, name: str) -> tuple[str, str] | None:
+        """The digest of what a stored result depends on, and its document; None as for `score_inputs`."""
         found = self._attributes(f"scores/{name}")
         text = found.get("scores")
-        if not isinstance(text, str) or found.get("seal") not in (None, seal(text)):
+        if not isinstance(text, str) or found.get("seal") not in (None, seal(text)) or "inputs" not in found:
             return None
-        return str(found["inputs"]) if "inputs" in found else None
+        return str(found["inputs"]), text
 
     def scored(self) -> list[str]:
         """Relations that have scores here."""
@@ -332,20 +334,15 @@ class MapStore:
         Raises:
             BadInput: there is none, or another version of lincorr stored it.
         """
-        if self.score_inputs(name) is None:
+        found = self._result(name)
+        if found is None:
             raise BadInput(f"store: {self._url!r} has no scores of {name!r}; run `lincorr evaluate` first")
-        stored = json.loads(self._attributes(f"scores/{name}")["scores"])
         what = f"store: the stored result {name!r} in {self._url!r}"
-        return from_document(kind, stored, what, "run `lincorr evaluate` again")
+        return from_document(kind, json.loads(found[1]), what, "run `lincorr evaluate` again")
 
 
 def _lost(key: str, verb: str) -> str:
     return f"missing or damaged: {key}/zarr.json; run `lincorr {verb}` to compute it again"
-
-
-def _commit(group: zarr.Group, diagnosis: Diagnosis, inputs: str) -> None:
-    stored = to_json(asdict(diagnosis))
-    group.attrs.update({"diagnosis": stored, "seal": seal(stored), "inputs": inputs})
 
 
 def _require_parts(arrays: Mapping[str, Any]) -> None:
@@ -375,23 +372,3 @@ def _save_array(group: zarr.Group, name: str, value: NDArray[Any]) -> None:
         compressors=checksummed(),
         overwrite=True,  # half of a map may be there
     )[...] = value
-
-
-def _sealed_diagnosis(group: zarr.Group) -> Diagnosis:
-    """The diagnosis of a map's group; ValueError if it is not what was written."""
-    stored = cast(Mapping[str, Any], group.attrs["diagnosis"])
-    if group.attrs.get("seal") not in (None, seal(stored)):
-        raise ValueError("its diagnosis was changed")
-    path = stored["path"]
-    known: dict[str, Any] = {name: float("nan") if v is None else v for name, v in stored.items()}
-    known |= {"cut": Cut(**stored["cut"]), "path": None if path is None else _path(path)}
-    return Diagnosis(**known)
-
-
-def _path(stored: Mapping[str, Any]) -> RidgePath:
-    nan = float("nan")
-    points = tuple(
-        PathPoint(point["root_penalty"], nan if point["score"] is None else point["score"])
-        for point in stored["points"]
-    )
-    return RidgePath(points, stored["best"], stored["reading"])

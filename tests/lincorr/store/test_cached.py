@@ -36,6 +36,13 @@ def test_a_result_is_computed_once_for_what_it_depends_on(maps: MapStore) -> Non
     assert computed == [[1, "x"], [2, "x"], [1, "x"]]
 
 
+def test_a_result_is_looked_up_and_read(maps: MapStore, read: list[str]) -> None:
+    of(maps, "x", [])
+    read.clear()
+    of(maps, "x", [])
+    assert read == ["scores/a/zarr.json"] * 2
+
+
 def test_a_result_of_another_schema_is_computed_again(
     maps: MapStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
