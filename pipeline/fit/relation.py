@@ -41,12 +41,13 @@ def fit_relation(
     Raises:
         StoreDamaged: a row is missing or damaged.
     """
+    # out-of-core tasks check the rows that they read themselves
+    out_of_core = all(choice.out_of_core for choice in inputs.choices.values())
+    require = store.shards.require_written if out_of_core else store.shards.require_whole
+    for template in (inputs.source_template, inputs.target_template):
+        require(template, inputs.fit_rows)
     fitted: list[str] = []
     for basis, choice in inputs.choices.items():
-        # out-of-core tasks check the rows that they read themselves
-        require = store.shards.require_written if choice.out_of_core else store.shards.require_whole
-        for template in (inputs.source_template, inputs.target_template):
-            require(template, inputs.fit_rows)
         fitted_before = is_fitted(store, inputs, basis)
         if choice.out_of_core and choice.method != "tiled":  # evaluation reads the decomposition, too
             if fitted_before and is_decomposed(store, inputs, basis):

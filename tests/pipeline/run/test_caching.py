@@ -1,5 +1,6 @@
 """Fits and scores are found once, until something that they depend on changes."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,6 +12,8 @@ import zarr
 
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.store.head import Head
+from lincorr.store.identity import Kind
+from lincorr.store.shards import Shards
 from lincorr.testing import CITIES
 from pipeline.cli.main import main
 from pipeline.evaluate import scores as evaluate
@@ -36,6 +39,19 @@ def test_only_what_is_done_is_told(rerun, capfd):
     for changes in ({}, {"subjects-count": 60}):
         assert ("Fitting toy" in told("fit", **changes)) == bool(changes)
         assert ("Evaluating toy" in told("evaluate", **changes)) == bool(changes)
+
+
+def test_a_fit_that_is_done_checks_every_shard_once(rerun, monkeypatch):
+    read, plain = Counter(), Shards._read
+
+    def noted(self: Shards, kind: Kind, name: str, shard: int, record: np.ndarray) -> np.ndarray:
+        read[kind, name, shard] += 1
+        return plain(self, kind, name, shard, record)
+
+    monkeypatch.setattr(Shards, "_read", noted)
+    assert rerun("fit")["fitted"] == []
+    assert len(read) == 2 * 2 * rerun.store.shards.count
+    assert set(read.values()) == {1}
 
 
 def test_a_fit_is_made_again_when_its_answers_change(rerun):
