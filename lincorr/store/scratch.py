@@ -73,8 +73,13 @@ class Scratch:
     def create(
         self, name: str, shape: tuple[int, int], tile: tuple[int, int], dtype: Any = np.float64
     ) -> None:
-        """Make a matrix of `shape` in tiles of `tile`, unless it exists; tiles at the edges are smaller."""
-        if name not in self._group:
+        """Make a matrix of `shape` in tiles of `tile`, unless it exists; tiles at the edges are smaller.
+
+        Raises:
+            StoreDamaged: it exists, and what describes it is damaged.
+        """
+        self._arrays.pop(name, None)  # another process may have discarded it
+        if self._find(name) is None:
             self._group.create_array(
                 name,
                 shape=shape,
@@ -94,11 +99,15 @@ class Scratch:
         return cast(tuple[int, int], self._array(name).shape)
 
     def has(self, name: str, i: int, j: int) -> bool:
-        """Whether tile (i, j) was written."""
-        if name not in self._group:
-            return False
-        array = self._array(name)
-        return bool(sync((array.store_path / array.metadata.encode_chunk_key((i, j))).exists()))
+        """Whether tile (i, j) was written.
+
+        Raises:
+            StoreDamaged: what describes the matrix is damaged.
+        """
+        array = self._find(name)
+        return array is not None and bool(
+            sync((array.store_path / array.metadata.encode_chunk_key((i, j))).exists())
+        )
 
     def write(self, name: str, i: int, j: int, tile: Array) -> int:
         """Write a whole tile from the host or a device; return its bytes.
@@ -240,18 +249,27 @@ class Scratch:
 
     def discard(self, name: str) -> None:
         """Delete a matrix, if it exists."""
-        self._arrays.pop(name, None)
-        if name in self._group:
+        if self._find(name) is not None:
             del self._group[name]
+        self._arrays.pop(name, None)
 
     # --- inside -----------------------------------------------------------------------------------
 
     def _array(self, name: str) -> Any:
+        array = self._find(name)
+        if array is None:
+            raise self._lost(repr(name), "missing")
+        return array
+
+    def _find(self, name: str) -> Any | None:
+        """A matrix, opened once; None if there is none."""
         if name not in self._arrays:
             try:
                 self._arrays[name] = self._group[name]
+            except KeyError:
+                return None
             except READ_ERRORS as problem:
-                raise self._lost(repr(name), "missing or damaged") from problem
+                raise self._lost(repr(name), f"damaged ({problem})") from problem
         return self._arrays[name]
 
     def _ahead(self, name: str, groups: Iterable[list[tuple[int, int]]]) -> Iterator[list[Array]]:

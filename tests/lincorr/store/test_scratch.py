@@ -152,6 +152,32 @@ def test_a_damaged_tile_is_refused(scratch, url, damage):
         scratch.read("G", 0, 0)
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda scratch: scratch.has("G", 0, 0),
+        lambda scratch: scratch.create("G", (5, 7), (2, 3)),
+        lambda scratch: scratch.read("G", 0, 0),
+        lambda scratch: scratch.discard("G"),
+    ],
+    ids=["has", "create", "read", "discard"],
+)
+def test_a_damaged_description_is_refused(scratch, url, act):
+    """As a disk may leave it whose power failed."""
+    os.truncate(Path(url) / "G/zarr.json", 0)
+    with pytest.raises(
+        StoreDamaged, match=r"'G' in .* is damaged .*delete this folder and run `lincorr fit`"
+    ):
+        act(Scratch.begin(url, "these inputs"))
+
+
+def test_a_tile_is_asked_for_by_one_request(scratch, read):
+    scratch.write("G", 0, 0, np.ones((2, 3)))
+    read.clear()
+    assert [scratch.has("G", 0, j) for j in range(3)] == [True, False, False]
+    assert read == []  # but whether the tile exists
+
+
 def test_the_same_inputs_go_on_and_others_begin_anew(scratch, url):
     scratch.write("G", 0, 0, np.ones((2, 3)))
     scratch.remember(rank=3)
