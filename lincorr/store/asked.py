@@ -86,7 +86,7 @@ class AskedStore:
             )
         facts: dict[str, Any] = {"asked": self.asked(name), "crc32": _crc32(answers)}
         group = cast(zarr.Group, self._hierarchy.group[f"asked/{name}"])
-        group.attrs.update({**facts, "seal": seal(facts), "inputs": inputs})
+        group.update_attributes({**facts, "seal": seal(facts), "inputs": inputs})
 
     def inputs(self, name: str) -> str | None:
         """Return the digest that answers were made from, None if there are none, or not all of them."""

@@ -46,7 +46,7 @@ class Head:
                 )
                 array[...] = value
         facts = {"scale": readout.scale, "softcap": readout.softcap, "bias": readout.bias is not None}
-        group.attrs.update({**facts, "seal": seal(facts), "complete": True})
+        group.update_attributes({**facts, "seal": seal(facts), "complete": True})
 
     def readout(self) -> Readout:
         """Return the output head, float32 and read-only; it is read from the store once.

@@ -81,7 +81,7 @@ class MapStore:
             arrays |= {"weights": np.asarray(weights), "intercept": fitted.intercept}
         for name, value in arrays.items():
             _save_array(group, name, value)
-        group.attrs.update(sealed(fitted.diagnosis, inputs))
+        group.update_attributes(sealed(fitted.diagnosis, inputs))
 
     def create_tiles(self, relation: str, fit: str, shape: tuple[int, int], tile: int, begun: str) -> bool:
         """Create the array of a map whose weights (p, q) come tile by tile.
@@ -142,7 +142,7 @@ class MapStore:
         arrays = {"source_ids": source_ids, "target_ids": target_ids, "intercept": intercept}
         for name, value in arrays.items():
             _save_array(group, name, value)
-        group.attrs.update(sealed(diagnosis, inputs))
+        group.update_attributes(sealed(diagnosis, inputs))
 
     def inputs(self, relation: str, fit: str) -> str | None:
         """Return the digest of a stored map's inputs, None if there is no complete map."""
@@ -295,7 +295,7 @@ class MapStore:
         self.turn.require()
         group = self._group.create_group(f"scores/{name}", overwrite=True)
         text = json.dumps(to_document(scores))
-        group.attrs.update({"scores": text, "seal": seal(text), "inputs": inputs})
+        group.update_attributes({"scores": text, "seal": seal(text), "inputs": inputs})
 
     def score_inputs(self, name: str) -> str | None:
         """Return the digest of what a stored result depends on, None if there is none, or it is damaged."""

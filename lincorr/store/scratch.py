@@ -51,7 +51,7 @@ class Scratch:
         """
         if anew or cls.inputs(url) != inputs:
             group = zarr.open_group(open_location(url), mode="w", zarr_format=3)
-            group.attrs.update({"inputs": inputs, "begun": uuid4().hex})
+            group.update_attributes({"inputs": inputs, "begun": uuid4().hex})
         return cls.attach(url)
 
     @classmethod

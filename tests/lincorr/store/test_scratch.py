@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakSet
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from lincorr.errors import LincorrError, StoreDamaged
+from lincorr.store.locations import _Explained
 from lincorr.store.scratch import Scratch
 
 
@@ -189,6 +191,28 @@ def test_the_same_inputs_go_on_and_others_begin_anew(scratch, url):
     assert not other.has("G", 0, 0)
     assert other.facts() == {}
     assert Scratch.inputs(url) == "other inputs"
+
+
+def test_a_scratch_whose_making_was_killed_is_made(url, monkeypatch):
+    """At any write: else a fit would refuse its own tiles, as those of a run that has ended."""
+    write = _Explained.set
+    left = [0]
+
+    async def killed(self: _Explained, key: str, value: Any) -> None:
+        if not left[0]:
+            raise OSError("killed")
+        left[0] -= 1
+        await write(self, key, value)
+
+    for writes in range(4):
+        with monkeypatch.context() as patched:
+            patched.setattr(_Explained, "set", killed)
+            left[0] = writes
+            with suppress(OSError):
+                Scratch.begin(url, "other inputs", anew=True)
+        made = Scratch.begin(url, "other inputs")
+        made.save("a", np.ones(2))
+        assert Scratch.begin(url, "other inputs").load("a").tolist() == [[1.0, 1.0]]
 
 
 def test_a_task_that_outlives_its_run_writes_nothing_into_what_was_begun_since(scratch, url):
