@@ -42,7 +42,8 @@ def test_only_what_is_done_is_told(rerun, capfd):
 
 
 def test_a_fit_that_is_done_checks_every_shard_once(rerun, monkeypatch):
-    read, plain = Counter(), Shards._read
+    plain = Shards._read
+    read: Counter[tuple[str, str, int]] = Counter()
 
     def noted(self: Shards, kind: Kind, name: str, shard: int, record: np.ndarray) -> np.ndarray:
         read[kind, name, shard] += 1
