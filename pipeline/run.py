@@ -106,13 +106,14 @@ class Run:
         Args:
             plan: of this run, if it is made already.
         """
-        url = (plan or self.plan()).store
+        plan = plan or self.plan()
+        url = plan.store
         self._sources = None  # of rows that may be repaired now
         with self.timed("extract"), self.writing():
             exists = LogitStore.exists(url)
             if exists:
                 store = self._registered()
-                tasks = missing_shards(store, self.config, self.inputs)
+                tasks = missing_shards(store, self.config, self.inputs, plan.whole)
                 if not tasks and not head_is_missing(store) and not asked_to_do(store, self.inputs):
                     self.narrator.tell(f"Nothing to extract: {url} is complete")
                     return []
@@ -127,7 +128,7 @@ class Run:
                     store = self._registered()
                     if self.config.cluster.kind != "address":  # whose workers go on, and may still write
                         afterwards.enter_context(not_left_empty(store))
-                    tasks = missing_shards(store, self.config, self.inputs)
+                    tasks = missing_shards(store, self.config, self.inputs, plan.whole)
                 extract_head(executor, store, self.config, self.inputs)
                 receipts: list[Receipt] = []
                 if tasks:

@@ -41,6 +41,7 @@ class ExtractTask:
         templates: names of templates, all of which the store has.
         added: the templates to ask together: those that one run added (see `templates_added_with`).
         shard: index of the shard.
+        prompts: that are missing, as the plan found them; the task looks again.
         run: identifies the run that made the task; in its time subjects and templates stay.
     """
 
@@ -50,6 +51,7 @@ class ExtractTask:
     templates: tuple[str, ...]
     added: tuple[tuple[str, ...], ...]
     shard: int
+    prompts: int
     run: str
 
     @property

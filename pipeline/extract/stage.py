@@ -8,6 +8,8 @@ from operator import call
 from typing import Any, cast
 from uuid import uuid4
 
+import numpy as np
+
 from lincorr.errors import BadInput, LincorrError
 from lincorr.model.files import ModelSpec, Precision
 from lincorr.store.identity import Identity, Passes
@@ -24,7 +26,6 @@ from pipeline.extract.check import (
     store_head,
 )
 from pipeline.extract.shard import ExtractTask, extract_shard
-from pipeline.plan.plan import shards_to_do
 from pipeline.prepare.prepare import Inputs
 from pipeline.runtime.console import Narrator
 from pipeline.runtime.executor import Executor, Receipt, Stage, idle_share
@@ -179,24 +180,36 @@ def _added_together(store: LogitStore, inputs: Inputs) -> dict[str, tuple[str, .
     return {name: begun.get(name, others) for name in new}
 
 
-def missing_shards(store: LogitStore, config: RunConfig, inputs: Inputs) -> list[ExtractTask]:
-    """Return a task for each shard of the run that is not whole and right."""
-    todo = shards_to_do(store, list(inputs.templates), store.rows_of(inputs.subjects))
+def missing_shards(
+    store: LogitStore, config: RunConfig, inputs: Inputs, whole: Mapping[str, Mapping[int, int]]
+) -> list[ExtractTask]:
+    """Return a task for each shard of the run that is not whole and right.
+
+    Args:
+        whole: template -> shard -> rows that are, as the plan found them; none of what is not named.
+    """
     spec = model_spec(store, config)
     added = {name: store.templates_added_with(name) for name in inputs.templates}
     run = uuid4().hex
-    return [
-        ExtractTask(
-            store=store.url,
-            model=spec,
-            fingerprint=inputs.fingerprint,
-            templates=templates,
-            added=_asked_together(added, templates),
-            shard=shard,
-            run=run,
-        )
-        for shard, templates in todo.items()
-    ]
+    tasks = []
+    for shard in np.unique(store.rows_of(inputs.subjects) // store.identity.shard_rows).tolist():
+        size = len(range(store.n_subjects)[store.shards.rows(shard)])
+        found = {name: whole.get(name, {}).get(shard, 0) for name in inputs.templates}
+        missing = {name: size - rows for name, rows in found.items() if rows != size}
+        if missing:
+            tasks.append(
+                ExtractTask(
+                    store=store.url,
+                    model=spec,
+                    fingerprint=inputs.fingerprint,
+                    templates=tuple(missing),
+                    added=_asked_together(added, tuple(missing)),
+                    shard=shard,
+                    prompts=sum(missing.values()),
+                    run=run,
+                )
+            )
+    return tasks
 
 
 def _asked_together(
@@ -229,7 +242,7 @@ def extract_shards(
         if receipt.cut_batches:  # at once: the run may be killed
             store.count_cut_batches(receipt.cut_batches)
 
-    with narrator.progress("Extracting", _prompts(store, tasks), "prompts") as tally:
+    with narrator.progress("Extracting", sum(task.prompts for task in tasks), "prompts") as tally:
         stage = Stage(
             "extract", extract_shard, tasks, overlapping=True, on_device=True, under_way=tally.under_way
         )
@@ -248,17 +261,3 @@ def extract_shards(
 def model_spec(store: LogitStore, config: RunConfig) -> ModelSpec:
     """Return the model to load, in the store's precision."""
     return replace(config.model_spec(), dtype=cast(Precision, store.identity.compute))
-
-
-def _prompts(store: LogitStore, tasks: Sequence[ExtractTask]) -> int:
-    """Count the prompts that tasks have to run."""
-    of_template: dict[str, list[int]] = {}
-    for task in tasks:
-        for name in task.templates:
-            of_template.setdefault(name, []).append(task.shard)
-    total = 0
-    for name, shards in of_template.items():
-        whole = store.shards.whole_rows_of(name, shards)
-        sizes = {shard: store.shards.rows(shard) for shard in shards}
-        total += sum(rows.stop - rows.start - whole[shard] for shard, rows in sizes.items())
-    return total

@@ -3,6 +3,7 @@
 import functools
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Plan:
         exists: whether there is one already.
         prompts_needed: forward passes of one prompt that are still to be made.
         prompts_kept: those that the store has.
+        whole: template -> shard -> rows that are stored, whole and right, of the shards that the run has.
         tokens: of the merged prompts that are needed, estimated from a sample.
         asked: what the model is to be asked outright as well, about the sources of relations.
         bytes_to_write: to the store.
@@ -47,6 +49,7 @@ class Plan:
     exists: bool
     prompts_needed: int
     prompts_kept: int
+    whole: Mapping[str, Mapping[int, int]]
     tokens: int
     asked: tuple[AskedInputs, ...]
     bytes_to_write: int
@@ -146,7 +149,8 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
             store.check_template(template, inputs.columns[name].ids)
             store.check_prompt(name, inputs.prompts[name])
     work = workload_here(config, inputs, store)
-    stored = _rows_stored(store, inputs)
+    whole = _whole_rows(store, inputs) if store else {}
+    stored = dict.fromkeys(inputs.templates, 0) | (_rows_stored(store, inputs, whole) if store else {})
     missing = {name: work.n_stored - rows for name, rows in stored.items()}
     to_write = sum(rows * work.template_width(name) for name, rows in missing.items()) * work.itemsize
     if not (store and store.head.exists()):
@@ -160,26 +164,13 @@ def make_plan(config: RunConfig, inputs: Inputs) -> Plan:
         exists=store is not None,
         prompts_needed=sum(missing.values()),
         prompts_kept=sum(stored.values()),
+        whole=whole,
         tokens=_tokens(inputs, missing),
         asked=to_ask,
         bytes_to_write=to_write,
         start=start_here(config.cluster, config.model.device, is_new=store is None, is_remote=is_remote(url)),
         notes=(note,) if note else (),
     )
-
-
-def shards_to_do(
-    store: LogitStore, templates: list[str], rows: NDArray[np.int64]
-) -> dict[int, tuple[str, ...]]:
-    """Return the shards of `rows` that are not whole and right, and the templates missing in each."""
-    shards = np.unique(rows // store.identity.shard_rows).tolist()
-    sizes = {shard: len(range(store.n_subjects)[store.shards.rows(shard)]) for shard in shards}
-    whole = {name: store.shards.whole_rows_of(name, shards) for name in templates}
-    missing = {
-        shard: tuple(name for name in templates if whole[name][shard] != size)
-        for shard, size in sizes.items()
-    }
-    return {shard: names for shard, names in missing.items() if names}
 
 
 def asked_to_do(store: LogitStore | None, inputs: Inputs) -> tuple[AskedInputs, ...]:
@@ -202,20 +193,27 @@ def measured_flops() -> float:
     return repeats * 2 * n**3 / (time.perf_counter() - began)
 
 
-def _rows_stored(store: LogitStore | None, inputs: Inputs) -> dict[str, int]:
-    """Count the run's distinct subjects whose answer to each template is in the store, whole and right."""
-    counts = dict.fromkeys(inputs.templates, 0)
-    if store is None:
-        return counts
-    rows = np.unique(store.rows_of(inputs.subjects))
-    rows = rows[rows >= 0]
-    size = store.identity.shard_rows
+def _whole_rows(store: LogitStore, inputs: Inputs) -> dict[str, dict[int, int]]:
+    """Return stored template -> shard of the run's subjects -> rows that are whole and right."""
+    shards = np.unique(_rows(store, inputs) // store.identity.shard_rows).tolist()
+    known = {template.name for template in store.templates()}
+    return {name: store.shards.whole_rows_of(name, shards) for name in inputs.templates if name in known}
+
+
+def _rows_stored(store: LogitStore, inputs: Inputs, whole: Mapping[str, Mapping[int, int]]) -> dict[str, int]:
+    """Count the run's distinct subjects whose answer to each of these templates is there, whole and right."""
+    rows, size = _rows(store, inputs), store.identity.shard_rows
     shards, position = np.unique(rows // size, return_inverse=True)
-    for name in counts.keys() & {template.name for template in store.templates()}:
-        whole = store.shards.whole_rows_of(name, shards.tolist())
-        limits = np.array([whole[shard] for shard in shards.tolist()], dtype=np.int64)
+    counts = {}
+    for name, of_shard in whole.items():
+        limits = np.array([of_shard[shard] for shard in shards.tolist()], dtype=np.int64)
         counts[name] = int((rows % size < limits[position]).sum())
     return counts
+
+
+def _rows(store: LogitStore, inputs: Inputs) -> NDArray[np.int64]:
+    rows = np.unique(store.rows_of(inputs.subjects))
+    return rows[rows >= 0]
 
 
 def _tokens(inputs: Inputs, missing: dict[str, int]) -> int:

@@ -31,7 +31,7 @@ def test_every_task_refuses_another_model_before_it_does_anything(toy_model: Pat
         lambda: check_merging(task),
         lambda: check_prompts(task, (), nothing),
         lambda: store_head(HeadTask(spec, other, "no/store")),
-        lambda: extract_shard(ExtractTask("no/store", spec, other, (), (), 0, "")),
+        lambda: extract_shard(ExtractTask("no/store", spec, other, (), (), 0, 0, "")),
     ):
         with pytest.raises(LincorrError, match=r"is not the one that the run was planned with"):
             act()

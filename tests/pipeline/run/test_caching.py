@@ -41,7 +41,8 @@ def test_only_what_is_done_is_told(rerun, capfd):
         assert ("Evaluating toy" in told("evaluate", **changes)) == bool(changes)
 
 
-def test_a_fit_that_is_done_checks_every_shard_once(rerun, monkeypatch):
+@pytest.mark.parametrize("verb", ["extract", "fit"])
+def test_what_is_done_checks_every_shard_once(verb, rerun, monkeypatch):
     plain = Shards._read
     read: Counter[tuple[str, str, int]] = Counter()
 
@@ -50,7 +51,8 @@ def test_a_fit_that_is_done_checks_every_shard_once(rerun, monkeypatch):
         return plain(self, kind, name, shard, record)
 
     monkeypatch.setattr(Shards, "_read", noted)
-    assert rerun("fit")["fitted"] == []
+    again = rerun(verb)
+    assert not again.get("fitted", again.get("shards"))
     assert len(read) == 2 * 2 * rerun.store.shards.count
     assert set(read.values()) == {1}
 
