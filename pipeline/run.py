@@ -84,8 +84,8 @@ class Run:
 
     def run(self) -> tuple[Results, Path]:
         """Do everything that is not yet done; return the results and the path of the page."""
-        self._require_report()
         plan = self.plan()
+        self._require_report()
         with self.writing():  # from one verb to the next, too
             self.extract(plan)
             self.fit()
@@ -149,6 +149,7 @@ class Run:
             relations = list(self.fit_inputs(store, self.inputs.relations))
             with store.shards.kept(0):  # records, which all relations read
                 apart = fits_apart(store, relations, self.config.cluster)
+                fitted_before = {one.relation.name for one in relations if has_maps(store, one, one.all_fits)}
             with self.narrator.lines("Fitting", len(relations), "relations") as count:
                 if apart.relations:
                     with self.executor_for(apart, "Fitting") as workers:
@@ -156,7 +157,7 @@ class Run:
                 here = apart.others(relations)
                 shared = self.source_cache(store, here)
                 for inputs in here:
-                    if not has_maps(store, inputs, inputs.all_fits):
+                    if inputs.relation.name not in fitted_before:
                         self.narrator.tell(f"Fitting {inputs.relation.name}")
                     fitted = fit_relation(store, inputs, executor, shared)
                     done += [f"{inputs.relation.name}/{fit}" for fit in fitted]

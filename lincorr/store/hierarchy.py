@@ -1,6 +1,7 @@
 """What the parts of a store share: the opened Zarr group, the store's attributes, and its tables."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from zarr.core.sync import sync
 from lincorr.errors import BadInput, LincorrError, StoreDamaged
 from lincorr.store.chunks import MISSING_ID
 from lincorr.store.identity import Identity
-from lincorr.store.locations import open_location, require_bucket
+from lincorr.store.locations import is_remote, open_location, require_bucket
 from lincorr.store.seal import seal
 from lincorr.text import MISSING_TEXT
 
@@ -27,6 +28,8 @@ def opened_group(url: str, mode: Literal["r", "r+"]) -> zarr.Group | None:
         LincorrError: the server of an object store does not answer, or denies access.
     """
     try:
+        if not is_remote(url) and not Path(url).is_dir():
+            return None  # to write, Zarr would make the folder
         group = zarr.open_group(open_location(url), mode=mode, zarr_format=3)
     except FileNotFoundError:
         require_bucket(url)

@@ -108,7 +108,8 @@ class Cost:
 def fit_cost(sizes: FitSizes, choice: Choice) -> Cost:
     """Return the cost of the two maps of a source, with the path that chooses λ."""
     s = sizes
-    checked = Cost(read_bytes=_row_bytes(s) * s.n_subjects)  # every shard against its checksum
+    bases = 2 if s.hidden else 1  # every shard is checked against its checksum once for both
+    checked = Cost(read_bytes=_row_bytes(s) * s.n_subjects / bases)
     if choice.method == "factored":
         n, d, q = float(s.n), float(s.d), float(s.q)
         if q < FEW_OUTPUTS * d:

@@ -114,7 +114,7 @@ def test_a_scratch_of_another_layout_is_begun_anew(store_of):
 def test_a_fit_that_was_cut_short_at_its_very_end_goes_on(store_of, monkeypatch):
     store, inputs = store_of("tiled"), fit_inputs("tiled")
     with monkeypatch.context() as patch:
-        patch.setattr("lincorr.store.maps.to_json", lambda _: interrupt())
+        patch.setattr("lincorr.store.maps.sealed", lambda *_: interrupt())
         with pytest.raises(KeyboardInterrupt):
             run(store, inputs)
     assert store.maps.inputs("toy", "domain-ridge") is None
