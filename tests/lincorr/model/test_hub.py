@@ -69,9 +69,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(content)
-                if "/resolve/" in self.path:
+                if "/resolve/" in self.path:  # before the client has it, and asks what was downloaded
                     made.downloaded.append(self.path.partition(f"{COMMIT}/")[2])
+                self.wfile.write(content)
 
         do_GET = do_HEAD = answer
 
