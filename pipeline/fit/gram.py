@@ -11,7 +11,7 @@ from lincorr.store.store import LogitStore
 from pipeline.fit.panels import Panels
 from pipeline.fit.reduced import require_rank, run_decomposition
 from pipeline.fit.rows import indices
-from pipeline.fit.tiles import Done, TileTask, opened, opened_rows, tile_task
+from pipeline.fit.tiles import Done, TileTask, opened, opened_rows, tile_task, wants_gpus
 from pipeline.runtime.executor import Executor, Stage
 
 _GROUPS = 16  # leaves of the merge tree at most: fixed, so that the order of the sums is
@@ -36,7 +36,9 @@ def decompose_gram(executor: Executor, store: LogitStore, scratch: Scratch) -> N
             for k in range(count)
             if not scratch.has(f"{_node(level, k)}/counts", 0, 0)
         ]
-        executor.run(Stage("moments", merge_moments if level else sum_moments, todo, on_device=True))
+        executor.run(
+            Stage("moments", merge_moments if level else sum_moments, todo, on_device=wants_gpus(scratch))
+        )
     run_decomposition(executor, store, scratch, decompose_moments)
     scratch.save("target_mean", _load_moments(scratch, *_top(groups)).mean_y)
 

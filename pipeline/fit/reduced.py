@@ -16,7 +16,7 @@ from lincorr.store.scratch import Scratch
 from lincorr.store.store import LogitStore
 from pipeline.fit.panels import Panels
 from pipeline.fit.rows import indices
-from pipeline.fit.tiles import Done, TileTask, run_tiles, tile_task
+from pipeline.fit.tiles import Done, TileTask, run_tiles, tile_task, wants_gpus
 from pipeline.runtime.executor import Executor, Receipt, Stage
 
 Floats = NDArray[np.floating]
@@ -55,7 +55,7 @@ def run_decomposition(
     """Run the one task that decides the rank, and store its decision in the scratch's facts."""
     if "cut" not in scratch.facts():
         task = TileTask(store.url, scratch.url, scratch.begun, 0)
-        [decided] = executor.run(Stage("decompose", function, [task], on_device=True))
+        [decided] = executor.run(Stage("decompose", function, [task], on_device=wants_gpus(scratch)))
         scratch.remember(**decided)
 
 

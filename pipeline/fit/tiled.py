@@ -31,7 +31,7 @@ from pipeline.fit.measure import measure_rows
 from pipeline.fit.panels import Panels
 from pipeline.fit.rows import FitRows, indices
 from pipeline.fit.sweeps import SweepTask, deal, sweep, sweeps
-from pipeline.fit.tiles import Done, TileTask, run_tiles, tile_task, tiles_to_do
+from pipeline.fit.tiles import Done, TileTask, run_tiles, tile_task, tiles_to_do, wants_gpus
 from pipeline.runtime.executor import Executor, Receipt, Stage
 
 _PROBES = 8  # random combinations of targets on which the normal equations are checked
@@ -103,7 +103,7 @@ def fit_tiles(
     needs = needs_of_tiles(swept, lower)
     # sweeps are long: short tasks that can begin go before the next one
     tasks: list[SweepTask | FactorTask] = [*largest, *factor, *swept]
-    executor.run(Stage("factor", make_tiles, tasks, needs=needs, on_device=True))
+    executor.run(Stage("factor", make_tiles, tasks, needs=needs, on_device=wants_gpus(scratch)))
     if not store.maps.create_tiles(relation, fit, (p, q), panel, scratch.begun):
         scratch.discard("intercept")
     scratch.create("intercept", (1, q), (1, panel))
@@ -111,7 +111,7 @@ def fit_tiles(
     missing = tiles_to_do(store, scratch, "intercept", [(0, c) for c in range(blocks)])
     most = Panels(scratch).squares.most_column_blocks()
     solve = [SolveTask(tuple(part), relation, fit) for part in deal(missing, most, executor.workers)]
-    executor.run(Stage("solve", solve_blocks, solve, on_device=True))
+    executor.run(Stage("solve", solve_blocks, solve, on_device=wants_gpus(scratch)))
     scratch.create("residual", (1, 1), (1, 1))
     run_tiles(executor, "certify", certify, store, scratch, "residual", [(0, 0)])
     store.maps.finish_tiles(

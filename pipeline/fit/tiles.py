@@ -155,7 +155,12 @@ def run_tiles(
 ) -> list[Receipt]:
     """Run a stage of tile tasks, those whose tiles of `output` are missing."""
     todo = tiles_to_do(store, scratch, output, positions)
-    return executor.run(Stage(name, function, todo, on_device=on_device))
+    return executor.run(Stage(name, function, todo, on_device=on_device and wants_gpus(scratch)))
+
+
+def wants_gpus(scratch: Scratch) -> bool:
+    """Whether tasks of a fit go to workers with a GPU, where there are any: not if `fit.device` is cpu."""
+    return bool(scratch.facts()["device"] != "cpu")
 
 
 def tiles_to_do(

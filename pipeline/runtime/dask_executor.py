@@ -238,7 +238,7 @@ class DaskExecutor:
         return per_worker * max(self._workers, self._attendance.there)
 
     def _resources(self, stage: Stage[Any, Any]) -> dict[str, float] | None:
-        """Require a GPU for stages that run the model, if any worker declares one."""
+        """Require a GPU for stages that use one, if any worker declares one."""
         workers = self._scheduler_info()["workers"].values()
         if not stage.on_device or not any(GPU in worker["resources"] for worker in workers):
             return None

@@ -70,7 +70,7 @@ class Stage(Generic[Task, Result]):
         needs: key of a task -> keys of the tasks that must be done before it starts; keys of no task of this
             stage count as done. Empty: tasks are independent.
         overlapping: whether a worker may run two at once; the function itself takes turns at the device.
-        on_device: whether it runs the model, and so only on workers with a GPU where there are any.
+        on_device: whether it uses a GPU, and so runs only on workers with a GPU where there are any.
         under_way: called now and then with the steps that unfinished tasks have done, by their keys; the
             function then takes a second argument, which it calls with the steps done since the last call.
     """

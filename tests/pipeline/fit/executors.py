@@ -14,9 +14,11 @@ class Disorderly:
         self.rng = np.random.default_rng(seed)
         self.left = stop_after
         self.ran: list[str] = []
+        self.on_device: set[bool] = set()
         self.workers = 2
 
     def run(self, stage: Stage[Task, Result], on_result: Callable[[Result], None] = ignore) -> list[Result]:
+        self.on_device.add(stage.on_device)
         results: dict[int, Result] = {}
         waiting = {i: str(getattr(task, "key", i)) for i, task in enumerate(stage.tasks)}
         while waiting:

@@ -30,6 +30,14 @@ def test_tasks_in_any_order_and_twice_give_the_same_bits(method, store_of):
     assert arrays(first) == arrays(second)
 
 
+@pytest.mark.parametrize("method", list(P))
+def test_workers_without_a_gpu_take_part_where_none_is_wanted(method, store_of):
+    for device in ("auto", "cpu"):
+        noted = Disorderly(0)
+        run(store_of(method, device), fit_inputs(method, device=device), noted)
+        assert (True in noted.on_device) == (device == "auto")
+
+
 @pytest.mark.parametrize(
     ("method", "share"), [("gram", 0.3), ("dual", 0.7), ("lowrank", 0.5), ("tiled", 0.7)]
 )
