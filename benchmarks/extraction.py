@@ -22,14 +22,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch.nn.functional import linear
 
 from lincorr.model.language_model import LanguageModel
 from lincorr.model.load import load_model, shared_model
 from lincorr.model.tuning import tune_batch_tokens
-from lincorr.prompts.trees import PromptTree, batches, merge_prompts, prompt_ids, prompt_template
+from lincorr.prompts.trees import Batch, PromptTree, batches, merge_prompts, prompt_ids, prompt_template
 from lincorr.readout import Readout
 from pipeline.config import load_config
 from pipeline.run import Run
@@ -108,15 +110,19 @@ class Bench:
         templates = [prompt_template(tokenizer, template.text) for template in run.inputs.templates.values()]
         return [prompt_ids(tokenizer, t, subjects.ids.tolist(), subjects.texts) for t in templates]
 
+    def one_batch(self, n_subjects: int, tokens: int) -> tuple[list[NDArray[np.int64]], Batch]:
+        """The columns of two templates, and the first batch of the subjects' trees."""
+        run = self.configured(n_subjects, 2)
+        columns = [run.inputs.columns[name].ids for name in run.inputs.templates]
+        trees = [merge_prompts(pair) for pair in zip(*self.prompts(run), strict=True)]
+        return columns, next(batches(trees, tokens, 4096))
+
     def precisions(self) -> list[dict[str, Any]]:
         """Time the same passes in each precision, in turns; compare their logits with float32's.
 
         Differences are in standard deviations of float32's logits over the columns and subjects.
         """
-        run = self.configured(PRECISION_SUBJECTS, 2)
-        prompts, asked = self.prompts(run), [run.inputs.columns[name].ids for name in run.inputs.templates]
-        trees = [merge_prompts(pair) for pair in zip(*prompts, strict=True)]
-        batch = next(batches(trees, PRECISION_TOKENS, 4096))
+        asked, batch = self.one_batch(PRECISION_SUBJECTS, PRECISION_TOKENS)
         models = {
             dtype: load_model(replace(self.spec, dtype=dtype, device=self.model.device))
             for dtype in ("float32", "bfloat16")

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.extraction import MODEL, Bench
 from lincorr.model.load import load_model
-from lincorr.prompts.trees import Batch, batches, merge_prompts
+from lincorr.prompts.trees import Batch
 
 TURNS = 6
 WAYS: dict[str, dict[str, Any]] = {"eager": {}, "compiled": {"backend": "inductor"}}
@@ -31,10 +31,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.model, Path(folder))
-        on_gpu = bench.model.device != "cpu"
-        rows = compare(
-            bench, options.tokens or (16_384 if on_gpu else 512), WAYS | (ON_GPU if on_gpu else {})
-        )
+        ways, tokens = (WAYS, 512) if bench.model.device == "cpu" else (WAYS | ON_GPU, 16_384)
+        rows = compare(bench, options.tokens or tokens, ways)
     print(f"{bench.machine}, {bench.model.dtype}; peak {bench.peak:,.0f} GFLOP/s\n")
     print_rows(rows)
     if options.json:
@@ -46,10 +44,7 @@ def compare(bench: Bench, tokens: int, ways: dict[str, dict[str, Any]]) -> list[
 
     Differences are in standard deviations of the logits over the columns and subjects.
     """
-    run = bench.configured(tokens, 2)
-    columns = [run.inputs.columns[name].ids for name in run.inputs.templates]
-    trees = [merge_prompts(pair) for pair in zip(*bench.prompts(run), strict=True)]
-    batch = next(batches(trees, tokens, 4096))
+    columns, batch = bench.one_batch(tokens, tokens)
     passes = {}
     for way, how in ways.items():
         model = load_model(replace(bench.spec, device=bench.model.device))

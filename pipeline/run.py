@@ -148,8 +148,9 @@ class Run:
         ):
             relations = list(self.fit_inputs(store, self.inputs.relations))
             with store.shards.kept(0):  # records, which all relations read
-                apart = fits_apart(store, relations, self.config.cluster)
-                fitted_before = {one.relation.name for one in relations if has_maps(store, one, one.all_fits)}
+                missing = [one for one in relations if not has_maps(store, one, one.all_fits)]
+            to_fit = {one.relation.name for one in missing}
+            apart = fits_apart(missing, self.config.cluster)
             with self.narrator.lines("Fitting", len(relations), "relations") as count:
                 if apart.relations:
                     with self.executor_for(apart, "Fitting") as workers:
@@ -157,7 +158,7 @@ class Run:
                 here = apart.others(relations)
                 shared = self.source_cache(store, here)
                 for inputs in here:
-                    if inputs.relation.name not in fitted_before:
+                    if inputs.relation.name in to_fit:
                         self.narrator.tell(f"Fitting {inputs.relation.name}")
                     fitted = fit_relation(store, inputs, executor, shared)
                     done += [f"{inputs.relation.name}/{fit}" for fit in fitted]
@@ -180,9 +181,13 @@ class Run:
                 others = {
                     one.relation.name: Others.of(store, one, self.inputs.relations) for one in relations
                 }
-                apart = evaluations_apart(store, relations, others, n_sources, self.config.cluster)
-                names = [(one, one.relation.name) for one in relations]
-                scored = {name for one, name in names if is_evaluated(store, one, others[name], n_sources)}
+                missing = [
+                    one
+                    for one in relations
+                    if not is_evaluated(store, one, others[one.relation.name], n_sources)
+                ]
+            to_evaluate = {one.relation.name for one in missing}
+            apart = evaluations_apart(missing, self.config.cluster)
             with self.narrator.lines("Evaluating", len(relations), "relations") as count:
                 if apart.relations:
                     with self.executor_for(apart, "Evaluating") as workers:
@@ -190,7 +195,7 @@ class Run:
                 here = apart.others(relations)
                 shared = self.source_cache(store, here)
                 for inputs in here:
-                    if inputs.relation.name not in scored:
+                    if inputs.relation.name in to_evaluate:
                         self.narrator.tell(f"Evaluating {inputs.relation.name}")
                     evaluate_relation(store, inputs, others[inputs.relation.name], n_sources, shared)
                     count(1)

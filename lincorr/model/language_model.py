@@ -16,7 +16,7 @@ from lincorr.model.parts import find_decoder, find_readout
 from lincorr.model.placement import devices_of, is_placed
 from lincorr.model.quantized import is_quantized
 from lincorr.model.reach import RotaryState, reach
-from lincorr.model.transfer import Transfer, to_device
+from lincorr.model.transfer import Transfer, upload
 from lincorr.model.tree_inputs import TreeInputs
 from lincorr.prompts.tokens import Tokenizer, token_ids
 from lincorr.prompts.trees import Batch, TreeShape
@@ -237,10 +237,10 @@ class LanguageModel:
         return np.random.default_rng(0).integers(self.vocabulary_size, size=(count, length))
 
     def _tensor(self, ids: NDArray[np.int64]) -> torch.Tensor:
-        return to_device(ids, self.device)
+        return upload(ids, self.device)
 
     def _of_head(self, columns: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(columns)).to(self._head_device)
+        return upload(columns, str(self._head_device))
 
     def _layers(self) -> list[torch.nn.Module]:
         wanted = getattr(self.model.config.get_text_config(), "num_hidden_layers", None)

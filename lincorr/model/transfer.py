@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Arrival = Callable[[], NDArray[np.float32]]
 
 
-def to_device(array: NDArray[np.int64], device: str) -> torch.Tensor:
+def upload(array: NDArray[np.int64], device: str) -> torch.Tensor:
     """Copy an array to a device; the host waits for nothing that a GPU has yet to compute."""
     here = torch.from_numpy(np.ascontiguousarray(array))
     return here.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else here.to(device)

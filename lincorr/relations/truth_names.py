@@ -24,8 +24,6 @@ def truth_note(relation: str, unknown: dict[str, str | None]) -> str:
     """Return a sentence that lists the first eight of them."""
     shown = [repr(name) + (f" ({near!r}?)" if near else "") for name, near in list(unknown.items())[:_MOST]]
     more = f" and {len(unknown) - _MOST:,} more" if len(unknown) > _MOST else ""
-    what = (
-        "names of the truth are no answers and" if len(unknown) > 1 else "name of the truth is no answer and"
-    )
-    are = "are" if len(unknown) > 1 else "is"
-    return f"Relation {relation!r}: {len(unknown):,} {what} {are} ignored: {', '.join(shown)}{more}."
+    one, many = "name of the truth is no answer and is", "names of the truth are no answers and are"
+    what = many if len(unknown) > 1 else one
+    return f"Relation {relation!r}: {len(unknown):,} {what} ignored: {', '.join(shown)}{more}."

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from lincorr.store.store import LogitStore
 from pipeline.config import ClusterSettings
 from pipeline.evaluate.basis import Others
-from pipeline.evaluate.scores import evaluate_relation, is_evaluated
+from pipeline.evaluate.scores import evaluate_relation
 from pipeline.fit.by_source import dealt_out
 from pipeline.fit.inputs import FitInputs
 from pipeline.fit.on_workers import RelationsTask, run_tasks
-from pipeline.fit.sharing import Apart, apart, takes_relations
+from pipeline.fit.sharing import Apart, apart
 from pipeline.plan.costs import evaluation_cost
 from pipeline.plan.memory import evaluation_host_bytes
 from pipeline.runtime.executor import Executor, ignore
@@ -30,17 +30,8 @@ class EvaluationTask(RelationsTask):
     n_sources: int
 
 
-def evaluations_apart(
-    store: LogitStore,
-    relations: Sequence[FitInputs],
-    others: Mapping[str, Others],
-    n_sources: int,
-    cluster: ClusterSettings,
-) -> Apart:
-    """Return the relations that workers evaluate: of those whose scores the store lacks (see `apart`)."""
-    if not takes_relations(cluster):
-        return Apart()
-    missing = [one for one in relations if not is_evaluated(store, one, others[one.relation.name], n_sources)]
+def evaluations_apart(missing: Sequence[FitInputs], cluster: ClusterSettings) -> Apart:
+    """Return the relations that workers evaluate, of those whose scores the store lacks (see `apart`)."""
     return apart(missing, evaluation_cost, evaluation_host_bytes, cluster)
 
 

@@ -7,9 +7,9 @@ from typing import TypeVar
 from lincorr.store.store import LogitStore
 from pipeline.config import ClusterSettings
 from pipeline.fit.by_source import dealt_out
-from pipeline.fit.inputs import FitInputs, has_maps
+from pipeline.fit.inputs import FitInputs
 from pipeline.fit.relation import fit_relation, is_fitted
-from pipeline.fit.sharing import Apart, apart, in_memory, takes_relations
+from pipeline.fit.sharing import Apart, apart, in_memory
 from pipeline.fit.sources import SourceCache, device_for
 from pipeline.plan.costs import fit_cost
 from pipeline.plan.memory import fit_host_bytes
@@ -45,12 +45,9 @@ class RelationsTask:
 Task = TypeVar("Task", bound=RelationsTask)
 
 
-def fits_apart(store: LogitStore, relations: Sequence[FitInputs], cluster: ClusterSettings) -> Apart:
-    """Return the relations that workers fit: of those in memory whose maps the store lacks (see `apart`)."""
-    if not takes_relations(cluster):
-        return Apart()
-    missing = [one for one in relations if in_memory(one) and not has_maps(store, one, one.all_fits)]
-    return apart(missing, fit_cost, fit_host_bytes, cluster)
+def fits_apart(missing: Sequence[FitInputs], cluster: ClusterSettings) -> Apart:
+    """Return the relations that workers fit: in memory, of those whose maps the store lacks (see `apart`)."""
+    return apart([one for one in missing if in_memory(one)], fit_cost, fit_host_bytes, cluster)
 
 
 def fit_on_workers(

@@ -35,11 +35,6 @@ class Apart:
         return [inputs for inputs in relations if inputs.relation.name not in names]
 
 
-def takes_relations(cluster: ClusterSettings) -> bool:
-    """Whether a cluster has workers that could take whole relations."""
-    return cluster.kind not in _ONE_PROCESS
-
-
 def apart(
     relations: Sequence[FitInputs],
     cost: Callable[[FitSizes, Choice], Cost],
@@ -57,7 +52,7 @@ def apart(
     """
     if cluster.kind == "gpus":
         relations = [one for one in relations if in_memory(one)]
-    if not takes_relations(cluster) or len(by_source(relations)) < 2:
+    if cluster.kind in _ONE_PROCESS or len(by_source(relations)) < 2:
         return Apart()
     seconds = host_seconds(sum((cost(*fit) for fit in _fits(relations)), Cost()), measured_flops() / 2)
     if seconds < WORTH_WORKERS_SECONDS:
