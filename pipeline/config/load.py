@@ -141,7 +141,9 @@ def _first_error(problem: ValidationError, path: Path | None, overrides: Mapping
     where = f"{path}: " if path and name not in overrides else ""
     value = error["input"]
     if error["type"] == "extra_forbidden":
-        return f"{where}{'.'.join(parts)}: there is no such setting{_hint('.'.join(parts), known)}"
+        unknown = ".".join(parts)
+        shown = unknown if unknown.isprintable() else repr(unknown)
+        return f"{where}{shown}: there is no such setting{_hint(unknown, known)}"
     if error["type"] == "model_type":
         return f"{where}{name}: {value!r} is not a section; write `{name}:` and its settings below"
     if error["type"] == "string_pattern_mismatch":

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 import typer
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as within
 from hypothesis import strategies as st
 
@@ -375,6 +375,8 @@ def refusal_of(path: Path | None, flags: dict[str, str]) -> str:
 
 @within(deadline=None)
 @given(values=st.dictionaries(st.sampled_from([*RunConfig.model_fields, "other"]), VALUES))
+@example(values={"model": {"\x1e": False}})  # a line's end in str.splitlines and on some terminals
+@example(values={"model": {"\n": False}})
 def test_any_yaml_loads_or_is_refused_in_one_line(values, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
