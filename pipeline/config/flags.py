@@ -1,5 +1,7 @@
 """Every setting by its dotted name: its description, its default, and how its flag is written."""
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -7,7 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pipeline.config.sections import RunConfig, Section
 
 
-def settings() -> dict[str, tuple[str, Any]]:
+@functools.cache
+def settings() -> Mapping[str, tuple[str, Any]]:
     """Return every leaf setting: dotted name -> (description, default)."""
     leaves: dict[str, tuple[str, Any]] = {}
     for name, field in RunConfig.model_fields.items():
@@ -21,7 +24,8 @@ def settings() -> dict[str, tuple[str, Any]]:
     return leaves
 
 
-def forms() -> dict[str, str]:
+@functools.cache
+def forms() -> Mapping[str, str]:
     """Return how every leaf setting is written as a flag: its choices, or what kind of value it takes."""
     found: dict[str, str] = {}
     for name, field in RunConfig.model_fields.items():
