@@ -28,6 +28,11 @@ _RETRIES: dict[str, Any] = {
 }
 _NO_CONDITIONS = re.compile("501 Not Implemented|400 Bad Request")  # obstore has no exception class for these
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_ENVIRONMENT = {  # first letters of a URL -> what its server is told by
+    "g": "GOOGLE_APPLICATION_CREDENTIALS",
+    "a": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
+    "": "AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+}
 
 
 def is_remote(url: str) -> bool:
@@ -156,7 +161,7 @@ class SharedObject:
 
 def _object_store(url: str) -> Any:
     try:
-        from obstore.store import from_url
+        from obstore.store import HTTPStore, MemoryStore, from_url
         from zarr.storage import ObjectStore
     except ImportError as problem:
         raise BadInput(f"store.path: {url!r} needs obstore; pip install 'lincorr[s3]'") from problem
@@ -168,12 +173,18 @@ def _object_store(url: str) -> Any:
         options = {"endpoint": endpoint, "client_options": {"allow_http": endpoint.startswith("http://")}}
     try:
         make: Any = from_url  # it has an overload for each provider
-        return ObjectStore(make(url, retry_config=_RETRIES, **options))
+        made = make(url, retry_config=_RETRIES, **options)
     except Exception as problem:  # obstore has no common class for what it refuses
         why, _, _ = in_one_line(problem).partition(" Debug source:")
         raise BadInput(
             f"store.path: {url!r} cannot be used ({why}); name a folder, or a URL such as s3://bucket/a.zarr"
         ) from problem
+    if isinstance(made, (HTTPStore, MemoryStore)):  # which cannot be listed, or not by another process
+        raise BadInput(
+            f"store.path: {url!r} is neither a folder nor a bucket; name one, such as s3://bucket/a.zarr, whose "
+            "server is Amazon's or the one in AWS_ENDPOINT_URL"
+        )
+    return ObjectStore(made)
 
 
 @contextmanager
@@ -203,10 +214,10 @@ def _explaining(url: str, *, writing: bool = False) -> Iterator[None]:
 
 
 def _unreachable(url: str, problem: BaseException) -> str:
+    names = next(names for first, names in _ENVIRONMENT.items() if url.lower().startswith(first))
     return (
         f"store.path: {url!r} cannot be reached ({in_one_line(problem)}); check the endpoint, region and "
-        "credentials in the environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, "
-        "AWS_SECRET_ACCESS_KEY). Finished work is stored: rerun to resume"
+        f"credentials in the environment ({names}). Finished work is stored: rerun to resume"
     )
 
 

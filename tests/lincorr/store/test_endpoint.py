@@ -1,9 +1,14 @@
 """Variables of the environment for S3: used, or refused in one line that does not repeat them."""
 
-import pytest
+import asyncio
 
-from lincorr.errors import BadInput
+import pytest
+from obstore.exceptions import GenericError
+from zarr.storage import ObjectStore
+
+from lincorr.errors import BadInput, LincorrError
 from lincorr.store.endpoint import s3_endpoint
+from lincorr.store.locations import open_location
 from lincorr.store.store import LogitStore
 
 
@@ -61,3 +66,29 @@ def test_a_url_of_another_kind_is_refused_in_a_few_words():
     with pytest.raises(BadInput, match="name a folder, or a URL such as s3://") as refused:
         LogitStore.exists("ftp://host/a.zarr")
     assert "Debug" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.org/a.zarr", "https://example.org/a.zarr", "memory:///a.zarr"]
+)
+def test_a_place_that_is_no_bucket_is_refused_before_it_is_asked(url: str) -> None:
+    with pytest.raises(BadInput, match=f"^store.path: '{url}' is neither a folder nor a bucket; name one"):
+        LogitStore.exists(url)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "named"),
+    [("s3", "AWS_ENDPOINT_URL"), ("gs", "GOOGLE_APP"), ("az", "AZURE_STORAGE_ACCOUNT_KEY")],
+)
+def test_a_server_that_cannot_be_reached_is_told_by_its_own_variables(
+    scheme: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "toy")
+    store = open_location(f"{scheme}://bucket/run.zarr")
+
+    async def unreachable(*_: object) -> bool:
+        raise GenericError("no answer")
+
+    monkeypatch.setattr(ObjectStore, "exists", unreachable)
+    with pytest.raises(LincorrError, match=rf"cannot be reached \(no answer\); check .*{named}"):
+        asyncio.run(store.exists("zarr.json"))
