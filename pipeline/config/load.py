@@ -14,10 +14,17 @@ from lincorr.paths import as_meant
 from lincorr.strict import load_strict
 from lincorr.text import read_text
 from pipeline.config.contradictions import refuse_contradictions
-from pipeline.config.flags import settings
+from pipeline.config.flags import forms, settings
 from pipeline.config.remembered import task_of
 from pipeline.config.sections import LISTS_OF_PATHS, PATHS, RunConfig, words
 
+_FORMS = {
+    "INTEGER": "a whole number",
+    "NUMBER": "a number",
+    "TEXT": "text, numbers in quotes",
+    "PATH": "a path",
+}
+_BOUNDS = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
 _IN_SHORT = {"model": "source", "store": "path"}  # `store: X` for `store: {path: X}`
 
 
@@ -148,7 +155,18 @@ def _first_error(problem: ValidationError, path: Path | None, overrides: Mapping
         return f"{where}{name}: {value!r} is not a section; write `{name}:` and its settings below"
     if error["type"] == "string_pattern_mismatch":
         return f"{where}{name}: {value!r} is refused: it is one of {known[name][0].rstrip('.')}"
-    return f"{where}{name}: {value!r} is refused: {error['msg'].lower()}"
+    if name not in known:  # a key that is no text
+        return f"{where}{name}: {value!r} is refused: {error['msg'].lower()}"
+    bounds = [_BOUNDS[kind].format(it) for kind, it in error.get("ctx", {}).items() if kind in _BOUNDS]
+    wanted = bounds[0].removesuffix(".0") if bounds else _in_words(forms()[name])
+    return f"{where}{name}: {value!r} is refused; write {wanted}"
+
+
+def _in_words(form: str) -> str:
+    """What a flag's form asks for: "INTEGER|all" is "a whole number or all"."""
+    *others, last = (_FORMS.get(part, part) for part in form.removesuffix(",...").split("|"))
+    one = f"{', '.join(others)} or {last}" if others else last
+    return f"{one}, or a list" if form.endswith(",...") else one
 
 
 def _hint(unknown: str, known: Mapping[str, Any]) -> str:
