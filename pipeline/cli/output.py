@@ -16,6 +16,8 @@ from rich.text import Text
 
 from lincorr.visible import visible
 
+_LEAST_WIDTH = 80  # columns that every table of figures fits into
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
 
 
@@ -48,8 +50,10 @@ def say(text: str, *, wrap: bool = False) -> None:
 
 
 def show_table(table: Table) -> None:
-    """Print a table on standard output."""
-    Console().print(table)
+    """Print a table on standard output; a terminal too narrow for its figures breaks its lines."""
+    console = Console()
+    console.width = max(console.width, _LEAST_WIDTH)
+    console.print(table)
 
 
 class _Table(Table):

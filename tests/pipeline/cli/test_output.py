@@ -57,15 +57,18 @@ def test_messages_and_refusals_are_shown_escaped(refusal, capsys, flags):
     assert steering(refusal("plan", *flags, "--relations", ESCAPES)) == set()
 
 
-def test_names_make_room_for_figures(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    table = plain_table(None, ["relation", "fit"], ["first", "second"])
-    table.add_row("a-relation-of-a-long-name", "vocabulary-ridge", "0.123 ± 0.456", "-0.789")
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_names_make_room_for_figures_of_a_table_of_80_columns(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    table = plain_table(None, ["relation", "fit"], ["first", "second", "third"])
+    figures = ("0.123 ± 0.456 (.12–.34)", "-0.789 ± 0.123", "0.456")
+    table.add_row("a-relation-of-a-rather-long-name", "vocabulary-ridge", *figures)
     show_table(table)
     shown = capsys.readouterr().out
-    assert "0.123 ± 0.456" in shown
-    assert "-0.789" in shown
+    assert all(figure in shown for figure in figures)
+    assert "vocab" in shown
     assert "…" not in shown
+    assert max(map(len, shown.splitlines())) == 80
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
