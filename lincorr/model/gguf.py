@@ -3,12 +3,15 @@
 import functools
 import hashlib
 import importlib.util
+import io
 import os
 import re
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -124,6 +127,8 @@ def _write_converted(gguf: Path, folder: Path) -> None:
     from gguf import GGUFReader
 
     transformers = quiet_transformers()
+    # tqdm writes a new bar for each few tensors where no terminal draws it over the last.
+    no_bar = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
     try:
         reader = GGUFReader(gguf)
         _require_one_file(reader, gguf)
@@ -131,13 +136,14 @@ def _write_converted(gguf: Path, folder: Path) -> None:
         with tempfile.TemporaryDirectory() as alone:
             _put(gguf, Path(alone))
             options = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
-            model, loading = transformers.AutoModelForCausalLM.from_pretrained(
-                alone,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
-                **options,
-            )
+            with no_bar:
+                model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+                    alone,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # they are refused below, by name
+                    **options,
+                )
             tokenizer = transformers.AutoTokenizer.from_pretrained(alone, **options)
     except BadInput:
         raise

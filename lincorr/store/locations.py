@@ -181,8 +181,8 @@ def _object_store(url: str) -> Any:
         ) from problem
     if isinstance(made, (HTTPStore, MemoryStore)):  # which cannot be listed, or not by another process
         raise BadInput(
-            f"store.path: {url!r} is neither a folder nor a bucket; name one, such as s3://bucket/a.zarr, whose "
-            "server is Amazon's or the one in AWS_ENDPOINT_URL"
+            f"store.path: {url!r} is neither a folder nor a bucket; name one, such as s3://bucket/a.zarr, "
+            "whose server is Amazon's or the one in AWS_ENDPOINT_URL"
         )
     return ObjectStore(made)
 

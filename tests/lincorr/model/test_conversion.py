@@ -36,6 +36,11 @@ def test_what_a_killed_conversion_left_is_removed_by_the_next_and_one_under_way_
     assert sorted(path.name for path in cache.iterdir()) == ["other", "small"]
 
 
+def test_a_log_has_no_bar_of_a_conversion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gguf.convert(save_toy_gguf(tmp_path / "small.gguf"), tmp_path / "cache" / "small")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_conversion_needs_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows lets few users make them."""
 
