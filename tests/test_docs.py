@@ -90,6 +90,9 @@ def test_files_and_names_of_the_code_exist(document: Path) -> None:
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_NAMED = re.compile(
+    r"`([\w-]+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL
+)  # in text, where a file has no comments
 
 
 def commands_of(page: Path) -> list[str]:
@@ -99,8 +102,8 @@ def commands_of(page: Path) -> list[str]:
 
 
 def files_of(page: Path) -> dict[str, str]:
-    """The files that a page shows: blocks that begin with a comment naming one."""
-    shown = {}
+    """The files that a page shows: blocks that begin with a comment naming one, or follow a line that does."""
+    shown = dict(_NAMED.findall(page.read_text("utf-8")))
     for _, text in _BLOCK.findall(page.read_text("utf-8")):
         first = re.match(r"# (\S+\.\w+)\n", text)
         if first:

@@ -1,6 +1,7 @@
 """Lists of answers and of pairs, as a catalogue file or a file of their own gives them."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,19 +14,25 @@ from lincorr.text import read_lines, same_form, text_problem
 
 Refuse = Callable[[str], NoReturn]
 
+_PAIRS = ["source", "target"]  # the header of a CSV file of pairs
 
-def read_answers(path: Path) -> Names:
+
+def read_answers(path: Path, side: str = "source") -> Names:
     """Read answer names from a JSON list, a CSV file, or a text file with one name a line.
 
-    Of a CSV file the column headed ``name`` is read, or without such a header the first one. Names are
-    stripped and in Unicode's form NFC; blank ones and duplicates are dropped; the order is that of the file.
+    Of a CSV file the column headed ``name`` is read; of one of pairs, headed ``source,target``, that of the
+    side; else the first one. Names are stripped and in Unicode's form NFC; blank ones and duplicates are
+    dropped; the order is that of the file.
+
+    Args:
+        side: source or target, which the names answer.
 
     Raises:
         BadInput: the file cannot be read or has no name.
     """
     readers: dict[str, Callable[[Path], Iterable[str]]] = {
         ".json": _answers_of_json,
-        ".csv": _answers_of_csv,
+        ".csv": partial(_answers_of_csv, side=side),
     }
     path = Path(path)
     names = distinct_names(readers.get(path.suffix.lower(), read_lines)(path))
@@ -101,13 +108,17 @@ def _answers_of_json(path: Path) -> Iterable[str]:
     return require_names(read_json(path), Setting(path, "", None).refuse)
 
 
-def _answers_of_csv(path: Path) -> Iterable[str]:
+def _answers_of_csv(path: Path, side: str) -> Iterable[str]:
     rows = [row for _, row in read_csv(path)]
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    if "name" not in header:
+    header = _header(rows[0]) if rows else []
+    if "name" not in header and header != _PAIRS:
         return [row[0] for row in rows]
-    column = header.index("name")
+    column = header.index(side if header == _PAIRS else "name")
     return [row[column] for row in rows[1:] if len(row) > column]
+
+
+def _header(row: list[str]) -> list[str]:
+    return [cell.strip().lower() for cell in row]
 
 
 def _pairs_of_json(path: Path) -> Iterable[tuple[str, str]]:
@@ -126,7 +137,7 @@ def _pairs_of_csv(path: Path) -> Iterable[tuple[str, str]]:
     for place, (line, row) in enumerate(read_csv(path)):
         if len(row) != 2:
             raise BadInput(f"{path}: line {line}: {short(row)} is not two columns: give two names")
-        if place or [cell.strip().lower() for cell in row] != ["source", "target"]:
+        if place or _header(row) != _PAIRS:
             yield row[0], row[1]
 
 

@@ -23,7 +23,7 @@ the file, the setting, its value, and what to do about it.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -166,11 +166,11 @@ def _relation(setting: Setting, templates: Mapping[str, Template]) -> DeclaredRe
     given = setting.section(("family", "source", "target", "truth", "asked"), ("source", "target"))
     if "asked" in given and "truth" not in given:
         given["asked"].refuse("without a truth nothing tells a right answer: add truth, or leave asked out")
-    target = _side(given["target"], templates)
+    target = _side(given["target"], templates, "target")
     return DeclaredRelation(
         name=setting.name,
         family=given["family"].text() if "family" in given else "custom",
-        source=_side(given["source"], templates),
+        source=_side(given["source"], templates, "source"),
         target=target,
         truth=_truth(given["truth"]) if "truth" in given else (),
         asked=_asked(given["asked"], target.template) if "asked" in given else (),
@@ -190,20 +190,20 @@ def _asked(setting: Setting, target: Template) -> Names:
     return tuple(dict.fromkeys(text.value for text in texts))
 
 
-def _side(setting: Setting, templates: Mapping[str, Template]) -> DeclaredSide:
+def _side(setting: Setting, templates: Mapping[str, Template], side: str) -> DeclaredSide:
     given = setting.section(("template", "answers"), ("template", "answers"))
     name = given["template"].text()
     if name not in templates:
         given["template"].refuse(f"unknown template {short(name)}: {suggestion(name, templates)}")
-    return DeclaredSide(templates[name], _answers(given["answers"]))
+    return DeclaredSide(templates[name], _answers(given["answers"], side))
 
 
-def _answers(setting: Setting) -> str | Names:
+def _answers(setting: Setting, side: str) -> str | Names:
     value = setting.value
     if isinstance(value, str):
         return _table(setting, tables.ANSWERS)
     if isinstance(value, dict):
-        return _read_list(setting, read_answers)
+        return _read_list(setting, partial(read_answers, side=side))
     names = distinct_names(require_names(value, setting.refuse))
     if not names:
         setting.refuse("[] holds no name: give at least one")

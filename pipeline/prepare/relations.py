@@ -99,12 +99,11 @@ def _in_tokens(relation: Relation, tokenizer: Tokenizer, config: RunConfig) -> R
 
 def answers_of(config: RunConfig, relation: Relation) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return a relation's source and target answers: its own, or the user's lists."""
-    given = config.source_answers, config.target_answers
-    source, target = (
-        side.answers if own is None else read_answers(own)
-        for side, own in zip((relation.source, relation.target), given, strict=True)
+    source, target = config.source_answers, config.target_answers
+    return (
+        relation.source.answers if source is None else read_answers(source, "source"),
+        relation.target.answers if target is None else read_answers(target, "target"),
     )
-    return source, target
 
 
 def truth_in_tokens(relation: Relation, source: Columns, target: Columns) -> dict[int, tuple[int, ...]]:

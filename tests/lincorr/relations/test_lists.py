@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lincorr.errors import BadInput
+from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.lists import read_answers, read_pairs
 from tests.lincorr.relations.catalogue_files import one_line, write
 
@@ -29,6 +30,22 @@ def test_answers_are_read_in_order_without_duplicates(tmp_path, name, text):
     path = tmp_path / name
     path.write_bytes(text.encode("utf-8"))
     assert read_answers(path) == ("New York", "Bogotá", "Rome")
+
+
+def test_one_csv_file_of_pairs_serves_as_both_lists_and_as_the_truth(tmp_path):
+    write(tmp_path / "pairs.csv", "\nSource, Target\nLondon,England\nLondon,UK\nOslo,Norway\n")
+    assert read_answers(tmp_path / "pairs.csv", "source") == ("London", "Oslo")
+    assert read_answers(tmp_path / "pairs.csv", "target") == ("England", "UK", "Norway")
+    write(
+        tmp_path / "own.yaml",
+        "templates: {seat: 'The capital is {} of'}\nrelations:\n  seat-country:\n"
+        "    source: {template: seat, answers: {file: pairs.csv}}\n"
+        "    target: {template: country, answers: {file: pairs.csv}}\n"
+        "    truth: {file: pairs.csv}\n",
+    )
+    relation = load_catalogue([tmp_path / "own.yaml"]).relation("seat-country")
+    assert relation.target.answers == ("England", "UK", "Norway")
+    assert relation.truth == (("London", "England"), ("London", "UK"), ("Oslo", "Norway"))
 
 
 NAMES = st.lists(
