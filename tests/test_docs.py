@@ -102,7 +102,7 @@ def commands_of(page: Path) -> list[str]:
 
 
 def files_of(page: Path) -> dict[str, str]:
-    """The files that a page shows: blocks that begin with a comment naming one, or follow a line that does."""
+    """The files that a page shows: blocks that begin with a comment naming one, or that follow its name."""
     shown = dict(_NAMED.findall(page.read_text("utf-8")))
     for _, text in _BLOCK.findall(page.read_text("utf-8")):
         first = re.match(r"# (\S+\.\w+)\n", text)
