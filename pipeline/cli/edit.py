@@ -39,7 +39,7 @@ def edit(
         float | None,
         typer.Option(
             "--rate",
-            help="Step size of the training; see docs/editing.md.",
+            help="Step size of the training. Default: .001.",
             min=0.0,
             callback=_above_zero,
         ),
@@ -48,14 +48,15 @@ def edit(
         float | None,
         typer.Option(
             "--confidence",
-            help="Train until the answer has this share of the softmax over the source's answers.",
+            help="Train until the answer has this share of the softmax over the source's answers. "
+            "Default: .9.",
             min=0.0,
             max=1.0,
             callback=_above_zero,
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="At most so many steps for a fact.", min=1)
+        int | None, typer.Option("--steps", help="At most so many steps for a fact. Default: 20.", min=1)
     ] = None,
     layers: Annotated[
         int | None, typer.Option("--layers", help="Train so many of the last layers. Default: all.", min=1)

@@ -65,7 +65,7 @@ def study(
     compare_paper: Annotated[
         bool, typer.Option("--compare-paper", help="Compare the paper's figures with those found.")
     ] = False,
-    growth: Annotated[str, typer.Option("--growth", help=_GROWTH_HELP)] = "all",
+    growth: Annotated[str, typer.Option("--growth", help=_GROWTH_HELP, show_default=False)] = "all",
     as_json: JsonFlag = False,
 ) -> None:
     """Study many relations in one pass; all of them where `relations` names none.
