@@ -17,7 +17,7 @@ from pipeline.config import RunConfig
 from pipeline.evaluate.basis import Others
 from pipeline.evaluate.document import results_of
 from pipeline.evaluate.on_workers import evaluate_on_workers, evaluations_apart
-from pipeline.evaluate.scores import evaluate_relation, is_evaluated, require_maps
+from pipeline.evaluate.scores import evaluate_relation, is_evaluated, require_maps, require_scores
 from pipeline.evaluate.wordings import relations_read, wordings_of
 from pipeline.extract.asked import ask_all, missing_asked
 from pipeline.extract.stage import (
@@ -178,9 +178,7 @@ class Run:
                     require_maps(store, fitted)  # of wordings that are only compared, too
                 wordings = wordings_of(store, self.inputs.relations)
                 relations = list(self.fit_inputs(store, self._read(wordings)))
-                others = {
-                    one.relation.name: Others.of(store, one, self.inputs.relations) for one in relations
-                }
+                others = {one.relation.name: self._others(store, one) for one in relations}
                 missing = [
                     one
                     for one in relations
@@ -236,9 +234,20 @@ class Run:
         return split_rows(self.inputs.subjects.texts, settings.split, seed=settings.seed)
 
     def results(self) -> Results:
-        """Return scores, settings and provenance."""
+        """Return scores, settings and provenance.
+
+        Raises:
+            BadInput: scores are missing, or were found with other settings.
+        """
         store = self.store()
-        return self._results(store, wordings_of(store, self.inputs.relations))
+        with store.shards.kept(0):  # records, which all relations read
+            wordings = wordings_of(store, self.inputs.relations)
+            for one in self.fit_inputs(store, self._read(wordings)):
+                require_scores(store, one, self._others(store, one), self.config.report.sources)
+        return self._results(store, wordings)
+
+    def _others(self, store: LogitStore, inputs: FitInputs) -> Others:
+        return Others.of(store, inputs, self.inputs.relations)
 
     def _results(self, store: LogitStore, wordings: Sequence[Wordings]) -> Results:
         read, split = self._read(wordings), self.split()

@@ -1,12 +1,13 @@
 """Score the maps of a relation, unless the store has their scores."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from lincorr.errors import BadInput
 from lincorr.scores.bootstrap import LEVEL, REPLICATES, row_counts
 from lincorr.scores.relation_scores import Coverage, Interval, OtherRelation, RelationScores, SideFacts
 from lincorr.solvers.centred import centred
+from lincorr.solvers.choose import Choice
 from lincorr.solvers.result import Diagnosis, LinearMap
 from lincorr.store.cached import cached, is_cached
 from lincorr.store.store import LogitStore
@@ -58,6 +59,21 @@ def evaluate_relation(
 def is_evaluated(store: LogitStore, inputs: FitInputs, others: Others, n_sources: int) -> bool:
     """Whether the store has these scores of a relation; its rows are not looked at."""
     return is_cached(store.maps, inputs.relation.name, _depends_on(store, inputs, others, n_sources))
+
+
+def require_scores(store: LogitStore, inputs: FitInputs, others: Others, n_sources: int) -> None:
+    """Refuse, with BadInput, a relation whose scores are missing, or were found with other settings.
+
+    Which solvers made its maps does not matter: another machine would perhaps choose others.
+    """
+    name = inputs.relation.name
+    fits = store.maps.load_scores(name, RelationScores).fits
+    as_fitted = {basis_of(fit.name): Choice(fit.method, fit.reason) for fit in fits}
+    if not is_evaluated(store, replace(inputs, choices=as_fitted), others, n_sources):
+        raise BadInput(
+            f"store: the scores of {name!r} in {store.url!r} were found with other subjects, relations or "
+            "settings than these; run `lincorr evaluate` first, or name those that they were found with"
+        )
 
 
 def require_maps(store: LogitStore, inputs: FitInputs) -> None:

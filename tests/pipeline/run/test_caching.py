@@ -159,3 +159,23 @@ def test_the_head_is_read_once_for_all_maps(rerun):
     with mock.patch.object(Head, "read", autospec=True, side_effect=Head.read) as read:
         rerun("evaluate", report_sources=3)
     assert read.call_count == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"subjects-split": "grouped"}, {"subjects-count": 60}, {"fit-penalty": 0.1}, {"report-sources": 3}],
+    ids=lambda change: ", ".join(change),
+)
+def test_a_report_does_not_show_scores_of_other_settings(change, rerun, capsys):
+    """Its page would tell of subjects that they are not of."""
+    page = rerun.folder / "run-report" / "report.html"
+    before = page.read_bytes()
+    flags = rerun.flags | change
+    assert main(["report", *(f"--{name}={value}" for name, value in flags.items())]) == 2
+    assert "were found with other subjects" in capsys.readouterr().err
+    assert page.read_bytes() == before
+
+
+def test_a_report_is_written_where_other_solvers_would_be_chosen(rerun):
+    """By a machine of less memory, say."""
+    assert Path(rerun("report", fit_method="gram")["report"]).is_file()
