@@ -303,10 +303,10 @@ class ResilienceResults:
 
 @dataclass(frozen=True, slots=True)
 class RunShares:
-    """A share in each run, its mean and standard deviation."""
+    """A share in each run, its mean and standard deviation; one alone has none."""
 
     mean: float
-    std: float
+    std: Figure
     runs: tuple[float, ...]
 
 

@@ -335,6 +335,13 @@ def finite_mean(values: Array) -> float:
     return total / count if count else math.nan
 
 
+def deviation(values: Array) -> float | None:
+    """Return the standard deviation of the non-NaN values; None for fewer than two, which have none."""
+    xp = namespace(values)
+    known = values[~xp.isnan(values)]
+    return float(xp.std(known)) if known.shape[0] > 1 else None
+
+
 def _ratio(xy: Array, xx: Array, yy: Array, varies: Array) -> Array:
     xp = namespace(xy)
     product = xp.where(varies, xx * yy, xp.ones_like(xx))

@@ -65,10 +65,10 @@ class FamilySummary:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Mean, standard deviation and range over wordings."""
+    """Mean, standard deviation and range over wordings; one alone has no deviation."""
 
     mean: float
-    std: float
+    std: Figure
     lowest: float
     highest: float
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from lincorr.scores.documents import to_document
 from lincorr.scores.experiments import EditResults, EditScores
 from pipeline.cli.flags import LARGEST_SEED, with_settings
-from pipeline.cli.output import JsonFlag, figure, given, interval, plain_table, print_json, show_table
+from pipeline.cli.output import JsonFlag, figure, given, interval, plain_table, print_json, show_table, spread
 from pipeline.cli.settings import job
 from pipeline.cli.study import print_generalisation
 
@@ -121,7 +121,7 @@ def _predictors(edited: Sequence[EditScores]) -> Table:
     table = plain_table("W as predictor", ["relation", "fit"], figures)
     for one in edited:
         for name, fit in one.fits.items():
-            movement = f"{figure(fit.movement_r, 2)} ± {figure(fit.movement_r_std, 2)}"
+            movement = spread(fit.movement_r, fit.movement_r_std, 2)
             shares = (fit.top_is_right, fit.success_if_top_is_right, fit.success_if_not)
             others = (fit.movement_r_other_edit, *shares, fit.auc, fit.spearman)
             table.add_row(one.relation, name, movement, *(figure(value, 2) for value in others))

@@ -7,7 +7,7 @@ import typer
 
 from lincorr.scores.experiments import GradientScores
 from pipeline.cli.flags import LARGEST_SEED, with_settings
-from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table
+from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table, spread
 from pipeline.cli.settings import job
 
 
@@ -52,7 +52,7 @@ def _print_table(found: Sequence[GradientScores]) -> None:
             table.add_row(
                 relation.relation,
                 fit.name,
-                f"{figure(fit.r)} ± {figure(fit.r_std)}",
+                spread(fit.r, fit.r_std),
                 figure(fit.r_other_target),
                 figure(relation.paper, 2),
             )

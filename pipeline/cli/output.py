@@ -106,6 +106,12 @@ def figure(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
+def spread(mean: float | None, std: float | None, digits: int = 3) -> str:
+    """Return a mean and the standard deviation around it for a table; a mean of one has none."""
+    deviation = figure(std, digits)
+    return figure(mean, digits) + ("" if deviation == figure(None) else f" ± {deviation}")
+
+
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     """Return both ends of an interval for a table; a dash where there is none."""
     ends = figure(low, digits), figure(high, digits)

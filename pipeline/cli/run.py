@@ -7,7 +7,7 @@ from lincorr.scores.relation_scores import INFLUENCED_TARGET, RANKS, RelationSco
 from lincorr.scores.results import Results
 from pipeline.cli.asked import asked_table
 from pipeline.cli.flags import with_settings
-from pipeline.cli.output import JsonFlag, figure, interval, plain_table, print_json, say, show_table
+from pipeline.cli.output import JsonFlag, figure, interval, plain_table, print_json, say, show_table, spread
 from pipeline.cli.settings import job, job_with_workers
 from pipeline.cli.wordings import hit_with_interval, show_wordings
 
@@ -44,7 +44,7 @@ def _scores_table(relation: RelationScores) -> Table:
         table.add_row(
             fit.name + ("" if fit.identified else " (!)"),
             f"{fit.root_penalty:.3g}",
-            f"{figure(fit.r)} ± {figure(fit.r_std)}",
+            spread(fit.r, fit.r_std),
             figure(fit.r2),
             hit_with_interval(fit, INFLUENCED_TARGET),
             *(figure(fit.hit(INFLUENCED_TARGET, k), 2) for k in RANKS[1:]),
@@ -73,7 +73,7 @@ def _worth_table(relation: RelationScores) -> Table:
             interval(fit.r_low, fit.r_high),
             figure(fit.faithfulness.share if fit.faithfulness else None, 2),
             figure(fit.spearman),
-            f"{figure(fit.r_shuffled, 2)} ± {figure(fit.r_shuffled_std, 2)}",
+            spread(fit.r_shuffled, fit.r_shuffled_std, 2),
             figure(fit.r_mean_logit),
             *([figure(fit.r_other_prompt)] if other else []),
         ]

@@ -7,7 +7,7 @@ import typer
 from lincorr.scores.documents import to_document
 from lincorr.scores.experiments import ShallowResults
 from pipeline.cli.flags import LARGEST_SEED, with_settings
-from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table
+from pipeline.cli.output import JsonFlag, figure, given, plain_table, print_json, show_table, spread
 from pipeline.cli.settings import job
 
 
@@ -46,7 +46,8 @@ def shallow(
 
 def _print_table(results: ShallowResults) -> None:
     options = results.options
-    title = f"Held-out subjects whose target answer follows, {options['runs']} networks each"
+    networks = f"{options['runs']} network{'s' if options['runs'] > 1 else ''} each"
+    title = f"Held-out subjects whose target answer follows, {networks}"
     table = plain_table(title)
     for heading in ("relation", "mapping", "words"):
         table.add_column(heading)
@@ -59,7 +60,7 @@ def _print_table(results: ShallowResults) -> None:
             row.mapping,
             words,
             figure(row.learnt.mean, 2),
-            *(f"{figure(score.mean)} ± {figure(score.std)}" for score in (row.success, row.of_three)),
+            *(spread(score.mean, score.std) for score in (row.success, row.of_three)),
             figure(row.paper),
         )
     table.caption = (

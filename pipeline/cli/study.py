@@ -38,6 +38,7 @@ from pipeline.cli.output import (
     print_json,
     say,
     show_table,
+    spread,
 )
 from pipeline.cli.settings import settings_of
 
@@ -232,7 +233,7 @@ def _total(family: FamilySummary) -> str:
 
 
 def _plus_minus(fit: FitScores | FamilyFit | None) -> str:
-    return "–" if fit is None else f"{figure(fit.r, 2)} ± {figure(fit.r_std, 2)}"
+    return "–" if fit is None else spread(fit.r, fit.r_std, 2)
 
 
 def _hits(families: Families, fits: Sequence[str], direction: str) -> Table:
@@ -280,8 +281,8 @@ def _paraphrases(rows: Sequence[Wordings], fits: Sequence[str]) -> Table:
     return table
 
 
-def _spread(spread: Spread | None) -> str:
-    return "–" if spread is None else f"{figure(spread.mean, 2)} ± {figure(spread.std, 2)}"
+def _spread(found: Spread | None) -> str:
+    return "–" if found is None else spread(found.mean, found.std, 2)
 
 
 def _paper(rows: Sequence[BesidePaper], fits: Sequence[str]) -> Table:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lincorr.arrays import like, namespace
 from lincorr.relations.relation import Side
 from lincorr.scores.bootstrap import SHUFFLES
-from lincorr.scores.moments import Correlation, CrossMoments, beyond_rounding, finite_mean
+from lincorr.scores.moments import Correlation, CrossMoments, beyond_rounding, deviation, finite_mean
 from lincorr.scores.relation_scores import IdentityScore
 from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
@@ -195,8 +195,7 @@ def identity_r(store: LogitStore, inputs: FitInputs) -> IdentityScore:
         for name in (inputs.source_template, inputs.target_template)
     )
     r = Correlation.of(same, target).pearson()
-    known = r[~np.isnan(r)]
-    return IdentityScore(finite_mean(r), float(known.std()) if len(known) else None, len(ids))
+    return IdentityScore(finite_mean(r), deviation(r), len(ids))
 
 
 def mean_logit_r(store: LogitStore, inputs: FitInputs, source: Basis) -> float:

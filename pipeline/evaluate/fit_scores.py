@@ -9,7 +9,7 @@ import numpy as np
 from lincorr.arrays import to_host
 from lincorr.scores.bootstrap import SAMPLED_OUTPUTS, ReplicatedTruth, mean_interval, row_counts
 from lincorr.scores.faithfulness import BothAnswers, Faithfulness, agreement
-from lincorr.scores.moments import finite_mean
+from lincorr.scores.moments import deviation, finite_mean
 from lincorr.scores.ranks import RankedTruth
 from lincorr.scores.relation_scores import ColumnScore, FitScores, PathPoint
 from lincorr.solvers.result import LinearMap, RidgePath
@@ -67,7 +67,7 @@ def _score_fit(
         normal_residual=diagnosis.normal_residual,
         min_norm_residual=diagnosis.min_norm_residual,
         r=finite_mean(r),
-        r_std=float(np.nanstd(r)) if not np.isnan(r).all() else math.nan,
+        r_std=deviation(r),
         r_low=low,
         r_high=high,
         r2=finite_mean(correlation.r2()),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from lincorr.scores.experiments import CaseWeights, EditCase, EditPredictor, EditScores, UnrelatedScores
-from lincorr.scores.moments import finite_mean
+from lincorr.scores.moments import deviation, finite_mean
 from lincorr.scores.ranks import average_ranks, rank_correlation
 from lincorr.solvers.result import LinearMap
 from pipeline.experiments.copies import pearson
@@ -152,7 +152,7 @@ def _predictor(
     r, others = np.diag(movement), movement[~np.eye(len(taken), dtype=bool)]
     return EditPredictor(
         movement_r=_mean(r),
-        movement_r_std=float(np.nanstd(r)) if np.isfinite(r).any() else float("nan"),
+        movement_r_std=deviation(r),
         movement_r_other_edit=_mean(others),
         top_is_right=_share(top_right),
         top_is_answer=_share([r.top == o.after for r, o in zip(readings, taken, strict=True)]),

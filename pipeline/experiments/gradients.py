@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lincorr.errors import BadInput
 from lincorr.relations.paper import GRADIENT, reported
 from lincorr.scores.experiments import GradientFit, GradientScores
-from lincorr.scores.moments import finite_mean
+from lincorr.scores.moments import deviation, finite_mean
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.evaluate.experiments import cached_experiment, gradients_name
@@ -185,7 +185,7 @@ def gradient_scores(relation: str, found: Sequence[Correlations], options: Gradi
     for name in found[0].same:
         by_target = np.array([one.same[name] for one in found]).mean(axis=0)
         other = finite_mean(np.array([one.other[name] for one in found]))
-        fits.append(GradientFit(name, finite_mean(by_target), float(np.std(by_target)), other))
+        fits.append(GradientFit(name, finite_mean(by_target), deviation(by_target), other))
     return GradientScores(
         relation=relation,
         options=asdict(options),

@@ -24,7 +24,7 @@ from lincorr.scores.experiments import (
     RelationResilience,
     ResilienceResults,
 )
-from lincorr.scores.moments import Correlation, finite_mean
+from lincorr.scores.moments import Correlation, deviation, finite_mean
 from lincorr.solvers.result import Factors, LinearMap
 from lincorr.store.store import LogitStore
 from pipeline.config import RunConfig
@@ -178,8 +178,7 @@ def _scores(
             predicted = predictions(linear_map, store, of_store.source_template, rows, head)
             r = Correlation.of(predicted, true).pearson()
             low, high = mean_interval(replicated_pearson(predicted, true, counts))
-            std = float(np.nanstd(r)) if not np.isnan(r).all() else float("nan")
-            yield CrossScore(fitted, tested, r=finite_mean(r), r_std=std, r_low=low, r_high=high)
+            yield CrossScore(fitted, tested, finite_mean(r), deviation(r), r_low=low, r_high=high)
 
 
 def predictions(

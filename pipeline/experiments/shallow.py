@@ -23,6 +23,7 @@ from lincorr.prompts.tokens import Tokenizer
 from lincorr.prompts.trees import prompt_ids, prompt_template
 from lincorr.relations.paper import reported
 from lincorr.scores.experiments import MappingScores, RunShares, ShallowResults
+from lincorr.scores.moments import deviation
 from pipeline.extract.shard import require_model
 from pipeline.prepare.prepare import prepare_relations
 from pipeline.prepare.relations import RelationInputs
@@ -300,4 +301,4 @@ def _scores(task: ShallowTask, runs: Sequence[Generalised], texts: Sequence[str]
 
 
 def _shares(runs: Sequence[float]) -> RunShares:
-    return RunShares(float(np.mean(runs)), float(np.std(runs)), tuple(runs))
+    return RunShares(float(np.mean(runs)), deviation(np.array(runs)), tuple(runs))

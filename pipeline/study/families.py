@@ -8,6 +8,7 @@ from lincorr.relations.paper import GRADIENT, paper_figures
 from lincorr.relations.relation import first_wording as without_number
 from lincorr.scores.asked import ceiling_share
 from lincorr.scores.experiments import GradientScores
+from lincorr.scores.moments import deviation
 from lincorr.scores.relation_scores import (
     DIRECTIONS,
     INFLUENCED_TARGET,
@@ -100,7 +101,7 @@ def _family_fit(name: str, relations: Sequence[RelationScores]) -> FamilyFit:
         label=fits[0].label,
         relations=len(fits),
         r=_mean(r),
-        r_std=float(np.std(r)) if r else None,
+        r_std=deviation(np.array(r)),
         r_low=low,
         r_high=high,
         r_shuffled=_mean([fit.r_shuffled for fit in fits]),
@@ -232,7 +233,7 @@ def _spread(values: Sequence[Figure]) -> Spread | None:
     known = [value for value in values if value is not None]
     if not known:
         return None
-    return Spread(float(np.mean(known)), float(np.std(known)), lowest=min(known), highest=max(known))
+    return Spread(float(np.mean(known)), deviation(np.array(known)), lowest=min(known), highest=max(known))
 
 
 # --- beside the paper ----------------------------------------------------------------------------------

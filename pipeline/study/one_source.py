@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.arrays import Array, as_float64, like, to_host
-from lincorr.scores.moments import Correlation
+from lincorr.scores.moments import Correlation, deviation, finite_mean
+from lincorr.scores.relation_scores import Figure
 from lincorr.solvers.direct import Direct
 from lincorr.solvers.factored import Factored
 from lincorr.solvers.spectrum import coefficients, ridge_path
@@ -63,14 +64,12 @@ class Solution:
     @property
     def mean_r(self) -> float:
         """The mean r of the answers that have one; NaN where none has."""
-        known = self.r[~np.isnan(self.r)]
-        return float(known.mean()) if len(known) else float("nan")
+        return finite_mean(self.r)
 
     @property
-    def std_r(self) -> float:
-        """The standard deviation of these r."""
-        known = self.r[~np.isnan(self.r)]
-        return float(known.std()) if len(known) else float("nan")
+    def std_r(self) -> Figure:
+        """The standard deviation of these r; None of fewer than two."""
+        return deviation(self.r)
 
 
 @dataclass(frozen=True, slots=True)

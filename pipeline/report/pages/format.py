@@ -20,6 +20,11 @@ def fixed(value: float | None, digits: int = 3) -> str:
     return minus(text.lstrip("-") if float(text) == 0 else text)
 
 
+def spread(mean: float | None, std: float | None, digits: int = 3) -> str:
+    """A mean and the standard deviation around it; a mean of one has none."""
+    return fixed(mean, digits) + ("" if std is None else f" ± {fixed(std, digits)}")
+
+
 def interval(fit: FitScores | FamilyFit) -> str:
     """Both ends of the mean r's interval."""
     return MISSING if fit.r_low is None else f"{fixed(fit.r_low)} to {fixed(fit.r_high)}"
@@ -41,6 +46,11 @@ def short(value: float | None, digits: int = 3) -> str:
 def count(value: float | None) -> str:
     """A whole number with thin spaces between thousands."""
     return MISSING if value is None else minus(f"{value:,}".replace(",", "\u202f"))
+
+
+def counted(number: int, one: str) -> str:
+    """A number of things: 1 column, 12 columns."""
+    return f"{count(number)} {one}{'' if number == 1 else 's'}"
 
 
 def percent(value: float | None) -> str:

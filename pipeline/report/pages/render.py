@@ -44,9 +44,11 @@ def _environment() -> Environment:
     environment.filters |= {
         "token": words.token_markup,
         "fixed": words.fixed,
+        "spread": words.spread,
         "interval": words.interval,
         "short": words.short,
         "count": words.count,
+        "counted": words.counted,
         "percent": words.percent,
         "moment": words.moment,
         "prompt": words.prompt_markup,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lincorr.arrays import to_host
 from lincorr.scores.bootstrap import share_intervals
 from lincorr.scores.hits import hits
-from lincorr.scores.moments import Correlation, CrossMoments, Truth
+from lincorr.scores.moments import Correlation, CrossMoments, Truth, deviation
 from lincorr.solvers import gram
 
 Floats = NDArray[np.float64]
@@ -109,6 +109,12 @@ def test_columns_without_a_score_are_left_out_of_the_mean(xp: Any) -> None:
 
 def test_mean_of_nothing_is_nan(xp: Any) -> None:
     assert math.isnan(Truth.of(xp.ones((5, 2))).mean_pearson(xp.ones((5, 2))))
+
+
+def test_the_deviation_is_numpys_and_that_of_one_value_unknown(xp: Any) -> None:
+    values = xp.asarray([0.5, math.nan, 0.75, -1.0])
+    assert deviation(values) == pytest.approx(np.nanstd(to_host(values)))
+    assert [deviation(values[:count]) for count in range(3)] == [None] * 3
 
 
 @given(n=st.integers(3, 40), m=st.integers(1, 6), q=st.integers(1, 12), seed=st.integers(0, 9))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.pages.format import count, fixed, moment, short
+from pipeline.report.pages.format import count, counted, fixed, moment, short, spread
 from pipeline.report.plots.path import _decade
 from pipeline.report.plots.text import label, visible
 
@@ -40,6 +40,16 @@ def test_numbers() -> None:
     assert short(0.0) == "0"
     assert count(49152) == "49\u202f152"
     assert [_decade(v) for v in (1.0, 0.01, 1e-5)] == ["1", "0.01", "10⁻⁵"]
+
+
+def test_one_alone_is_singular_and_has_no_spread() -> None:
+    assert [counted(number, "column") for number in (0, 1, 1200)] == [
+        "0 columns",
+        "1 column",
+        "1\u202f200 columns",
+    ]
+    assert spread(0.5, 0.25, 2) == "0.50 ± 0.25"
+    assert [spread(mean, None) for mean in (-0.5, None)] == ["−0.500", "–"]
 
 
 def test_moment_is_in_words() -> None:

@@ -29,6 +29,8 @@ def test_a_family_is_the_mean_of_its_first_wordings(done: Study) -> None:
         assert (fit["r"], fit["r_std"]) == (pytest.approx(np.mean(r)), pytest.approx(np.std(r)))
         assert fit["hits"]["influenced target"]["of"] == 1  # only one has a truth
         assert (fit["r_low"], fit["r_high"]) == (None, None)  # of two relations nothing can be said
+    [alone] = [fit for fit in families[FAMILY]["fits"] if fit["name"] == "domain"]
+    assert (alone["relations"], alone["r_std"]) == (1, None)
     assert families["places"]["coverage"]["source"] == {"whole": 1.0, "phrase": 0.0, "subword": 0.0}
 
 
