@@ -67,6 +67,17 @@ def token_texts(tokenizer: Tokenizer) -> list[str]:
     return list(texts)
 
 
+def told_apart(texts: Sequence[str]) -> list[str]:
+    """Return the texts of all tokens, by id; behind those that look alike is the id: "\ufffd (token 184)".
+
+    Bytes that are no character by themselves do, and tokens without any text.
+    """
+    return [
+        f"{text or '∅'} (token {token})" if REPLACEMENT in text or not text else text
+        for token, text in enumerate(texts)
+    ]
+
+
 def _decoded(tokenizer: Tokenizer) -> list[str]:
     anchor = encode(tokenizer, "a")[0]
     ids = token_ids(tokenizer)

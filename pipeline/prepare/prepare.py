@@ -13,7 +13,7 @@ from lincorr.model.load import load_config, load_tokenizer
 from lincorr.model.parts import softcap
 from lincorr.prompts.columns import Columns
 from lincorr.prompts.subjects import Subjects, extreme_subjects
-from lincorr.prompts.tokens import Tokenizer, token_texts
+from lincorr.prompts.tokens import Tokenizer, token_texts, told_apart
 from lincorr.prompts.trees import PromptTemplate, prompt_ids, prompt_template
 from lincorr.relations.catalogue import load_catalogue
 from lincorr.relations.relation import Template
@@ -117,13 +117,15 @@ def prepare(config: RunConfig, tell: Callable[[str], None] = lambda _: None) -> 
 def prepare_relations(config: RunConfig) -> tuple[tuple[RelationInputs, ...], list[str]]:
     """Return the relations in the model's tokens and the text of every token, without drawing subjects.
 
+    Texts that are bytes of no character are told apart (`told_apart`): words are looked up among them.
+
     Raises:
         BadInput: a setting cannot be met.
     """
     _require_known_relations(config)
     _, tokenizer = open_tokenizer(config, lambda _: None)
     relations, _ = relations_in_tokens(config, tokenizer)
-    return relations, token_texts(tokenizer)
+    return relations, told_apart(token_texts(tokenizer))
 
 
 def sample_prompts(tokenizer: Tokenizer, prompt: PromptTemplate, subjects: Subjects) -> list[list[int]]:

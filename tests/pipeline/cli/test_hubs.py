@@ -25,6 +25,8 @@ def test_hubs_among_every_token(printed, with_store):
     assert (found["sources"], len(found["hubs"]), found["among"]) == (376, 4, "every token")
     targets = [hub["targets"] for hub in found["hubs"]]
     assert targets == sorted(targets, reverse=True)
+    every = ("hubs", *with_store, "--all-sources", "--within", 376, "--top", 376, "--json")
+    assert len({hub["token"] for hub in json.loads(printed(*every))[0]["hubs"]}) == 376
 
 
 def test_hubs_prints_a_table(printed, with_store):

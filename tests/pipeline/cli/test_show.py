@@ -103,6 +103,10 @@ def test_show_looks_among_every_token_for_sources(printed, with_store):
     arguments = ("show", "Japan", *with_store, "--target", "--all-sources", "--top", 400, "--json")
     (found,) = json.loads(printed(*arguments))
     assert (found["among"], found["of"], len(found["links"])) == ("every token", 376, 376)
+    assert len({link["token"] for link in found["links"]}) == 376  # bytes of no character have their ids
+    byte = next(link["token"] for link in found["links"] if "\ufffd (token " in link["token"])
+    (same,) = json.loads(printed("show", byte, *with_store, "--json"))
+    assert (same["word"], same["note"]) == (byte, None)
     (few,) = json.loads(printed("show", "Japan", *with_store, "--target", "--top", 99, "--json"))
     assert (few["among"], few["of"]) == ("the answers", 10)
     answers = [link for link in found["links"] if link["token"] in {" " + city for city in CITIES}]
