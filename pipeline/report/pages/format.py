@@ -7,17 +7,12 @@ from markupsafe import Markup
 
 from lincorr.scores.relation_scores import FitScores
 from lincorr.scores.study import FamilyFit
-from pipeline.report.plots.text import minus, visible
-
-MISSING = "–"
+from pipeline.report.plots.text import MISSING, signed, visible
 
 
 def fixed(value: float | None, digits: int = 3) -> str:
     """A number with a fixed count of decimals; never a negative zero."""
-    if value is None:
-        return MISSING
-    text = f"{value:.{digits}f}"
-    return minus(text.lstrip("-") if float(text) == 0 else text)
+    return MISSING if value is None else signed(value, digits)
 
 
 def spread(mean: float | None, std: float | None, digits: int = 3) -> str:
@@ -28,29 +23,6 @@ def spread(mean: float | None, std: float | None, digits: int = 3) -> str:
 def interval(fit: FitScores | FamilyFit) -> str:
     """Both ends of the mean r's interval."""
     return MISSING if fit.r_low is None else f"{fixed(fit.r_low)} to {fixed(fit.r_high)}"
-
-
-def short(value: float | None, digits: int = 3) -> str:
-    """A number of any size in a few characters: 3480, 0.001, 1.2 × 10⁻¹⁵."""
-    if value is None:
-        return MISSING
-    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
-    if not exponent:
-        return minus(mantissa)
-    if 0 < int(exponent) < 6:
-        return count(round(value))
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{minus(mantissa)} × 10{power}"
-
-
-def count(value: float | None) -> str:
-    """A whole number with thin spaces between thousands."""
-    return MISSING if value is None else minus(f"{value:,}".replace(",", "\u202f"))
-
-
-def counted(number: int, one: str) -> str:
-    """A number of things: 1 column, 12 columns."""
-    return f"{count(number)} {one}{'' if number == 1 else 's'}"
 
 
 def percent(value: float | None) -> str:

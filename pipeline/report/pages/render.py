@@ -12,7 +12,7 @@ from pipeline.report.folder import INDEX
 from pipeline.report.pages import format as words
 from pipeline.report.pages.index import Entry, IndexView
 from pipeline.report.pages.relation import MAX_COLUMN_ROWS, RelationView
-from pipeline.report.plots.text import label
+from pipeline.report.plots.text import count, counted, label, short
 
 
 def relation_page(results: Results, view: RelationView, among: tuple[Sequence[Entry], int] | None) -> str:
@@ -46,9 +46,9 @@ def _environment() -> Environment:
         "fixed": words.fixed,
         "spread": words.spread,
         "interval": words.interval,
-        "short": words.short,
-        "count": words.count,
-        "counted": words.counted,
+        "short": short,
+        "count": count,
+        "counted": counted,
         "percent": words.percent,
         "moment": words.moment,
         "prompt": words.prompt_markup,

@@ -12,7 +12,7 @@ from matplotlib.path import Path
 
 from lincorr.scores.relation_scores import FitScores, RelationScores
 from pipeline.report.plots.figure import Draw, Palette, Plot, hue_of, to_png, to_svg
-from pipeline.report.plots.text import label, signed
+from pipeline.report.plots.text import label, short
 
 MAX_SOURCES, EACH = 24, 2
 """More sources, or more links of each, would be indistinguishable."""
@@ -71,7 +71,7 @@ def _describe(fit: FitScores, links: list[DrawnLink]) -> str:
 def _tooltips(links: list[DrawnLink]) -> dict[str, str]:
     return {
         f"link-{number}": f"{label(link.source, 60)} → {label(link.target, 60)}: "
-        f"{signed(link.weight, 6)}{' (true)' if link.right else ''}"
+        f"{short(link.weight)}{' (true)' if link.right else ''}"
         for number, link in enumerate(links)
     }
 

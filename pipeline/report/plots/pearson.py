@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lincorr.scores.relation_scores import FitScores, RelationScores
 from pipeline.report.plots.figure import Palette, Plot, hue_of, to_png, to_svg
-from pipeline.report.plots.text import minus, numbers, signed
+from pipeline.report.plots.text import counted, minus, numbers, signed
 
 
 def pearson_plot(relation: RelationScores, key: str) -> Plot | None:
@@ -20,7 +20,7 @@ def pearson_plot(relation: RelationScores, key: str) -> Plot | None:
     description = "Histograms of held-out Pearson r over output columns, one for each fit."
     for fit, rs in shown:
         description += (
-            f" {fit.label}: {len(rs)} columns from {signed(min(rs), 2)} to "
+            f" {fit.label}: {counted(len(rs), 'column')} from {signed(min(rs), 2)} to "
             f"{signed(max(rs), 2)}, mean {signed(fit.r, 3)}."
         )
 

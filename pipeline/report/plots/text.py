@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
 
+MISSING = "–"
 SYMBOLS = {"\n": "⏎", "\t": "⇥"}
 HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 
@@ -53,5 +54,31 @@ def numbers(values: Sequence[float | None]) -> list[float]:
 
 
 def signed(value: float | None, digits: int) -> str:
-    """A number for screen readers: a real minus sign, "unknown" where it is missing."""
-    return "unknown" if value is None else minus(f"{value:.{digits}f}")
+    """A number for screen readers: a real minus sign, no negative zero, "unknown" where it is missing."""
+    if value is None:
+        return "unknown"
+    text = f"{value:.{digits}f}"
+    return minus(text.lstrip("-") if float(text) == 0 else text)
+
+
+def short(value: float | None, digits: int = 3) -> str:
+    """A number of any size in a few characters: 3480, 0.001, 1.2 × 10⁻¹⁵."""
+    if value is None:
+        return MISSING
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+    if not exponent:
+        return minus(mantissa)
+    if 0 < int(exponent) < 6:
+        return count(round(value))
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{minus(mantissa)} × 10{power}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thin spaces between thousands."""
+    return MISSING if value is None else minus(f"{value:,}".replace(",", "\u202f"))
+
+
+def counted(number: int, one: str) -> str:
+    """A number of things: 1 column, 12 columns."""
+    return f"{count(number)} {one}{'' if number == 1 else 's'}"

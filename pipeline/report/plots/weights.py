@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from lincorr.scores.relation_scores import Heatmap, RelationScores
 from pipeline.report.plots.figure import Palette, Plot, to_png, to_svg
-from pipeline.report.plots.text import label, minus, numbers, signed
+from pipeline.report.plots.text import label, minus, numbers, short
 
 MAX_SOURCES, MAX_TARGETS = 40, 48
 """A larger map would be illegible; the page says when cells were left out."""
@@ -73,14 +73,14 @@ def weights_plot(relation: RelationScores, key: str) -> Plot | None:
     ]
     tooltips = {
         f"cell-{row}-{column}": f"{label(source, 60)} → {label(target, 60)}: "
-        f"{signed(shown.weights[row][column], 3)}{' (true)' if shown.right[row][column] else ''}"
+        f"{short(shown.weights[row][column])}{' (true)' if shown.right[row][column] else ''}"
         for row, column, source, target in cells
     }
     true = [(row, column) for row, column, *_ in cells if shown.right[row][column]]
     strongest = sum(_is_strongest(shown.weights[row], column) for row, column in true)
     description = (
         f"Heat map of {len(shown.sources)} sources by {len(shown.targets)} targets of W, weights "
-        f"up to {signed(shown.largest, 2)} either side of zero. {len(true)} cells are true pairs, "
+        f"up to {short(shown.largest)} either side of zero. {len(true)} cells are true pairs, "
         f"and {strongest} of them hold the greatest weight of their row."
     )
 

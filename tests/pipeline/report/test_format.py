@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.report.pages.format import count, counted, fixed, moment, short, spread
+from pipeline.report.pages.format import fixed, moment, spread
 from pipeline.report.plots.path import _decade
-from pipeline.report.plots.text import label, visible
+from pipeline.report.plots.text import count, counted, label, short, signed, visible
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,7 @@ def test_numbers() -> None:
     assert short(1.26e-15, 2) == "1.3 × 10⁻¹⁵"
     assert short(3480.123, 4) == "3480"
     assert short(123456.0) == "123\u202f456"
+    assert [signed(v, 2) for v in (None, -0.004, -0.006)] == ["unknown", "0.00", "−0.01"]
     assert short(-0.01) == "−0.01"
     assert short(0.0) == "0"
     assert count(49152) == "49\u202f152"

@@ -105,6 +105,7 @@ class TestPage:
     def test_right_targets_are_marked_without_colour(self, text: str) -> None:
         right = re.findall(r'<li class="right">.*?</li>', text)
         assert right
+        assert "W of the fit vocabulary columns, ridge, rows centred." in text
         assert all("✓" in item and "true:" in item for item in right)
 
     def test_minus_signs_and_missing_numbers(self, page: Page) -> None:
@@ -137,6 +138,9 @@ class TestPage:
         cells = re.findall(r'<td class="number[^>]*>([^<]*)</td>', table[0])
         assert cells == [*(cell for n in range(7) for cell in (str(7 - n), "0")), "0.232", "4"]
         relation = make_relation()
+        relation["fits"] = [fit | {"hits": None} for fit in relation["fits"]]
+        unknown = write_report(make_results(relation), tmp_path).read_text(encoding="utf-8")
+        assert (">right</span>" in table[0], ">right</span>" in unknown) == (True, False)
         relation["hubs"] = {}
         page_without = write_report(make_results(relation), tmp_path)
         assert "Hubs" not in page_without.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import sys
 
 from lincorr.scores.relation_scores import Heatmap
 from pipeline.report.plots.bipartite import DrawnLink, bipartite_plot, links_of
-from pipeline.report.plots.weights import weight_map
+from pipeline.report.plots.weights import weight_map, weights_plot
 from tests.pipeline.report.documents import make_relation, scores
 
 
@@ -56,6 +56,25 @@ def test_right_and_wrong_links_differ_in_more_than_colour() -> None:
     )
     widths = {"true" in w: float(s.partition("stroke-width:")[2].partition(";")[0]) for w, s in lines}
     assert widths[True] > widths[False]  # the weight of the true one is greater
+
+
+def test_small_weights_keep_their_figures() -> None:
+    """As those of a full vocabulary, of which each has a small part."""
+    relation = make_relation()
+    links = [{"token": " Japan", "weight": 1.25e-5, "right": True}]
+    relation["strongest"] = [{"source": " Tokyo", "truth": [" Japan"], "by_fit": {"domain": links}}]
+    relation["heatmap"] |= {
+        "sources": [" Tokyo"],
+        "targets": [" Japan", " Peru"],
+        "weights": [[1.25e-5, -3.1e-4]],
+        "right": [[True, False]],
+    }
+    drawn = (bipartite_plot(scores(relation), "key"), weights_plot(scores(relation), "key"))
+    links_svg, map_svg = (plot.svgs[0] for plot in drawn if plot is not None)
+    assert "·Tokyo → ·Japan: 1.25 × 10⁻⁵ (true)" in links_svg
+    assert "·Tokyo → ·Japan: 1.25 × 10⁻⁵ (true)" in map_svg
+    assert "·Tokyo → ·Peru: −0.00031<" in map_svg
+    assert "weights up to 0.00031 either side" in map_svg
 
 
 def test_a_large_map_keeps_true_pairs_and_says_so() -> None:
