@@ -207,7 +207,8 @@ class RankCorrelations:
     Attributes:
         relations: over how many.
         random, hit1, r: with the chance level, hit@1 and r.
-        hit1_given_random, r_given_random: the partial correlations, given the chance level.
+        hit1_given_random, r_given_random: the partial correlations, given the chance level; None of three
+            relations, where they would be 1 or -1 whatever the figures.
     """
 
     relations: int

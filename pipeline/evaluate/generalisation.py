@@ -10,6 +10,7 @@ from lincorr.scores.relation_scores import INFLUENCED_TARGET, Figure, FitScores,
 from lincorr.scores.study import EditedFit, EditedRelation, Generalisation, RankCorrelations
 
 FEWEST_EDITS = 5  # of a relation whose success rate counts
+_FEWEST_PARTIAL = 4  # relations: of three, what one ranking leaves of two others is always on a line
 _PAPER_MODEL = "llama-3-8b"
 
 
@@ -24,7 +25,7 @@ def across_relations(edited: Sequence[EditScores], scores: Sequence[RelationScor
         A row for each relation, and for each fit Spearman's rho, over the relations with `FEWEST_EDITS` edits
         or more, of the success rate with hit@1, with r, and with the chance level (1 over the number of
         targets): a relation with few targets does well in everything. Hence also the partial rank
-        correlations given chance. Under `paper` the same of the paper's relations.
+        correlations given chance, of four relations or more. Under `paper` the same of the paper's relations.
     """
     by_name = {relation.name: relation for relation in scores}
     rows = [_row(edits, by_name[edits.relation].fits) for edits in edited]
@@ -60,14 +61,20 @@ def _correlations(rows: Sequence[EditedRelation], fit: str) -> RankCorrelations:
     known = [[x for x in row if x is not None] for row in figures if None not in row]
     success, random, hit1, r = zip(*known, strict=True) if known else ((), (), (), ())
     chance = rank_correlation(random, success)
+
+    def given_random(values: Sequence[float], rho: float) -> Figure:
+        if len(known) < _FEWEST_PARTIAL:
+            return None
+        return _known(partial_correlation(rho, rank_correlation(values, random), chance))
+
     of_hit1, of_r = rank_correlation(hit1, success), rank_correlation(r, success)
     return RankCorrelations(
         relations=len(known),
         random=_known(chance),
         hit1=_known(of_hit1),
-        hit1_given_random=_known(partial_correlation(of_hit1, rank_correlation(hit1, random), chance)),
+        hit1_given_random=given_random(hit1, of_hit1),
         r=_known(of_r),
-        r_given_random=_known(partial_correlation(of_r, rank_correlation(r, random), chance)),
+        r_given_random=given_random(r, of_r),
     )
 
 

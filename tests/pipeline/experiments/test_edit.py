@@ -292,6 +292,19 @@ def test_a_partial_correlation_is_that_of_what_regression_leaves() -> None:
     assert np.isnan(partial_correlation(0.5, 1.0, 0.5))
 
 
+def test_of_three_relations_there_is_no_partial_correlation() -> None:
+    """It would be 1 or -1: two rankings less a third have one dimension left."""
+    scores = [
+        scored(n, r, hit)
+        for n, r, hit in zip("abcd", (0.1, 0.3, 0.2, 0.6), (0.4, 0.1, 0.3, 0.2), strict=True)
+    ]
+    edited = edits_of({"a": 0.4, "b": 0.3, "c": 0.8, "d": 0.1})
+    three, four = (across_relations(edited[:n], scores).fits["domain"] for n in (3, 4))
+    assert three.hit1 is not None
+    assert (three.hit1_given_random, three.r_given_random) == (None, None)
+    assert None not in (four.hit1_given_random, four.r_given_random)
+
+
 def test_what_lacks_a_figure_is_no_part_of_a_rank_correlation() -> None:
     scores = [scored("a", 0.1, 0.1), scored("b", 0.2, 0.3), scored("c", 0.3, None), scored("d", 0.4, 0.4)]
     edited = edits_of({"a": 0.1, "b": 0.2, "c": 0.3, "d": None})
