@@ -102,8 +102,8 @@ def cut_names(table: Table, width: int | None = None) -> None:
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """Return a figure for a table; a dash where there is none."""
-    return "–" if value is None or value != value else f"{value:.{digits}f}"
+    """Return a figure for a table, without a negative zero; a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:z.{digits}f}"
 
 
 def spread(mean: float | None, std: float | None, digits: int = 3) -> str:

@@ -54,8 +54,9 @@ def _scores_table(relation: RelationScores) -> Table:
     if known:
         table.add_row("by chance", *[""] * 3, *(figure(known.chance.at(k), 2) for k in RANKS))
         notes.append(
-            f"hit@k: a right target is among the k strongest of a source's row of W, {known.of} sources "
-            "(95 % interval over them)"
+            "hit@k: a right target is among the k strongest of a source's row of W, "
+            f"{known.of} source{'s' if known.of > 1 else ''}"
+            + (" (95 % interval over them)" if known.low else "")
         )
     if not all(fit.identified for fit in relation.fits):
         notes.append("(!) the rank is not clear: do not read W")

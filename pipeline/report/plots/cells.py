@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pipeline.report.plots.figure import Palette
-from pipeline.report.plots.text import label, minus
+from pipeline.report.plots.text import label, signed
 
 MOST_WITH_FIGURES = 14
 """The most names on a side for which figures are written in the cells; more would be illegible."""
@@ -78,5 +78,5 @@ def _cell(
     cell.set(gid=gid, clip_on=False)
     axes.add_patch(cell)
     if figures:
-        words = minus(f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1))  # + 0.0: no negative zero
+        words = signed(value, 2).replace("0.", ".", 1)
         axes.text(j + 0.5, i + 0.52, words, ha="center", va="center", fontsize=7.5, color=palette.ink)

@@ -55,10 +55,7 @@ def numbers(values: Sequence[float | None]) -> list[float]:
 
 def signed(value: float | None, digits: int) -> str:
     """A number for screen readers: a real minus sign, no negative zero, "unknown" where it is missing."""
-    if value is None:
-        return "unknown"
-    text = f"{value:.{digits}f}"
-    return minus(text.lstrip("-") if float(text) == 0 else text)
+    return "unknown" if value is None else minus(f"{value:z.{digits}f}")
 
 
 def short(value: float | None, digits: int = 3) -> str:

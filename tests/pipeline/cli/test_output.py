@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.cli import run
 from pipeline.cli.main import main
-from pipeline.cli.output import plain_table, show_table
+from pipeline.cli.output import figure, plain_table, show_table
 from pipeline.runtime.console import Narrator
 from tests.pipeline.report.documents import HOSTILE, make_relation, make_results
 
@@ -55,6 +55,20 @@ def test_messages_and_refusals_are_shown_escaped(refusal, capsys, flags):
     Narrator().tell(f"Fitting {ESCAPES}")
     assert steering(capsys.readouterr().err) == set()
     assert steering(refusal("plan", *flags, "--relations", ESCAPES)) == set()
+
+
+def test_figures_have_no_negative_zero():
+    assert [figure(value, 2) for value in (-0.004, -0.006, 0.0, None)] == ["0.00", "-0.01", "0.00", "–"]
+
+
+def test_few_sources_are_not_told_to_have_an_interval(capsys):
+    relation = make_relation()
+    relation["fits"][0]["hits"]["influenced target"] |= {"of": 1, "low": None, "high": None}
+    run.print_results(make_results(relation))
+    words = " ".join(capsys.readouterr().out.split())
+    assert "row of W, 1 source (!)" in words  # of the next note
+    run.print_results(make_results(make_relation()))
+    assert "row of W, 42 sources (95 % interval over them)" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("columns", ["80", "40"])
