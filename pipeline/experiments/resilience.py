@@ -108,22 +108,26 @@ def require_same_tokens(before: Run, after: Run) -> None:
 def resilience(run: Run, options: ResilienceOptions) -> ResilienceResults:
     """Extract and fit what the store of either model is missing; score every map on both models.
 
+    A relation that is asked in several wordings is compared in those that the model before is read in.
+
     Args:
         run: of the model before.
 
     Raises:
-        BadInput: the tokenizers differ, or a setting cannot be met.
+        BadInput: the tokenizers differ, or a setting cannot be met; nothing was changed then.
         LincorrError: a run failed; what was done is stored.
     """
     before, after = run, Run(settings_after(run.config, options), run.narrator)
     require_same_tokens(before, after)
-    for side, one in zip(SIDES, (before, after), strict=True):
+    plans = before.plan(), after.plan()  # both may be refused
+    for side, one, plan in zip(SIDES, (before, after), plans, strict=True):
         one.narrator.tell(f"The model {side}: {one.config.model.spec().described}")
-        one.extract()
+        one.extract(plan)
         one.fit()
     stores = before.store(), after.store()
     shared = SourceCache(stores[0]), SourceCache(stores[1])
-    relations = zip(before.fit_inputs(stores[0]), after.fit_inputs(stores[1]), strict=True)
+    read = before.read(stores[0])  # the model after would choose other wordings
+    relations = zip(before.fit_inputs(stores[0], read), after.fit_inputs(stores[1], read), strict=True)
     models = [
         ModelAndStore(one.config.model.spec().described, store.url)
         for one, store in zip((before, after), stores, strict=True)

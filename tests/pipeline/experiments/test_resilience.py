@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lincorr.prompts.subjects import split_rows
 from lincorr.solvers.result import LinearMap
 from lincorr.store.store import LogitStore
-from lincorr.testing import CITIES, COUNTRIES, toy_tokenizer
+from lincorr.testing import CITIES, COUNTRIES, toy_relation, toy_tokenizer
 from pipeline.cli.main import main
 from pipeline.experiments.resilience import cosines
 
@@ -29,11 +29,16 @@ SUBJECTS = 80
 @pytest.fixture(scope="module")
 def tuned(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy model with other weights."""
-    folder = Path(shutil.copytree(toy_model, tmp_path_factory.mktemp("tuned") / "tuned"))
+    return moved(toy_model, tmp_path_factory.mktemp("tuned") / "tuned", by=0.05)
+
+
+def moved(model: Path, folder: Path, by: float) -> Path:
+    """A copy of a model whose weights are moved at random."""
+    shutil.copytree(model, folder)
     rng = np.random.default_rng(0)
     tensors = safetensors.numpy.load_file(folder / "model.safetensors")
-    moved = {name: w + 0.05 * rng.standard_normal(w.shape).astype(w.dtype) for name, w in tensors.items()}
-    safetensors.numpy.save_file(moved, folder / "model.safetensors", metadata={"format": "pt"})
+    others = {name: w + by * rng.standard_normal(w.shape).astype(w.dtype) for name, w in tensors.items()}
+    safetensors.numpy.save_file(others, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 
@@ -234,3 +239,55 @@ def test_chance_is_the_mean_cosine_over_other_columns() -> None:
     assert same == pytest.approx(np.sum(a * b) / size)
     shifted = [np.sum(a * np.roll(b, k, axis=1)) / size for k in (1, 2, 3)]
     assert chance == pytest.approx(np.mean(shifted))
+
+
+def test_both_models_are_compared_in_the_same_wording(
+    toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], blank_plots: None
+) -> None:
+    paraphrases = {name: [f"The {name} of {{}} is", f"{{}} in the {name} of"] for name in TEXTS}
+    declared = {
+        "templates": TEXTS,
+        "paraphrases": paraphrases,
+        "relations": {"toy": toy_relation("city", "country")},
+    }
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(declared))
+    flags = [
+        "--catalogue",
+        str(tmp_path / "toy.yaml"),
+        "--relations",
+        "toy",
+        "--subjects-count",
+        str(SUBJECTS),
+    ]
+    flags += ["--cluster-kind", "serial", "--wordings"]
+    after = moved(toy_model, tmp_path / "after", by=0.3)
+
+    def found(verb: str, wordings: str, *arguments: object) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([verb, *flags, wordings, *map(str, arguments), "--json"]) == 0
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    stores = ("--store", tmp_path / "a.zarr", "--after-store", tmp_path / "b.zarr")
+    document = found("resilience", "chosen", "--before", toy_model, "--after", after, *stores)
+    of_after = "--model", after, "--store", tmp_path / "b.zarr"
+    of_before = "--model", toy_model, "--store", tmp_path / "a.zarr"
+    [a], [b] = (found("evaluate", "chosen", *of)["wordings"] for of in (of_before, of_after))
+    assert len({"toy", a["chosen"], b["chosen"]}) == 3  # each would choose another one
+    assert {one["relation"] for one in document["relations"]} == {"toy", a["chosen"]}
+    own = {one["name"]: one for one in found("evaluate", "all", *of_after)["relations"]}
+    for one in document["relations"]:
+        for fit, run in zip(one["fits"], own[one["relation"]]["fits"], strict=True):
+            score = next(s for s in fit["scores"] if (s["fitted"], s["tested"]) == ("after", "after"))
+            assert score["r"] == pytest.approx(run["r"], abs=1e-6)
+
+
+def test_what_the_model_after_is_refused_for_is_said_before_anything_is_done(
+    toy_model: Path, tuned: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b.zarr").mkdir()
+    (tmp_path / "b.zarr" / "other").touch()
+    stores = ("--store", tmp_path / "a.zarr", "--after-store", tmp_path / "b.zarr")
+    error = refused(flags, capsys, "--before", toy_model, "--after", tuned, *stores)
+    assert "already exists and is not a lincorr store" in error
+    assert not (tmp_path / "a.zarr").exists()
