@@ -83,7 +83,7 @@ class Scratch:
             self._group.create_array(
                 name,
                 shape=shape,
-                chunks=(min(tile[0], max(1, shape[0])), min(tile[1], max(1, shape[1]))),
+                chunks=tuple(max(1, min(sides)) for sides in zip(tile, shape, strict=True)),
                 dtype=dtype,
                 fill_value=float("nan"),
                 compressors=checksummed(),

@@ -237,6 +237,12 @@ def test_whole_matrices_and_vectors(scratch):
     assert not scratch.has("v", 0, 0)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_an_empty_matrix_is_saved(scratch, shape):
+    scratch.save("nothing", np.empty(shape))
+    assert scratch.load("nothing").shape == shape
+
+
 def test_there_is_none_where_there_is_none(url):
     assert Scratch.inputs(url) is None
 
