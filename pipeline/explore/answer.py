@@ -43,7 +43,7 @@ def _answer(store: OpenedStore, question: Question, began: float) -> Answer:
         return Found(one, store.texts[one], rank, float(weights[at]), one in right)
 
     ranked = np.flatnonzero(np.isin(ids[order], list(right))).tolist()
-    most = min(question.top, MOST_LINKS)
+    most = max(0, min(question.top, MOST_LINKS))
     diagnosis = read.fitted.diagnosis
     no_path = store.paths.why_not(question.relation, question.fit)
     stored = store.read(question.relation, question.fit, None).fitted.diagnosis

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import re
 import secrets
 import socket
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ class _Refused(RequestHandler):
 
     def prepare(self) -> None:
         self.set_status(403)
-        self.finish("403: open the URL that `lincorr explore` printed, with its token\n")
+        self.finish("403: open the URL that `lincorr explore` printed, as it is\n")
 
 
 class ExploreServer:
@@ -57,7 +58,11 @@ class ExploreServer:
             io_loop=IOLoop.current(),
         )
         self._server._tornado._websocket_origins |= origins  # its own argument takes no address of IPv6
-        self._server._tornado.add_handlers(".*", [(rf"(?!/{token}/).*", _Refused)] if token else [])
+        if token:
+            self._server._tornado.add_handlers(".*", [(rf"(?!/{token}/).*", _Refused)])
+        else:  # a page of another site could let its own name lead here, and read what it opens
+            own = "|".join(re.escape(_bracketed(name)) for name in _names(host))
+            self._server._tornado.add_handlers(rf"(?!({own})$).*", [(".*", _Refused)])
         self._server.start()
         self.url = f"http://{_bracketed(_reachable(host))}:{port}/{token}{'/' if token else ''}"
         for store in stores:

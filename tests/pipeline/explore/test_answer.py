@@ -109,6 +109,12 @@ def test_right_answers_are_marked_wherever_they_rank(opened, links):
         assert [link.text for link in all_of_them.links if link.right] == [right]
 
 
+@pytest.mark.parametrize(("top", "shown"), [(-1, 0), (0, 0), (3, 3), (10**30, 200)])
+def test_no_more_links_are_shown_than_asked_for(top, shown, links):
+    _, found = links(replace(TOKYO, every=True, top=top))
+    assert len(found.links) == shown
+
+
 def test_a_token_that_was_followed_counts_and_not_the_word(opened, links):
     paris = ids_of(opened, ["Paris"])[0]
     _, found = links(replace(TOKYO, token=paris))

@@ -14,9 +14,11 @@ from pipeline.explore.server import ExploreServer, is_loopback
 from tests.pipeline.explore.conftest import ExploreIn
 
 
-def status_of(url: str) -> int:
+def status_of(url: str, host: str | None = None) -> int:
+    """The status of a page, as a browser gets it that knows the server by another name."""
     try:
-        with urllib.request.urlopen(url) as answered:
+        headers = {} if host is None else {"Host": host}
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answered:
             return int(answered.status)
     except urllib.error.HTTPError as refused:
         refused.close()
@@ -54,6 +56,27 @@ def test_pages_of_others_may_not_talk_to_it(served):
     assert handshake(served.url, own.replace("127.0.0.1", "localhost")) == 101
     assert handshake(served.url, "http://evil.example") == 403
     assert handshake(served.url, own.replace("127.0.0.1", "evil.example")) == 403
+
+
+def test_a_name_that_another_site_lets_lead_here_opens_nothing(served):
+    port = served.url.rsplit(":", 1)[1].strip("/")
+    for name, status in (
+        ("127.0.0.1", 200),
+        ("localhost", 200),
+        ("LOCALHOST", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("evil.localhost", 403),
+    ):
+        for path in ("", "static/js/bokeh.min.js"):
+            assert status_of(served.url + path, f"{name}:{port}") == status, name
+
+
+def test_an_address_of_ipv6_opens_the_page(opened):
+    with ExploreIn([opened], "::1") as server:
+        assert server.url.startswith("http://[::1]:")
+        assert status_of(server.url) == 200
+        assert status_of(server.url, "evil.example") == 403
 
 
 def test_beyond_this_machine_the_url_has_a_token(opened):
