@@ -120,6 +120,11 @@ class EditScores:
     options: Mapping[str, Figure]
     maps: Mapping[str, str]
 
+    @property
+    def taken(self) -> int:
+        """How many took: what rates and means are over."""
+        return round(self.edits * (self.took or 0.0))
+
 
 @dataclass(frozen=True, slots=True)
 class EditResults:

@@ -191,7 +191,11 @@ class EditedFit:
 
 @dataclass(frozen=True, slots=True)
 class EditedRelation:
-    """How often the target followed from an edit, at random, and the maps; the paper gives no `edits`."""
+    """How often the target followed from an edit that took, at random, and the maps.
+
+    Attributes:
+        edits: how many took; the paper does not say.
+    """
 
     relation: str
     success: Figure

@@ -9,7 +9,7 @@ from lincorr.scores.ranks import rank_correlation
 from lincorr.scores.relation_scores import INFLUENCED_TARGET, Figure, FitScores, RelationScores
 from lincorr.scores.study import EditedFit, EditedRelation, Generalisation, RankCorrelations
 
-FEWEST_EDITS = 5  # of a relation whose success rate counts
+FEWEST_EDITS = 5  # that took, of a relation whose success rate counts
 _FEWEST_PARTIAL = 4  # relations: of three, what one ranking leaves of two others is always on a line
 _PAPER_MODEL = "llama-3-8b"
 
@@ -22,8 +22,8 @@ def across_relations(edited: Sequence[EditScores], scores: Sequence[RelationScor
         scores: the scores of the maps of the same relations, in any order, and perhaps of others.
 
     Returns:
-        A row for each relation, and for each fit Spearman's rho, over the relations with `FEWEST_EDITS` edits
-        or more, of the success rate with hit@1, with r, and with the chance level (1 over the number of
+        A row for each relation, and for each fit Spearman's rho, over the relations of which `FEWEST_EDITS`
+        edits or more took, of the success rate with hit@1, with r, and with the chance level (1 over the number of
         targets): a relation with few targets does well in everything. Hence also the partial rank
         correlations given chance, of four relations or more. Under `paper` the same of the paper's relations.
     """
@@ -45,7 +45,7 @@ def across_paper() -> Generalisation:
 
 def _row(edits: EditScores, fits: Sequence[FitScores]) -> EditedRelation:
     of_fits = {fit.name: EditedFit(hit1=fit.hit(INFLUENCED_TARGET, 1), r=fit.r) for fit in fits}
-    return EditedRelation(edits.relation, edits.success, edits.random, edits.edits, of_fits)
+    return EditedRelation(edits.relation, edits.success, edits.random, edits.taken, of_fits)
 
 
 def _by_fit(rows: Sequence[EditedRelation]) -> dict[str, RankCorrelations]:

@@ -279,8 +279,9 @@ def test_over_relations_it_is_scipys_rank_correlation() -> None:
     random = {edits.relation: edits.random for edits in edited}
     expected = spearmanr([random[str(i)] for i in range(9)], success).statistic
     assert found.random == pytest.approx(expected)
-    few = [replace(edits, edits=4) if edits.relation == "3" else edits for edits in edited]
-    assert across_relations(few, scores).fits["domain"].relations == 8
+    for change in ({"edits": 4}, {"took": 4 / 32}):
+        few = [replace(edits, **change) if edits.relation == "3" else edits for edits in edited]
+        assert across_relations(few, scores).fits["domain"].relations == 8
 
 
 def test_a_partial_correlation_is_that_of_what_regression_leaves() -> None:
