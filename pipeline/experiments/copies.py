@@ -161,7 +161,8 @@ def open_maps(about: About) -> tuple[LogitStore, dict[str, LinearMap]]:
         LincorrError: this worker's files of the model are not those that the run was planned with.
     """
     require_model(about.model, about.fingerprint)
-    store, head = _opened(about.store, about.fingerprint)
+    store = LogitStore.open(about.store)  # anew: it may have grown since the last task
+    head = _head(about.store, about.fingerprint) if store.identity.hidden else None
     return store, {
         fit: store.maps.load(about.relation, fit, columns=head.columns if head else None)
         for fit in about.fits
@@ -169,10 +170,9 @@ def open_maps(about: About) -> tuple[LogitStore, dict[str, LinearMap]]:
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(url: str, fingerprint: Fingerprint) -> tuple[LogitStore, Readout | None]:
-    """Open a store; its output head, which takes seconds to convert, serves all tasks."""
-    store = LogitStore.open(url)
-    return store, store.readout().as_float64() if store.identity.hidden else None
+def _head(url: str, fingerprint: Fingerprint) -> Readout:
+    """Return a store's output head, which takes seconds to convert: it serves all tasks."""
+    return LogitStore.open(url).readout().as_float64()
 
 
 @functools.lru_cache(maxsize=1)
