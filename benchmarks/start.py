@@ -15,10 +15,10 @@ _BEGAN = psutil.Process().create_time()
 
 def main(config: str, overrides: dict[str, str]) -> None:
     """Extract, and print the phases by this process's and the workers' clocks."""
-    from pipeline.cli.settings import job_with_workers
+    from pipeline.cli.settings import job_with_workers, settings_of
 
     phases = [("command line read", time.time())]
-    with job_with_workers(config, {"subjects.count": "512"} | overrides, True) as run:
+    with job_with_workers(settings_of(config, {"subjects.count": "512"} | overrides), True) as run:
         phases.append(("client's libraries imported", time.time()))
         run.require_places()
         phases.append(("inputs prepared", time.time()))

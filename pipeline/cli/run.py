@@ -8,7 +8,7 @@ from lincorr.scores.results import Results
 from pipeline.cli.asked import asked_table
 from pipeline.cli.flags import with_settings
 from pipeline.cli.output import JsonFlag, figure, interval, plain_table, print_json, say, show_table, spread
-from pipeline.cli.settings import job, job_with_workers
+from pipeline.cli.settings import job, job_with_workers, settings_of
 from pipeline.cli.wordings import hit_with_interval, show_wordings
 
 _HIT_HEADINGS = ("hit@1", "@3", "@5")  # of `RANKS`
@@ -127,7 +127,7 @@ def _links_table(relation: RelationScores) -> Table:
 @with_settings
 def run(config: str | None, overrides: dict[str, str], *, as_json: JsonFlag = False) -> None:
     """Extract, fit, evaluate and report: do everything that is not yet done."""
-    with job_with_workers(config, overrides, as_json) as whole:
+    with job_with_workers(settings_of(config, overrides), as_json) as whole:
         results, page = whole.run()
     if as_json:
         print_json(to_document(results))
@@ -141,7 +141,7 @@ def extract(config: str | None, overrides: dict[str, str], *, as_json: JsonFlag 
     """Make and store the forward passes that the store is missing."""
     from pipeline.extract.asked import ASKED
 
-    with job_with_workers(config, overrides, as_json) as extraction:
+    with job_with_workers(settings_of(config, overrides), as_json) as extraction:
         receipts = extraction.extract()
     asked = [r for r in receipts if r.key.startswith(ASKED)]
     shards = len(receipts) - len(asked)

@@ -21,12 +21,11 @@ def job(config: str | None, overrides: dict[str, str], quiet: bool) -> "Run":
 
 
 @contextmanager
-def job_with_workers(config: str | None, overrides: dict[str, str], quiet: bool) -> "Iterator[Run]":
-    """Yield the run that a file and flags describe, which will start workers: they begin to be made ready.
+def job_with_workers(settings: "RunConfig", quiet: bool) -> "Iterator[Run]":
+    """Yield the run of some settings, which will start workers: they begin to be made ready.
 
     A store that is there already may need none.
     """
-    settings = settings_of(config, overrides)
     url = settings.store_url()
     is_new = not is_remote(url) and not Path(url).exists()
     preload = "pipeline.extract.preloaded"

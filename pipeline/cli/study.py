@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from lincorr.errors import BadInput
-from lincorr.relations.relation import EVERY_WORDING
+from lincorr.relations.relation import ALL, EVERY_WORDING
 from lincorr.scores.asked import ceiling_share
 from lincorr.scores.documents import to_document
 from lincorr.scores.relation_scores import DIRECTIONS, RANKS, FitScores, RelationScores, WithHits
@@ -40,7 +40,7 @@ from pipeline.cli.output import (
     show_table,
     spread,
 )
-from pipeline.cli.settings import settings_of
+from pipeline.cli.settings import job_with_workers, settings_of
 
 _HEADINGS = {
     "domain": "domain",
@@ -73,20 +73,18 @@ def study(
 
     Does only what the store is missing, and writes pages, plots and tables like run.
     """
-    from pipeline.report.tables import write_results
-    from pipeline.run import Run
-    from pipeline.runtime.console import Narrator
-    from pipeline.study.study import StudyOptions, chosen_relations
-    from pipeline.study.study import study as study_of
+    settings = settings_of(config, overrides)
+    if "relations" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"relations": (ALL,)})
+    with job_with_workers(settings, as_json) as job:
+        from pipeline.report.tables import write_results  # while workers are made ready
+        from pipeline.study.study import StudyOptions
+        from pipeline.study.study import study as study_of
 
-    settings = chosen_relations(settings_of(config, overrides))
-    job = Run(settings, Narrator(quiet=as_json))
-    job.require_places(study=True)
-    results = study_of(
-        job,
-        StudyOptions(_followed(growth, [relation.name for relation in job.inputs.relations]), compare_paper),
-    )
-    page = write_results(results, settings.report_folder())
+        job.require_places(study=True)
+        followed = _followed(growth, [relation.name for relation in job.inputs.relations])
+        results = study_of(job, StudyOptions(followed, compare_paper))
+        page = write_results(results, settings.report_folder())
     if as_json:
         print_json(to_document(results))
         return

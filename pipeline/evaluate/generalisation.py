@@ -23,8 +23,8 @@ def across_relations(edited: Sequence[EditScores], scores: Sequence[RelationScor
 
     Returns:
         A row for each relation, and for each fit Spearman's rho, over the relations of which `FEWEST_EDITS`
-        edits or more took, of the success rate with hit@1, with r, and with the chance level (1 over the number of
-        targets): a relation with few targets does well in everything. Hence also the partial rank
+        edits or more took, of the success rate with hit@1, with r, and with the chance level (1 over the
+        number of targets): a relation with few targets does well in everything. Hence also the partial rank
         correlations given chance, of four relations or more. Under `paper` the same of the paper's relations.
     """
     by_name = {relation.name: relation for relation in scores}

@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lincorr.relations.relation import ALL
 from lincorr.scores.experiments import EditScores, GradientScores
 from lincorr.scores.relation_scores import RelationScores
 from lincorr.scores.results import Results
 from lincorr.scores.study import Growth, GrowthPoint, Matrix, OperatorGroup, StateSpectrum, Study
 from lincorr.store.store import LogitStore
-from pipeline.config import RunConfig
 from pipeline.evaluate.experiments import stored_edits, stored_gradients
 from pipeline.evaluate.generalisation import across_relations
 from pipeline.fit.inputs import has_maps
@@ -29,13 +27,6 @@ from pipeline.study.growth import COUNTS, growth_of, steps
 from pipeline.study.matrix import as_relations, family_matrix, prompts_of
 from pipeline.study.operators import groups_of, operators_of
 from pipeline.study.spectrum import NO_STATES, spectrum_of
-
-
-def chosen_relations(config: RunConfig) -> RunConfig:
-    """Return the settings of a study: of all relations, where none is named."""
-    if "relations" in config.model_fields_set:
-        return config
-    return config.model_copy(update={"relations": (ALL,)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What the verbs of a run print."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
@@ -55,3 +56,14 @@ def test_every_method_goes_through_to_the_report(method, penalty, read, printed,
     assert heads == ["source", *read]
     assert "Paris" in words
     assert (tmp_path / page.strip()).is_file()
+
+
+@pytest.mark.parametrize("verb", ["run", "extract", "study"])
+def test_workers_of_a_new_store_begin_to_be_made_ready(verb, toy_model, finished, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr("pipeline.cli.settings.warm_workers", lambda *_: nullcontext(begun.append(verb)))
+    refused = [verb, "--model", str(toy_model), "--relations", "unheard-of", "--store"]
+    assert main([*refused, str(finished)]) == 2
+    assert begun == []
+    assert main([*refused, str(tmp_path / "new.zarr")]) == 2
+    assert begun == [verb]
