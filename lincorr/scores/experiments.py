@@ -197,7 +197,8 @@ class FlipScores:
         fit: the map that was turned round.
         known: sources with a known target, which were the subjects that were tried.
         right: the share of them that the model answers right.
-        faithful: the share for which the map predicts the model's answer.
+        faithful: the share for which the map predicts the model's answer; some of them may be subjects that
+            it was fitted to.
         subjects: how many of those that it answers right were changed.
         readout: the source's state is changed and read out, by norm; wanted is a right source.
         layers: the target's prompt is changed in the model, by layer; wanted is the target.

@@ -186,9 +186,11 @@ def _count_flips(task: FlipTask, store: LogitStore, hidden: HiddenMap) -> FlipSc
     )
     cases = choose_cases(own, right, task.options)
     directions = directions_of(hidden, heads[1], cases, task.options)
-    gain = final_gain(patcher, prompts[1], states[1])
-    model = InModel(patcher, prompts[1], len(target.before), heads[1], gain)
-    layers = layers_of(patcher.depth) if len(cases.subjects) else []
+    layers: list[Flips] = []
+    if len(cases.subjects):
+        gain = final_gain(patcher, prompts[1], states[1])
+        model = InModel(patcher, prompts[1], len(target.before), heads[1], gain)
+        layers = [model.flips(layer, cases, directions) for layer in layers_of(patcher.depth)]
     return FlipScores(
         relation=task.about.relation,
         fit=FIT,
@@ -197,7 +199,7 @@ def _count_flips(task: FlipTask, store: LogitStore, hidden: HiddenMap) -> FlipSc
         faithful=float((own == predicted).mean()),
         subjects=len(cases.subjects),
         readout=_read_out(task, hidden, heads[0], states[0][cases.subjects], cases, directions),
-        layers=tuple(model.flips(layer, cases, directions) for layer in layers),
+        layers=tuple(layers),
         options=asdict(task.options),
         maps={},
     )

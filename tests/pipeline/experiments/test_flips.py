@@ -39,9 +39,10 @@ def flags(toy_model: Path, own: dict[str, str], tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("flips")
     relations = {
         "toy": toy_relation("city", "country") | {"truth": [list(pair) for pair in own.items()]},
+        "lonely": toy_relation("city", "country") | {"truth": [list(pair) for pair in own.items()][:1]},
         "unknown": {key: part for key, part in toy_relation("city", "country").items() if key != "truth"},
     }
-    return finished_run(folder, toy_model, relations, "toy")
+    return finished_run(folder, toy_model, relations, "toy", "lonely")
 
 
 @pytest.fixture
@@ -116,6 +117,13 @@ def test_they_are_stored_and_shown(
     assert "flips: the target's prompt, in the model" in shown
     assert main(["flips", *flags, "--relations", "unknown"]) == 2
     assert "relation 'unknown': no right target is known" in capsys.readouterr().err
+
+
+def test_nothing_is_changed_where_one_source_is_known(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["flips", *flags, "--relations", "lonely"]) == 0  # and no division by zero is warned of
+    assert "Nothing is changed: fewer than three answers are right" in capsys.readouterr().out
 
 
 def test_cases_want_what_another_subject_has() -> None:
