@@ -61,7 +61,12 @@ def test_every_method_goes_through_to_the_report(method, penalty, read, printed,
 @pytest.mark.parametrize("verb", ["run", "extract", "study"])
 def test_workers_of_a_new_store_begin_to_be_made_ready(verb, toy_model, finished, tmp_path, monkeypatch):
     begun = []
-    monkeypatch.setattr("pipeline.cli.settings.warm_workers", lambda *_: nullcontext(begun.append(verb)))
+
+    def warm(*_):
+        begun.append(verb)
+        return nullcontext()
+
+    monkeypatch.setattr("pipeline.cli.settings.warm_workers", warm)
     refused = [verb, "--model", str(toy_model), "--relations", "unheard-of", "--store"]
     assert main([*refused, str(finished)]) == 2
     assert begun == []

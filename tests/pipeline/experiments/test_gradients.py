@@ -144,8 +144,9 @@ def test_the_table_shows_the_paper(
     monkeypatch.setenv("COLUMNS", "120")
     assert main(["gradients", *flags, "--subjects", "1", "--targets", "2", "--entries", "500"]) == 0
     assert "other target" in capsys.readouterr().out
-    one = Correlations({"domain": [0.25, 0.75]}, {"domain": 0.1})
-    two = Correlations({"domain": [0.75, 0.75]}, {"domain": 0.3})
+    # a target whose column of W is zero has no r
+    one = Correlations({"domain": [0.25, 0.75, np.nan]}, {"domain": 0.1})
+    two = Correlations({"domain": [0.75, 0.75, np.nan]}, {"domain": 0.3})
     found = gradient_scores("city-country", [one, two], GradientOptions())
     assert found.fits == (GradientFit("domain", r=0.625, r_std=0.125, r_other_target=0.2),)
     assert found.paper == 0.79
