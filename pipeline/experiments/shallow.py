@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lincorr.errors import BadInput
+from lincorr.model.device import visible_gpus
 from lincorr.model.files import ModelSpec, float32_bytes, locate
 from lincorr.model.fingerprint import Fingerprint, fingerprint_of
 from lincorr.model.load import load_tokenizer, shared_model
@@ -145,7 +146,7 @@ def shallow(run: Run, options: ShallowOptions) -> ShallowResults:
         raise BadInput("relations: none of them has three sources with different right targets")
     _require_subjects(tokenizer, tasks)
     with (
-        run.executor(float32_bytes(folder), 0, keep_memory=True) as executor,
+        run.executor(float32_bytes(folder), visible_gpus(spec.device), keep_memory=True) as executor,
         run.narrator.progress("Training", options.runs * len(tasks), "networks") as advance,
     ):
         found = executor.run(

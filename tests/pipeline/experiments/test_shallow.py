@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from lincorr.errors import BadInput
+from lincorr.errors import BadInput, LincorrError
 from lincorr.prompts.columns import Columns
 from lincorr.testing import CITIES, COUNTRIES
 from pipeline.cli.main import main
 from pipeline.experiments.shallow import Mapping, ShallowOptions, draw, mappings
 from pipeline.prepare.relations import RelationInputs
+from pipeline.run import Run
 
 TEXTS = ["Shanghai", "Tokyo", "Paris", "Lima", "China", "Japan", "France", "Peru", "Chile"]
 LETTERS = {"S": 20, "T": 21, "P": 22, "C": 23, "J": 24, "F": 25}
@@ -60,10 +61,8 @@ def test_subjects_are_no_answers_and_given_evenly(tokenizer: Any) -> None:
     assert draw(tokenizer, task, 1) != (subjects, given)
 
 
-def test_the_verb(
-    toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+@pytest.fixture
+def flags(toy_model: Path, tmp_path: Path) -> list[str]:
     side = {"source": ("city", CITIES), "target": ("country", COUNTRIES)}
     sides = {role: {"template": name, "answers": list(words)} for role, (name, words) in side.items()}
     truth = [list(pair) for pair in zip(CITIES, COUNTRIES, strict=True)]
@@ -72,7 +71,26 @@ def test_the_verb(
     catalogue.write_text(
         yaml.safe_dump({"templates": templates, "relations": {"toy": sides | {"truth": truth}}})
     )
-    flags = ["--model", str(toy_model), "--catalogue", str(catalogue), "--relations", "toy"]
+    return ["--model", str(toy_model), "--catalogue", str(catalogue), "--relations", "toy"]
+
+
+def test_a_gpu_is_counted_as_workers_share_it(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def executor(run: Run, worker_bytes: int, gpus: int, **_: bool) -> None:
+        asked.append(gpus)
+        raise LincorrError("no worker came")
+
+    monkeypatch.setattr("pipeline.experiments.shallow.visible_gpus", lambda device: 3)
+    monkeypatch.setattr(Run, "executor", executor)
+    assert main(["shallow", *flags, "--taught", "6", "--held-out", "3"]) == 1
+    assert asked == [3]
+
+
+def test_the_verb(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     flags += ["--cluster-kind", "serial", "--taught", "30", "--held-out", "15", "--runs", "2"]
     printed = []
     for _ in range(2):
