@@ -32,10 +32,14 @@ def cached_group(
     Args:
         depends_on: of each name, as for `cached`.
         compute: called with the names whose results are missing or outdated, if there are any.
+
+    Raises:
+        LincorrError: another run has begun to write.
     """
     digests = {name: _digest(values) for name, values in depends_on.items()}
     missing = [name for name, digest in digests.items() if maps.score_inputs(name) != digest]
     if missing:
+        maps.turn.require()  # before what may take hours, not only after it
         for name, result in compute(missing).items():
             maps.save_scores(name, result, digests[name])
     return {name: maps.load_scores(name, kind) for name in digests}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lincorr.errors import LincorrError
 from lincorr.scores.relation_scores import ColumnScore
 from lincorr.store import cached as caching
 from lincorr.store.cached import cached, cached_group
@@ -41,6 +42,15 @@ def test_a_result_is_looked_up_and_read(maps: MapStore, read: list[str]) -> None
     read.clear()
     of(maps, "x", [])
     assert read == ["scores/a/zarr.json"] * 2
+
+
+def test_nothing_is_computed_that_could_not_be_stored(maps: MapStore, url: Path) -> None:
+    maps.turn.take()
+    LogitStore.open(str(url), write=True).maps.turn.take()
+    computed: list[object] = []
+    with pytest.raises(LincorrError, match="another run writes"):
+        of(maps, "x", computed)
+    assert computed == []
 
 
 def test_a_result_of_another_schema_is_computed_again(
