@@ -11,6 +11,8 @@ import builtins, io, os, signal, sys, warnings
 for name in ("fork", "forkpty", "sched_getaffinity", "getloadavg",
              "pread", "pwrite", "mkfifo", "setsid", "killpg", "O_NOFOLLOW"):
     delattr(os, name)
+if hasattr(os, "process_cpu_count"):  # Python 3.13, which defines it by sched_getaffinity where that is
+    os.process_cpu_count = os.cpu_count
 for name in ("pthread_sigmask", "pthread_kill", "SIGHUP", "alarm"):
     delattr(signal, name)
 

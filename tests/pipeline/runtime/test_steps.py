@@ -129,6 +129,12 @@ def test_steps_are_heard_of_at_once_where_this_process_works(tmp_path: Path) -> 
     assert hearing.tally.done == 30
 
 
+def steps_kept(executor: DaskExecutor) -> set[int]:
+    """Of how many tasks each worker tells the steps."""
+    workers = executor._client.scheduler_info()["workers"].values()
+    return {len(worker["metrics"].get("lincorr-steps", ())) for worker in workers}
+
+
 def test_workers_tell_of_few_tasks_and_of_those_that_are_not_finished(quick: DaskExecutor) -> None:
     """What is sent, and kept by the scheduler, does not grow with the number of tasks."""
     told: list[set[str]] = []
@@ -148,7 +154,8 @@ def test_workers_tell_of_few_tasks_and_of_those_that_are_not_finished(quick: Das
     stage = Stage("many", function, tasks(*keys), overlapping=True, under_way=hear)
     assert quick.run(stage, ended.add) == keys
     assert any("task-0" in keys for keys in told)
-    time.sleep(0.6)  # a heartbeat
-    workers = quick._client.scheduler_info()["workers"].values()
-    assert {len(worker["metrics"]["lincorr-steps"]) for worker in workers} == {8}
+    deadline = time.monotonic() + 30
+    while (kept := steps_kept(quick)) != {8} and time.monotonic() < deadline:
+        time.sleep(0.1)  # until heartbeats after the last task have come
+    assert kept == {8}
     assert not [topic for topic in quick._client.get_events() if "steps" in topic]
