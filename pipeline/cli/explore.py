@@ -34,8 +34,8 @@ def explore(
         kept = {name: overrides[name] for name in ("catalogue", "relations") if name in overrides}
         stores.append(OpenedStore(settings_of(None, kept | {"store.path": other})))
     server = ExploreServer(stores, host, port)
-    say(f"{server.url}  (Ctrl-C ends it)")
     try:
+        say(f"{server.url}  (Ctrl-C ends it)")
         server.serve()
     except KeyboardInterrupt:
         pass
