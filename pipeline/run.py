@@ -242,9 +242,13 @@ class Run:
         store = self.store()
         with store.shards.kept(0):  # records, which all relations read
             wordings = wordings_of(store, self.inputs.relations)
-            for one in self.fit_inputs(store, self._read(wordings)):
-                require_scores(store, one, self._others(store, one), self.config.report.sources)
-        return self._results(store, wordings)
+            relations = list(self.fit_inputs(store, self._read(wordings)))
+            results = self._results(store, wordings)
+            found = {scores.name: scores for scores in results.relations}
+            for one in relations:
+                others, n_sources = self._others(store, one), self.config.report.sources
+                require_scores(store, one, found[one.relation.name], others, n_sources)
+        return results
 
     def _others(self, store: LogitStore, inputs: FitInputs) -> Others:
         return Others.of(store, inputs, self.inputs.relations)

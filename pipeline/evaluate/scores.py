@@ -61,18 +61,19 @@ def is_evaluated(store: LogitStore, inputs: FitInputs, others: Others, n_sources
     return is_cached(store.maps, inputs.relation.name, _depends_on(store, inputs, others, n_sources))
 
 
-def require_scores(store: LogitStore, inputs: FitInputs, others: Others, n_sources: int) -> None:
-    """Refuse, with BadInput, a relation whose scores are missing, or were found with other settings.
+def require_scores(
+    store: LogitStore, inputs: FitInputs, scores: RelationScores, others: Others, n_sources: int
+) -> None:
+    """Refuse, with BadInput, a relation whose stored scores were found with other settings.
 
     Which solvers made its maps does not matter: another machine would perhaps choose others.
     """
-    name = inputs.relation.name
-    fits = store.maps.load_scores(name, RelationScores).fits
-    as_fitted = {basis_of(fit.name): Choice(fit.method, fit.reason) for fit in fits}
+    as_fitted = {basis_of(fit.name): Choice(fit.method, fit.reason) for fit in scores.fits}
     if not is_evaluated(store, replace(inputs, choices=as_fitted), others, n_sources):
         raise BadInput(
-            f"store: the scores of {name!r} in {store.url!r} were found with other subjects, relations or "
-            "settings than these; run `lincorr evaluate` first, or name those that they were found with"
+            f"store: the scores of {scores.name!r} in {store.url!r} were found with other subjects, "
+            "relations or settings than these; run `lincorr evaluate` first, or name "
+            "those that they were found with"
         )
 
 
